@@ -1,0 +1,73 @@
+"""Settings: what an operator may choose, each with its default, its unit and its environment variable.
+
+A setting is read from `LOCALROUTER_<NAME>` and can be overridden by the option of the same name of `localrouter serve`.
+"""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from localrouter.errors import ConfigError
+
+GpuLayers = Literal["auto", "all"] | Annotated[int, Field(ge=0)]
+
+
+class EngineSettings(BaseSettings):
+    """How a model is loaded and run. The worker process receives exactly this."""
+
+    model_config = SettingsConfigDict(env_prefix="LOCALROUTER_", extra="ignore", frozen=True)
+
+    context: int | None = Field(None, ge=16, le=4_194_304)
+    """Longest prompt plus answer of one request, in tokens; default: what the model was trained for, if it fits."""
+    cells: int | None = Field(None, ge=16, le=16_777_216)
+    """Positions of KV cache shared by all conversations; default: chosen from the free memory."""
+    max_sequences: int = Field(64, ge=1, le=256)
+    """Conversations that are computed at the same time; llama.cpp allows at most 256."""
+    gpu_layers: GpuLayers = "auto"
+    """Layers to offload: as many as fit, all of them, or a number."""
+    require_gpu: bool = False
+    """Refuse to load on the CPU what should run on a GPU."""
+    threads: int | None = Field(None, ge=1, le=1024)
+    """CPU threads for prompts and for generation; default: all cores, and what is fastest at load for generation."""
+
+
+class Settings(EngineSettings):
+    """Everything `localrouter serve` can be told."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    api_key: SecretStr | None = None
+    manifest: Path | None = None
+    offline: bool = False
+    max_queue: int = Field(256, ge=0, le=100_000)
+    """Requests that may wait per model beside those being computed; past it: 429."""
+    max_body: int = Field(16 * 1024 * 1024, ge=1024)
+    """Largest request body, in bytes; past it: 413."""
+    max_loaded: int = Field(2, ge=1, le=64)
+    """Models that may be in memory at the same time; the one idle for longest makes room."""
+    load_timeout: float = Field(600.0, gt=0)
+    """Seconds a model may take to load."""
+    grace: float = Field(10.0, ge=0)
+    """Seconds that running answers are given to finish after SIGTERM."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    def require_key_off_loopback(self) -> None:
+        """Raise ConfigError when the server would be reachable from elsewhere without a key."""
+        if self.api_key is None and not is_loopback(self.host):
+            raise ConfigError(
+                f"binding {self.host} makes the server reachable from other machines, and no API key is set",
+                hint="set LOCALROUTER_API_KEY or pass --api-key, or bind 127.0.0.1",
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server bound to `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

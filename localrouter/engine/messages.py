@@ -1,0 +1,165 @@
+"""What crosses the border between the serving process and a worker.
+
+Commands go down (`Load` first, then `Generate`, `Cancel`, `Stop`), events come up: one `Ready` or `LoadFailed`, then one
+`Step` message per engine step with everything that happened in it. On the wire each message is a 4-byte big-endian
+length and that many bytes of msgpack.
+
+For every `Generate` the worker sends one `Accepted`, any number of `Piece`s and exactly one `Finished`; a request that is
+refused gets the `Finished` alone.
+"""
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+FinishReason: TypeAlias = Literal["stop", "length", "cancelled", "error"]
+
+
+class Segment(msgspec.Struct, array_like=True, frozen=True):
+    """A run of prompt text. Only where `control` is true may it become control tokens; elsewhere it is a user's text."""
+
+    text: str
+    control: bool
+
+
+class Sampling(msgspec.Struct, array_like=True, frozen=True):
+    """How the next token is drawn. `temperature` 0 is greedy; `seed` None draws a fresh one."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int | None = None
+
+
+class Usage(msgspec.Struct, array_like=True, frozen=True):
+    """Tokens as the tokenizer counts them: of the rendered prompt, and sampled (the end token included)."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+
+
+class LoadOptions(msgspec.Struct, frozen=True):
+    """How to load a model; the fields are those of `config.EngineSettings`."""
+
+    context: int | None = None
+    cells: int | None = None
+    max_sequences: int = 64
+    gpu_layers: int | Literal["auto", "all"] = "auto"
+    require_gpu: bool = False
+    threads: int | None = None
+
+
+class Load(msgspec.Struct, tag=True, frozen=True):
+    """The first command: load this file with this backend ("llama" or "echo")."""
+
+    path: str
+    backend: Literal["llama", "echo"] = "llama"
+    options: LoadOptions = LoadOptions()
+
+
+class Generate(msgspec.Struct, tag=True, frozen=True):
+    """Continue `prompt`. `id` is the caller's, unique among its unfinished requests; `max_tokens` None: to the context's end."""
+
+    id: int
+    prompt: list[Segment]
+    sampling: Sampling = Sampling()
+    max_tokens: int | None = None
+
+
+class Cancel(msgspec.Struct, tag=True, frozen=True):
+    """Nobody waits for this request any more. Unknown ids are ignored: it may have just ended."""
+
+    id: int
+
+
+class Stop(msgspec.Struct, tag=True, frozen=True):
+    """Free everything and exit."""
+
+
+Command: TypeAlias = Load | Generate | Cancel | Stop
+
+
+class Device(msgspec.Struct, frozen=True):
+    """Where a model runs. `layers` counts the output layer as llama.cpp does."""
+
+    name: str
+    offloaded_layers: int
+    layers: int
+
+
+class ModelInfo(msgspec.Struct, frozen=True):
+    """What the worker knows of the model it loaded."""
+
+    architecture: str
+    context: int
+    """Longest prompt plus answer of one request, in tokens."""
+    cells: int
+    max_sequences: int
+    parameters: int
+    size: int
+    """Bytes of weights."""
+    vocabulary: int
+    device: Device
+    threads: int
+    chat_template: str | None
+    bos_token: str
+    eos_token: str
+    control_tokens: list[str]
+    """Texts that the tokenizer reads as one control token each."""
+
+
+class Ready(msgspec.Struct, tag=True, frozen=True):
+    """The model is loaded and requests are taken."""
+
+    info: ModelInfo
+
+
+class LoadFailed(msgspec.Struct, tag=True, frozen=True):
+    """The model could not be loaded; the worker exits. `message` has no path of the machine in it."""
+
+    message: str
+
+
+class Accepted(msgspec.Struct, tag=True, frozen=True):
+    """The prompt was tokenised and fits."""
+
+    id: int
+    prompt_tokens: int
+
+
+class Piece(msgspec.Struct, tag=True, frozen=True):
+    """More text of an answer, never cut inside a character."""
+
+    id: int
+    text: str
+
+
+class Finished(msgspec.Struct, tag=True, frozen=True):
+    """The one end of a request. With reason "error": `code` and `message` say why."""
+
+    id: int
+    reason: FinishReason
+    usage: Usage
+    code: str | None = None
+    message: str | None = None
+
+
+Event: TypeAlias = Accepted | Piece | Finished
+
+
+class Gauge(msgspec.Struct, array_like=True, frozen=True):
+    """What the engine holds after a step; all zero when it is idle."""
+
+    waiting: int = 0
+    running: int = 0
+    cells_used: int = 0
+
+
+class Step(msgspec.Struct, tag=True, frozen=True):
+    """Everything that happened in one step of the engine."""
+
+    events: list[Event]
+    gauge: Gauge
+
+
+Report: TypeAlias = Ready | LoadFailed | Step
