@@ -108,7 +108,7 @@ class ChunkChoice(msgspec.Struct, frozen=True):
     logprobs: None = None
 
 
-class ChatChunk(msgspec.Struct, frozen=True):
+class ChatChunk(msgspec.Struct):
     """One event of a streamed answer. `usage` is left out unless it was asked for."""
 
     id: str

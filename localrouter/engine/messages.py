@@ -1,11 +1,11 @@
 """What crosses the border between the serving process and a worker.
 
-Commands go down (`Load` first, then `Generate`, `Cancel`, `Stop`), events come up: one `Ready` or `LoadFailed`, then one
-`Step` message per engine step with everything that happened in it. On the wire each message is a 4-byte big-endian
-length and that many bytes of msgpack.
+Commands go down (`Load` first, then `Generate`, `Cancel`, `Stop`), reports come up: one `Ready` or `LoadFailed`, then
+one `Step` per engine step with everything that happened in it. On the wire each message is a 4-byte big-endian length
+and that many bytes of msgpack.
 
-For every `Generate` the worker sends one `Accepted`, any number of `Piece`s and exactly one `Finished`; a request that is
-refused gets the `Finished` alone.
+For every `Generate` the worker sends one `Accepted`, any number of `Piece`s and exactly one `Finished`; a request that
+is refused gets the `Finished` alone.
 """
 
 from typing import Literal, TypeAlias
@@ -16,7 +16,7 @@ FinishReason: TypeAlias = Literal["stop", "length", "cancelled", "error"]
 
 
 class Segment(msgspec.Struct, array_like=True, frozen=True):
-    """A run of prompt text. Only where `control` is true may it become control tokens; elsewhere it is a user's text."""
+    """A run of prompt text. Only where `control` is true may it become control tokens; elsewhere it is plain text."""
 
     text: str
     control: bool
@@ -58,7 +58,10 @@ class Load(msgspec.Struct, tag=True, frozen=True):
 
 
 class Generate(msgspec.Struct, tag=True, frozen=True):
-    """Continue `prompt`. `id` is the caller's, unique among its unfinished requests; `max_tokens` None: to the context's end."""
+    """Continue `prompt`, to the context's end when `max_tokens` is None.
+
+    `id` is the caller's, unique among its unfinished requests.
+    """
 
     id: int
     prompt: list[Segment]
