@@ -47,6 +47,7 @@ class LoadOptions(msgspec.Struct, frozen=True):
     gpu_layers: int | Literal["auto", "all"] = "auto"
     require_gpu: bool = False
     threads: int | None = None
+    extra_buffers: Literal["auto", "on", "off"] = "auto"
 
 
 class Load(msgspec.Struct, tag=True, frozen=True):

@@ -1,0 +1,118 @@
+"""The engine: requests join and leave between steps, and each step computes one batch for all of them."""
+
+import logging
+from collections.abc import Iterable
+
+from localrouter.engine.backend import Backend, BatchRefused, CacheFull
+from localrouter.engine.messages import Accepted, Event, Finished, FinishReason, Gauge, Generate, Piece, Usage
+from localrouter.engine.sampling import Sampler
+from localrouter.engine.scheduler import Scheduler
+from localrouter.engine.sequence import Sequence
+
+log = logging.getLogger(__name__)
+
+
+class Engine:
+    """One model, many conversations. Not thread-safe: one thread submits, cancels and steps."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.scheduler = Scheduler(backend.limits)
+        self.sampler = Sampler(backend.info.vocabulary)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether a step would do nothing."""
+        return self.scheduler.is_idle
+
+    @property
+    def gauge(self) -> Gauge:
+        """What the engine holds now."""
+        scheduler = self.scheduler
+        return Gauge(len(scheduler.waiting), len(scheduler.running), scheduler.cells_used)
+
+    def submit(self, command: Generate) -> Event:
+        """Queue a request. Returns its Accepted, or its Finished when it cannot be served."""
+        tokens = self.backend.tokenize(command.prompt)
+        limit = self.backend.info.context
+        if not tokens:
+            return _refused(command, Usage(0, 0), "empty_prompt", "The prompt has no tokens.")
+        if len(tokens) + 1 > limit:
+            message = f"{len(tokens)} prompt tokens and one more do not fit into a context of {limit}."
+            return _refused(command, Usage(len(tokens), 0), "context_length_exceeded", message)
+        room = limit - len(tokens)
+        max_tokens = room if command.max_tokens is None else min(command.max_tokens, room)
+        self.scheduler.add(Sequence(command.id, tokens, max_tokens, command.sampling))
+        return Accepted(command.id, len(tokens))
+
+    def cancel(self, id: int) -> list[Event]:  # noqa: A002 - the word of the messages
+        """End a request at once, wherever it stands, and free its cells. Nothing happens when it has ended already."""
+        sequence = self.scheduler.end(id)
+        self._clear_vacated()
+        return [] if sequence is None else [Finished(id, "cancelled", sequence.usage)]
+
+    def step(self) -> list[Event]:
+        """Compute one batch and return what came of it.
+
+        An exception that is no CacheFull or BatchRefused means that the backend cannot be trusted any more.
+        """
+        batch = self.scheduler.schedule()
+        self._clear_vacated()
+        if not batch:
+            return []
+        try:
+            logits = self.backend.decode(batch)
+        except CacheFull:
+            return self._after_cache_full()
+        except BatchRefused as error:
+            return self._fail((sequence for sequence, _ in batch.chunks), "batch_refused", str(error))
+        self.scheduler.computed(batch)
+        tokens = self.sampler.sample(logits, [(sequence.sampling, sequence.draw) for sequence in batch.sampled])
+        events: list[Event] = []
+        for sequence, token in zip(batch.sampled, tokens, strict=True):
+            events += self._advance(sequence, token)
+        self._clear_vacated()
+        return events
+
+    def _advance(self, sequence: Sequence, token: int | None) -> list[Event]:
+        """Take the next token of a sequence; None when the model computed nonsense."""
+        if token is None:
+            return self._fail([sequence], "not_finite", "The model computed numbers that are not finite.")
+        sequence.tokens.append(token)
+        if self.backend.is_end(token):
+            return self._finish(sequence, "stop")
+        text = sequence.text.feed(self.backend.piece(token))
+        events: list[Event] = [Piece(sequence.id, text)] if text else []
+        if sequence.completion_tokens >= sequence.max_tokens:
+            events += self._finish(sequence, "length")
+        return events
+
+    def _finish(self, sequence: Sequence, reason: FinishReason) -> list[Event]:
+        self.scheduler.end(sequence.id)
+        text = sequence.text.flush()
+        end = Finished(sequence.id, reason, sequence.usage)
+        return [Piece(sequence.id, text), end] if text else [end]
+
+    def _fail(self, sequences: Iterable[Sequence], code: str, message: str) -> list[Event]:
+        events: list[Event] = []
+        for sequence in sequences:
+            log.error("request %d ends with %s: %s", sequence.id, code, message)
+            self.scheduler.end(sequence.id)
+            events.append(Finished(sequence.id, "error", sequence.usage, code, message))
+        self._clear_vacated()
+        return events
+
+    def _after_cache_full(self) -> list[Event]:
+        """The backend found less room than the scheduler counted on: go on with fewer sequences."""
+        if self.scheduler.set_back_youngest() is not None:
+            self._clear_vacated()
+            return []
+        return self._fail(list(self.scheduler.running), "cache_full", "The cache cannot hold this conversation.")
+
+    def _clear_vacated(self) -> None:
+        for slot in self.scheduler.take_vacated():
+            self.backend.clear(slot)
+
+
+def _refused(command: Generate, usage: Usage, code: str, message: str) -> Finished:
+    return Finished(command.id, "error", usage, code, message)

@@ -1,0 +1,112 @@
+"""Starts a worker process, waits until its model is loaded, and ends it."""
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+from dataclasses import dataclass
+from typing import Self
+
+from localrouter.engine import wire
+from localrouter.engine.messages import Load, LoadFailed, ModelInfo, Ready, Report, Stop
+from localrouter.errors import ModelLoadFailed
+
+log = logging.getLogger(__name__)
+
+STOP_SECONDS = 5.0
+"""How long a worker may take to end after Stop before it is killed; a step in llama.cpp cannot be interrupted."""
+
+
+@dataclass
+class WorkerProcess:
+    """A running worker and the streams to it."""
+
+    process: asyncio.subprocess.Process
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    incoming: wire.Unframer[Report]
+    info: ModelInfo
+
+    @classmethod
+    async def start(cls, load: Load, *, timeout: float) -> Self:  # noqa: ASYNC109 - a limit that the caller's task outlives
+        """Start a worker and return it once its model is loaded.
+
+        Raises ModelLoadFailed when it cannot load, dies, or takes longer than `timeout` seconds. Nothing is left behind
+        when the caller is cancelled meanwhile.
+        """
+        process, reader, writer = await _spawn()
+        incoming = wire.reports()
+        try:
+            writer.write(wire.frame(load))
+            info = await asyncio.wait_for(_first_report(reader, incoming), timeout)
+        except BaseException as error:
+            writer.close()
+            await _end(process, 0)
+            if isinstance(error, TimeoutError):
+                raise ModelLoadFailed(f"The model did not load within {timeout:g} seconds.") from error
+            if isinstance(error, EOFError):
+                raise ModelLoadFailed(f"The worker {_fate(process)} while it loaded the model.") from error
+            raise
+        return cls(process, reader, writer, incoming, info)
+
+    async def stop(self) -> None:
+        """End the worker, by force if it does not go by itself."""
+        if self.process.returncode is None and not self.writer.is_closing():
+            self.writer.write(wire.frame(Stop()))
+        await _end(self.process, STOP_SECONDS)
+        self.writer.close()
+
+    @property
+    def fate(self) -> str:
+        """How it ended, in words."""
+        return _fate(self.process)
+
+
+async def _spawn() -> tuple[asyncio.subprocess.Process, asyncio.StreamReader, asyncio.StreamWriter]:
+    ours, theirs = socket.socketpair()
+    environment = os.environ | {
+        "GGML_NO_BACKTRACE": "1",  # an abort in ggml would start a debugger
+        "PYTHONUNBUFFERED": "1",
+    }
+    with theirs:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "localrouter.engine.worker", str(theirs.fileno())),
+                pass_fds=[theirs.fileno()],
+                stdin=asyncio.subprocess.DEVNULL,
+                env=environment,
+            )
+        except BaseException:
+            ours.close()
+            raise
+    reader, writer = await asyncio.open_unix_connection(sock=ours)
+    return process, reader, writer
+
+
+async def _first_report(reader: asyncio.StreamReader, incoming: wire.Unframer[Report]) -> ModelInfo:
+    """Return what the worker says of the model. Raises ModelLoadFailed, or EOFError when it dies."""
+    while data := await reader.read(1 << 16):
+        for report in incoming.feed(data):
+            if isinstance(report, Ready):
+                return report.info
+            if isinstance(report, LoadFailed):
+                raise ModelLoadFailed(report.message)
+    raise EOFError
+
+
+async def _end(process: asyncio.subprocess.Process, patience: float) -> None:
+    """Wait `patience` seconds for the process to end, then kill it; it is reaped in any case."""
+    try:
+        await asyncio.wait_for(process.wait(), patience)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+    log.debug("worker %d %s", process.pid, _fate(process))
+
+
+def _fate(process: asyncio.subprocess.Process) -> str:
+    code = process.returncode
+    if code is None:
+        return "runs"
+    return f"was ended by signal {-code}" if code < 0 else f"exited with status {code}"

@@ -1,0 +1,64 @@
+"""One request inside the engine: its tokens, how far they are computed, and how it ends."""
+
+import random
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from localrouter.engine.detokenizer import Detokenizer
+from localrouter.engine.messages import Sampling, Usage
+
+
+class State(Enum):
+    """Where a sequence stands. `Scheduler` is the only one that moves it."""
+
+    WAITING = auto()
+    """It holds no slot and no cells: new, or set back because cells ran out."""
+    RUNNING = auto()
+    """It holds a slot; its tokens are computed step by step."""
+    ENDED = auto()
+
+
+@dataclass(slots=True, eq=False)
+class Sequence:
+    """The prompt and what was sampled after it.
+
+    `computed` counts the leading tokens whose keys and values are in the cache. The next token is sampled from the
+    logits of the last pending one.
+    """
+
+    id: int
+    tokens: list[int]
+    max_tokens: int
+    sampling: Sampling
+    state: State = State.WAITING
+    slot: int = -1
+    """The id that llama.cpp knows it by; -1 while it holds none."""
+    computed: int = 0
+    text: Detokenizer = field(default_factory=Detokenizer)
+    prompt_tokens: int = field(init=False)
+    draw: random.Random = field(init=False)
+    """Its own source of randomness, so that batch mates cannot change its text."""
+
+    def __post_init__(self) -> None:
+        self.prompt_tokens = len(self.tokens)
+        self.draw = random.Random(self.sampling.seed)  # noqa: S311 - nothing secret is drawn
+
+    @property
+    def pending(self) -> int:
+        """Tokens that are not in the cache yet."""
+        return len(self.tokens) - self.computed
+
+    @property
+    def completion_tokens(self) -> int:
+        """Tokens sampled so far, the end token included."""
+        return len(self.tokens) - self.prompt_tokens
+
+    @property
+    def usage(self) -> Usage:
+        """What the request has used so far."""
+        return Usage(self.prompt_tokens, self.completion_tokens)
+
+    @property
+    def is_decoding(self) -> bool:
+        """Whether everything but the last sampled token is in the cache."""
+        return self.pending == 1 and self.completion_tokens > 0

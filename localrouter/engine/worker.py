@@ -1,0 +1,112 @@
+"""The child side of the process border: receives commands, steps the engine, sends what happened.
+
+Started as `python -m localrouter.engine.worker FD` with one end of a socket pair. It ends when it is told to, and at
+once when the other end of the socket is gone: a killed parent leaves no worker behind.
+"""
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from queue import Empty, SimpleQueue
+from urllib.parse import parse_qsl
+
+from localrouter.engine import wire
+from localrouter.engine.backend import Backend, LoadError
+from localrouter.engine.echo import EchoBackend
+from localrouter.engine.engine import Engine
+from localrouter.engine.messages import Cancel, Command, Event, Generate, Load, LoadFailed, Ready, Report, Step, Stop
+
+log = logging.getLogger(__name__)
+
+
+class Worker:
+    """One engine, fed from a socket."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._inbox: SimpleQueue[Command] = SimpleQueue()
+
+    def run(self) -> None:
+        """Load what the first command says, then serve until Stop."""
+        threading.Thread(target=self._read, daemon=True, name="reader").start()
+        load = self._inbox.get()
+        assert isinstance(load, Load)
+        try:
+            backend = open_backend(load)
+        except LoadError as error:
+            self._send(LoadFailed(str(error)))
+            return
+        self._send(Ready(backend.info))
+        self._serve(Engine(backend))
+        backend.close()
+
+    def _serve(self, engine: Engine) -> None:
+        """Take what has arrived, step, send, until told to stop. An idle engine waits without using the CPU."""
+        while True:
+            for command in self._arrived(wait=engine.is_idle):
+                if isinstance(command, Stop):
+                    return
+                events = _obey(engine, command)
+                if events:
+                    self._send(Step(events, engine.gauge))
+            events = engine.step()
+            if events:
+                self._send(Step(events, engine.gauge))
+
+    def _arrived(self, *, wait: bool) -> list[Command]:
+        commands = [self._inbox.get()] if wait else []
+        try:
+            while True:
+                commands.append(self._inbox.get_nowait())
+        except Empty:
+            return commands
+
+    def _read(self) -> None:
+        """Fill the inbox. Runs beside the engine, which gives up the GIL while llama.cpp computes."""
+        incoming = wire.commands()
+        try:
+            while data := self._connection.recv(1 << 16):
+                for command in incoming.feed(data):
+                    self._inbox.put(command)
+        except (OSError, wire.WireError) as error:
+            log.error("the connection to the server broke: %s", error)
+        # Nobody is left to answer to, and the main thread may be deep inside llama.cpp.
+        os._exit(0)
+
+    def _send(self, report: Report) -> None:
+        self._connection.sendall(wire.frame(report))
+
+
+def open_backend(load: Load) -> Backend:
+    """Return the backend that the command asks for. Raises LoadError."""
+    if load.backend == "echo":
+        return EchoBackend(load.options, **{name: float(value) for name, value in parse_qsl(load.path)})
+    from localrouter.engine.llama import LlamaBackend  # noqa: PLC0415 - native code, only where it is needed
+
+    return LlamaBackend(load.path, load.options)
+
+
+def _obey(engine: Engine, command: Command) -> list[Event]:
+    if isinstance(command, Generate):
+        return [engine.submit(command)]
+    if isinstance(command, Cancel):
+        return engine.cancel(command.id)
+    raise AssertionError(f"{type(command).__name__} out of place")
+
+
+def main() -> None:
+    """Serve the socket whose descriptor is the only argument."""
+    # Ctrl-C reaches the whole process group; the server decides when its workers end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.basicConfig(level=os.environ.get("LOCALROUTER_LOG_LEVEL", "info").upper(), format="%(name)s: %(message)s")
+    with socket.socket(fileno=int(sys.argv[1])) as connection:
+        Worker(connection).run()
+        connection.shutdown(socket.SHUT_WR)
+    os._exit(0)  # without the interpreter's farewell: native threads may still spin
+
+
+if __name__ == "__main__":
+    main()
