@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from localrouter.config import EngineSettings, Settings
-from localrouter.engine.client import EngineClient
-from localrouter.engine.messages import Gauge, Load, LoadOptions, ModelInfo
+from localrouter.engine.client import EngineClient, Generation
+from localrouter.engine.messages import Gauge, Load, LoadOptions, ModelInfo, Sampling, Segment
 from localrouter.engine.process import WorkerProcess
 from localrouter.errors import ModelLoadFailed, Overloaded, ShuttingDown
 from localrouter.weights.catalog import Catalog, ResolvedModel
+from localrouter.weights.manifest import Overrides
 
 log = logging.getLogger(__name__)
 
@@ -30,19 +31,45 @@ class EngineStatus:
     """How often its worker was started; more than one tells of crashes."""
 
 
+class RunningEngine(Protocol):
+    """What the router needs of an engine, and hands out; `EngineClient` is the one that ships."""
+
+    model: str
+    gauge: Gauge
+
+    @property
+    def info(self) -> ModelInfo:
+        """What is known of the loaded model."""
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that have not ended yet."""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether requests can be handed in."""
+
+    def submit(self, prompt: list[Segment], sampling: Sampling, max_tokens: int | None) -> Generation:
+        """Hand a request in. Raises Overloaded when the queue is full."""
+
+    async def close(self) -> None:
+        """End it; requests that still run end with an error."""
+
+
 class Launcher(Protocol):
     """Starts the engine of a model; tests start fakes."""
 
-    async def __call__(self, model: ResolvedModel, settings: Settings) -> EngineClient:
+    async def __call__(self, model: ResolvedModel, settings: Settings) -> RunningEngine:
         """Return a loaded engine. Raises ModelLoadFailed."""
 
 
 @dataclass
 class _Place:
-    """What the router holds for one build."""
+    """What the router holds for one file with its settings."""
 
-    loading: asyncio.Task[EngineClient] | None = None
-    client: EngineClient | None = None
+    model: str
+    loading: asyncio.Task[RunningEngine] | None = None
+    client: RunningEngine | None = None
     starts: int = 0
     used: float = field(default_factory=time.monotonic)
 
@@ -62,10 +89,10 @@ class Router:
         self._catalog = catalog
         self._settings = settings
         self._launch = launch or start_worker
-        self._places: dict[str, _Place] = {}
+        self._places: dict[tuple[str, str, Overrides], _Place] = {}
         self._closed = False
 
-    async def engine(self, name: str) -> EngineClient:
+    async def engine(self, name: str) -> RunningEngine:
         """Return the running engine of the model that a request names, started if it is not there.
 
         Raises ModelNotFound, ModelNotDownloaded, ModelLoadFailed, ShuttingDown, or Overloaded when as many models as
@@ -75,19 +102,20 @@ class Router:
         model = self._catalog.resolve(name)
         if self._closed:
             raise ShuttingDown("The server is shutting down.")
-        place = self._places.setdefault(model.model, _Place())
+        # By file, not by name: `--model` can give the name of a build in the manifest to another file.
+        place = self._places.setdefault((model.backend, model.path, model.overrides), _Place(model.model))
         place.used = time.monotonic()
         if place.client is not None and place.client.is_alive:
             return place.client
         if place.loading is None:
-            await self._make_room(model.model)
+            await self._make_room(place)
         if place.loading is None:  # another caller may have started it while room was made
             place.loading = asyncio.create_task(self._load(place, model), name=f"load {model.model}")
         return await asyncio.shield(place.loading)
 
     def status(self) -> list[EngineStatus]:
         """Return what is in memory, in the order of first use."""
-        return [self._status(model, place) for model, place in self._places.items() if place.is_taken]
+        return [_status(place) for place in self._places.values() if place.is_taken]
 
     async def close(self) -> None:
         """End all engines; what still runs ends with an error."""
@@ -98,7 +126,7 @@ class Router:
                 await asyncio.gather(place.loading, return_exceptions=True)
         await asyncio.gather(*(place.client.close() for place in self._places.values() if place.client))
 
-    async def _load(self, place: _Place, model: ResolvedModel) -> EngineClient:
+    async def _load(self, place: _Place, model: ResolvedModel) -> RunningEngine:
         begin = time.monotonic()
         place.starts += 1
         try:
@@ -116,10 +144,10 @@ class Router:
         )
         return place.client
 
-    async def _make_room(self, wanted: str) -> None:
+    async def _make_room(self, wanted: _Place) -> None:
         """Unload idle models until one more may be loaded."""
         while True:
-            taken = [place for model, place in self._places.items() if place.is_taken and model != wanted]
+            taken = [place for place in self._places.values() if place.is_taken and place is not wanted]
             if len(taken) < self._settings.max_loaded:
                 return
             idle = [place for place in taken if place.is_idle]
@@ -130,19 +158,22 @@ class Router:
             oldest = min(idle, key=lambda place: place.used)
             client, oldest.client = oldest.client, None
             assert client is not None
-            log.info("unloading %s to make room for %s", client.model, wanted)
+            log.info("unloading %s to make room for %s", client.model, wanted.model)
             await client.close()
 
-    def _status(self, model: str, place: _Place) -> EngineStatus:
-        client = place.client
-        if client is None or not client.is_alive:
-            return EngineStatus(model, "loading", None, Gauge(), 0, place.starts)
-        return EngineStatus(model, "ready", client.info, client.gauge, client.in_flight, place.starts)
+
+def _status(place: _Place) -> EngineStatus:
+    client = place.client
+    if client is None or not client.is_alive:
+        return EngineStatus(place.model, "loading", None, Gauge(), 0, place.starts)
+    return EngineStatus(place.model, "ready", client.info, client.gauge, client.in_flight, place.starts)
 
 
 async def start_worker(model: ResolvedModel, settings: Settings) -> EngineClient:
     """Start a worker process for a build and return its client. Raises ModelLoadFailed."""
-    options = {name: getattr(settings, name) for name in EngineSettings.model_fields} | model.overrides.model_dump(exclude_none=True)
+    options = {name: getattr(settings, name) for name in EngineSettings.model_fields} | model.overrides.model_dump(
+        exclude_none=True
+    )
     load = Load(model.path, model.backend, LoadOptions(**options))
     worker = await WorkerProcess.start(load, timeout=settings.load_timeout)
     return EngineClient(model.model, worker, max_queue=settings.max_queue)

@@ -1,0 +1,121 @@
+"""`localrouter list`: the models there are, which of their builds are on this machine, and which one would answer."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from localrouter.weights.catalog import BuildStatus, Catalog, CatalogEntry, State
+from localrouter.weights.extra import split_entries
+
+_STATES = {
+    State.ON_DISK: ("on disk", "green"),
+    State.NOT_DOWNLOADED: ("not downloaded", "dim"),
+    State.MISSING: ("file missing", "yellow"),
+    State.WRONG_SIZE: ("wrong size", "red"),
+}
+_MARK = ">"
+_LEGEND = f"{_MARK} answers to the bare name; others: NAME:VARIANT, or the full name"
+_NAME, _SIZE = 2, 3
+_NARROWEST_NAME = 12
+_PIPE_WIDTH = 1000
+"""Columns where nobody looks at a terminal: a line is never folded."""
+
+
+@click.command("list")
+@click.option(
+    "--manifest",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="LOCALROUTER_MANIFEST",
+    metavar="FILE",
+    help="The model manifest to read instead of the one that comes with localrouter.",
+)
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="NAME=FILE",
+    help="A GGUF file of your own under this name, as for `localrouter serve`; may be repeated.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+def list_models(manifest: Path | None, models: tuple[str, ...], as_json: bool) -> None:
+    """List the models, their builds, and what is on this machine."""
+    entries = Catalog.read(manifest, split_entries(models)).entries()
+    if as_json:
+        click.echo(json.dumps([_as_json(entry) for entry in entries], indent=2))
+        return
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = _PIPE_WIDTH
+    widths = _widths(entries, console.width)
+    for number, entry in enumerate(entries):
+        if number:
+            console.print()
+        console.print(Text.assemble((entry.alias, "bold"), "  ", (entry.description, "dim")))
+        console.print(_table(entry, widths))
+    Console(stderr=True, highlight=False).print(Text(f"\n{_LEGEND}", "dim"))
+
+
+def human_size(size: int) -> str:
+    """Bytes in three digits, in powers of a thousand as download pages count them: 2.74 GB."""
+    value, unit, larger = float(size), "B", ["kB", "MB", "GB", "TB"]
+    while value >= 999.5 and larger:
+        value, unit = value / 1000, larger.pop(0)
+    digits = 0 if unit == "B" or value >= 99.95 else 1 if value >= 9.995 else 2
+    return f"{value:.{digits}f} {unit}"
+
+
+def _table(entry: CatalogEntry, widths: Sequence[int]) -> Table:
+    """The builds of one alias, a line each."""
+    table = Table.grid(padding=(0, 1, 0, 0))
+    for column, width in enumerate(widths):
+        table.add_column(width=width, overflow="fold", justify="right" if column == _SIZE else "left")
+    for build in entry.builds:
+        *cells, state = _cells(entry, build)
+        table.add_row(*map(Text, cells), Text(state, _STATES[build.state][1]))
+    return table
+
+
+def _cells(entry: CatalogEntry, build: BuildStatus) -> tuple[str, str, str, str, str, str]:
+    return (
+        _MARK if build == entry.chosen else "",
+        build.variant or "",
+        build.model,
+        "" if build.size is None else human_size(build.size),
+        build.license or "",
+        _STATES[build.state][0],
+    )
+
+
+def _widths(entries: list[CatalogEntry], total: int) -> list[int]:
+    """Columns of all tables alike, so that they read as one; where they do not fit, the full names are folded."""
+    rows = [_cells(entry, build) for entry in entries for build in entry.builds]
+    widths = [max(1, *map(len, column)) for column in zip(*rows, strict=True)]
+    if widths:
+        spare = total - sum(widths) - (len(widths) - 1)
+        widths[_NAME] = max(_NARROWEST_NAME, widths[_NAME] + min(0, spare))
+    return widths
+
+
+def _as_json(entry: CatalogEntry) -> dict[str, Any]:
+    return {
+        "alias": entry.alias,
+        "description": entry.description,
+        "builds": [
+            {
+                "model": build.model,
+                "variant": build.variant,
+                "source": build.source,
+                "state": build.state.value,
+                "size": build.size,
+                "license": build.license,
+                "chosen": build == entry.chosen,
+            }
+            for build in entry.builds
+        ],
+    }

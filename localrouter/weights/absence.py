@@ -1,0 +1,76 @@
+"""What to tell a client whose model is not there: names that exist, or the command that brings a build.
+
+These messages leave the machine, so none of them has a local path in it.
+"""
+
+import shlex
+from collections.abc import Sequence
+from difflib import get_close_matches
+from math import inf
+
+from localrouter.errors import ModelNotDownloaded, ModelNotFound
+from localrouter.weights.manifest import Build
+from localrouter.weights.store import Damaged, Location
+
+_LONGEST_NAME = 100
+"""Characters of an unknown name that are repeated to whoever sent it."""
+
+
+def not_found(name: str, aliases: Sequence[str], names: Sequence[str]) -> ModelNotFound:
+    """No model has this name; `names` are all that there are."""
+    short = name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + "..."
+    message = f"The model {short!r} does not exist. "
+    alias = short.partition(":")[0]
+    variants = [each for each in names if each.startswith(alias + ":")]
+    if variants:
+        message += f"Builds of {alias!r}: {', '.join(variants)}."
+    else:
+        message += f"There are: {', '.join(aliases) or 'none'}."
+    folded = {each.casefold(): each for each in names}
+    if close := get_close_matches(short.casefold(), folded, n=1, cutoff=0.8):
+        message += f" Did you mean {folded[close[0]]!r}?"
+    return ModelNotFound(message, param="model")
+
+
+def not_downloaded(name: str, looked: Sequence[tuple[Build, Location]]) -> ModelNotDownloaded:
+    """The name is known and none of its builds can be used; `looked` says what was found of each."""
+    damaged = [(build, location) for build, location in looked if isinstance(location, Damaged)]
+    builds = [build for build, _ in damaged] or [build for build, _ in looked]
+    sentences = [
+        _headline(name, many=len(looked) > 1, damaged=bool(damaged)),
+        *(f"{build.name} cannot be used: {location.message}." for build, location in damaged),
+        _remedy(min(builds, key=_effort), smallest=len(builds) > 1, again=bool(damaged)),
+    ]
+    return ModelNotDownloaded(" ".join(sentences), param="model")
+
+
+def download_command(build: Build, *, again: bool = False) -> str:
+    """The command of huggingface_hub that brings this build; `again`: although a file of it is there."""
+    words = ["hf", "download", build.repo or "", build.file or ""]
+    if build.revision is not None:
+        words += ["--revision", build.revision]
+    if again:
+        words.append("--force-download")
+    return shlex.join(words)
+
+
+def _headline(name: str, *, many: bool, damaged: bool) -> str:
+    if damaged:
+        return f"No usable build of {name!r} is on this machine."
+    return f"No build of {name!r} is on this machine." if many else f"The model {name!r} is not on this machine."
+
+
+def _effort(build: Build) -> tuple[bool, float]:
+    """Builds that a command can bring come first, the smallest of them before the others."""
+    return build.source != "hub", build.size or inf
+
+
+def _remedy(build: Build, *, smallest: bool, again: bool) -> str:
+    match build.source:
+        case "hub" if again:
+            return f"Fetch it again with: {download_command(build, again=True)}"
+        case "hub":
+            return f"Fetch {'the smallest one' if smallest else 'it'} with: {download_command(build)}"
+        case "asset":
+            return "It is missing from this installation of localrouter; install it again."
+    return "Put a whole copy in its place." if again else "Its file is not where the operator's settings say."

@@ -1,0 +1,210 @@
+"""The models there are: the manifest and the operator's own files, joined with what is on disk at this moment."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+from localrouter.errors import ConfigError
+from localrouter.weights.absence import not_downloaded, not_found
+from localrouter.weights.extra import Echo, Origin, check_entry
+from localrouter.weights.manifest import Build, Manifest, Overrides, default_manifest_path, load_manifest
+from localrouter.weights.store import Damaged, Found, Location, Missing, locate
+
+
+@dataclass(frozen=True)
+class ResolvedModel:
+    """What a name stands for now. `path` is a file, or for the echo backend its options as a query string."""
+
+    alias: str
+    model: str
+    """The full name of the build."""
+    backend: Literal["llama", "echo"]
+    path: str
+    license: str | None
+    size: int
+    """Bytes of the file; 0 where there is none."""
+    description: str
+    overrides: Overrides
+
+
+class State(StrEnum):
+    """Whether a build can be loaded."""
+
+    ON_DISK = "on_disk"
+    NOT_DOWNLOADED = "not_downloaded"
+    MISSING = "missing"
+    """A local file that is not there; nothing can download it."""
+    WRONG_SIZE = "wrong_size"
+
+
+@dataclass(frozen=True)
+class BuildStatus:
+    """One build as it is on this machine. `size` is the file's, or what the manifest says, or None."""
+
+    model: str
+    variant: str | None
+    source: Literal["asset", "path", "hub", "echo"]
+    state: State
+    size: int | None
+    license: str | None
+
+
+@dataclass(frozen=True)
+class CatalogEntry:
+    """One alias, with its builds in order of preference."""
+
+    alias: str
+    description: str
+    overrides: Overrides
+    builds: tuple[BuildStatus, ...]
+
+    @property
+    def chosen(self) -> BuildStatus | None:
+        """The build that answers to the alias; None when none is on disk."""
+        return next((build for build in self.builds if build.state is State.ON_DISK), None)
+
+
+@dataclass(frozen=True)
+class _Group:
+    alias: str
+    description: str
+    overrides: Overrides
+    origins: tuple[Origin, ...]
+
+
+@dataclass(frozen=True)
+class _Meaning:
+    """What a name stands for: some or all builds of an alias."""
+
+    group: _Group
+    origins: tuple[Origin, ...]
+
+
+class Catalog:
+    """Finds the model for a name. It remembers nothing of the disk: a file that appears later is found later.
+
+    `extra` are `--model` entries; each adds an alias or replaces one of the manifest, and its full name goes before
+    the same name in the manifest. Raises ConfigError when an entry cannot be used or a name would mean two things.
+    """
+
+    def __init__(self, manifest: Manifest, manifest_dir: Path, extra: Mapping[str, str] = MappingProxyType({})) -> None:
+        self._manifest_dir = manifest_dir.absolute()
+        given = {alias: _given(alias, value) for alias, value in extra.items()}
+        listed = {
+            alias: _Group(alias, model.description, model.overrides, model.builds)
+            for alias, model in manifest.models.items()
+            if alias not in given
+        }
+        order = [*manifest.models, *(alias for alias in given if alias not in manifest.models)]
+        self._groups = {alias: given.get(alias) or listed[alias] for alias in order}
+        self._names = _names(self._groups.values(), _full_names(given.values(), listed.values()))
+
+    @classmethod
+    def read(cls, manifest: Path | None = None, extra: Mapping[str, str] = MappingProxyType({})) -> "Catalog":
+        """The catalog of a manifest file; default: the one that comes with localrouter."""
+        path = manifest or default_manifest_path()
+        return cls(load_manifest(path), path.parent, extra)
+
+    def resolve(self, name: str) -> ResolvedModel:
+        """The build that answers to an alias, to `alias:variant` or to a full name.
+
+        Raises ModelNotFound when nothing has this name, ModelNotDownloaded when no build of it is on disk.
+        """
+        meaning = self._names.get(name)
+        if meaning is None:
+            raise not_found(name, list(self._groups), list(self._names))
+        looked: list[tuple[Build, Location]] = []
+        for origin in meaning.origins:
+            location = self._look(origin)
+            if isinstance(location, Found):
+                return _resolved(meaning.group, origin, location)
+            if isinstance(origin, Build):
+                looked.append((origin, location))
+        raise not_downloaded(name, looked)
+
+    def entries(self) -> list[CatalogEntry]:
+        """Every alias with the state of its builds, in the manifest's order; added ones at the end."""
+        return [
+            CatalogEntry(
+                alias=group.alias,
+                description=group.description,
+                overrides=group.overrides,
+                builds=tuple(_status(origin, self._look(origin)) for origin in group.origins),
+            )
+            for group in self._groups.values()
+        ]
+
+    def _look(self, origin: Origin) -> Location:
+        return Found(origin.query, 0) if isinstance(origin, Echo) else locate(origin, self._manifest_dir)
+
+
+def _given(alias: str, value: str) -> _Group:
+    extra = check_entry(alias, value)
+    return _Group(alias, extra.description, Overrides(), (extra.origin,))
+
+
+def _full_names(given: Iterable[_Group], listed: Iterable[_Group]) -> dict[str, _Meaning]:
+    """Full names, the operator's own first: who names a file by hand means that file."""
+    own: dict[str, _Meaning] = {}
+    for name, meaning in _by_full_name(given):
+        if own.setdefault(name, meaning).origins != meaning.origins:
+            raise ConfigError(
+                f"--model: the files of {own[name].group.alias!r} and {meaning.group.alias!r} are both called {name!r}",
+                hint="rename one of the files: the name of the file is the model's name in answers",
+            )
+    return dict(_by_full_name(listed)) | own
+
+
+def _by_full_name(groups: Iterable[_Group]) -> Iterator[tuple[str, _Meaning]]:
+    for group in groups:
+        for origin in group.origins:
+            yield origin.name, _Meaning(group, (origin,))
+
+
+def _names(groups: Iterable[_Group], full: dict[str, _Meaning]) -> dict[str, _Meaning]:
+    """Everything that may stand in a request's `model`: aliases, then alias:variant, then full names."""
+    names: dict[str, _Meaning] = {}
+    variants: dict[str, _Meaning] = {}
+    for group in groups:
+        names[group.alias] = meaning = _Meaning(group, group.origins)
+        if full.get(group.alias, meaning).origins != meaning.origins:
+            raise ConfigError(
+                f"--model: {group.alias!r} is an alias and also the full name of {full[group.alias].group.alias!r}",
+                hint="choose another alias, or rename the file",
+            )
+        for origin in group.origins:
+            if isinstance(origin, Build) and origin.variant is not None:
+                variants[f"{group.alias}:{origin.variant}"] = _Meaning(group, (origin,))
+    return names | variants | {name: meaning for name, meaning in full.items() if name not in names}
+
+
+def _resolved(group: _Group, origin: Origin, found: Found) -> ResolvedModel:
+    return ResolvedModel(
+        alias=group.alias,
+        model=origin.name,
+        backend="echo" if isinstance(origin, Echo) else "llama",
+        path=found.path,
+        license=None if isinstance(origin, Echo) else origin.license,
+        size=found.size,
+        description=group.description,
+        overrides=group.overrides,
+    )
+
+
+def _status(origin: Origin, location: Location) -> BuildStatus:
+    if isinstance(origin, Echo):
+        return BuildStatus(origin.name, None, "echo", State.ON_DISK, None, None)
+    size: int | None = origin.size if isinstance(location, Missing) else location.size
+    return BuildStatus(origin.name, origin.variant, origin.source, _state(origin, location), size, origin.license)
+
+
+def _state(build: Build, location: Location) -> State:
+    match location:
+        case Found():
+            return State.ON_DISK
+        case Damaged():
+            return State.WRONG_SIZE
+    return State.NOT_DOWNLOADED if build.source == "hub" else State.MISSING

@@ -1,0 +1,177 @@
+"""The conductor: chunks are OpenAI's, and the plain answer is their fold."""
+
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+
+from localrouter.chat.completion import Completion, fold
+from localrouter.engine.messages import (
+    Device,
+    Event,
+    Finished,
+    FinishReason,
+    ModelInfo,
+    Piece,
+    Sampling,
+    Segment,
+    Usage,
+)
+from localrouter.errors import ContextLengthExceeded, EngineFailed
+from localrouter.schema import ChatChunk, ChatRequest
+from localrouter.schema import Usage as Shown
+
+INFO = ModelInfo(
+    architecture="fake",
+    context=100,
+    cells=100,
+    max_sequences=1,
+    parameters=0,
+    size=0,
+    vocabulary=10,
+    device=Device("CPU", 0, 1),
+    threads=1,
+    chat_template=None,
+    bos_token="",
+    eos_token="",
+    control_tokens=[],
+)
+
+
+class FakeGeneration:
+    """Plays back events, each list at one look."""
+
+    def __init__(self, looks: list[list[Event]], refusal: Exception | None = None) -> None:
+        self.looks, self.refusal, self.cancelled = looks, refusal, 0
+
+    async def accepted(self) -> int:
+        if self.refusal:
+            raise self.refusal
+        return 3
+
+    async def events(self) -> AsyncIterator[list[Event]]:
+        for look in self.looks:
+            yield look
+
+    def cancel(self) -> None:
+        self.cancelled += 1
+
+
+class FakeEngine:
+    """Hands out one generation, and remembers what it was asked."""
+
+    model, info = "Fake-1B-Q8_0", INFO
+
+    def __init__(self, generation: FakeGeneration) -> None:
+        self.generation = generation
+        self.asked: tuple[list[Segment], Sampling, int | None] | None = None
+
+    def submit(self, prompt: list[Segment], sampling: Sampling, max_tokens: int | None) -> FakeGeneration:
+        self.asked = (prompt, sampling, max_tokens)
+        return self.generation
+
+
+def request(**fields: object) -> ChatRequest:
+    return ChatRequest.model_validate({"model": "fake", "messages": [{"role": "user", "content": "Hi"}]} | fields)
+
+
+def generation(*texts: str, reason: FinishReason = "stop") -> FakeGeneration:
+    pieces: list[list[Event]] = [[Piece(1, text)] for text in texts]
+    return FakeGeneration([*pieces, [Finished(1, reason, Usage(3, 2), "code", "why")]])
+
+
+async def chunks_of(generation: FakeGeneration, **fields: object) -> list[ChatChunk]:
+    completion = await Completion.begin(FakeEngine(generation), request(**fields))
+    return [chunk async for chunks in completion.chunks() for chunk in chunks]
+
+
+async def test_a_stream_is_role_then_text_then_one_finish_reason() -> None:
+    chunks = await chunks_of(generation("Hel", "lo"), stream=True)
+
+    assert [msgspec.to_builtins(chunk.choices[0].delta) for chunk in chunks] == [
+        {"role": "assistant", "content": ""},
+        {"content": "Hel"},
+        {"content": "lo"},
+        {},
+    ]
+    assert [chunk.choices[0].finish_reason for chunk in chunks] == [None, None, None, "stop"]
+    assert len({(chunk.id, chunk.created, chunk.model) for chunk in chunks}) == 1
+
+
+async def test_usage_is_left_out_of_a_stream_that_did_not_ask_for_it() -> None:
+    chunks = await chunks_of(generation("Hi"), stream=True)
+
+    assert all("usage" not in msgspec.to_builtins(chunk) for chunk in chunks)
+
+
+async def test_usage_comes_last_and_alone_and_is_null_before() -> None:
+    chunks = await chunks_of(generation("Hi"), stream=True, stream_options={"include_usage": True})
+
+    assert [chunk.usage for chunk in chunks[:-1]] == [None] * 3
+    assert (chunks[-1].choices, chunks[-1].usage) == ([], Shown(3, 2, 5))
+
+
+@pytest.mark.parametrize("reason", ["stop", "length"])
+async def test_the_plain_answer_is_the_fold_of_the_stream(reason: FinishReason) -> None:
+    completion = await Completion.begin(FakeEngine(generation("Hel", "lo", reason=reason)), request())
+
+    answer = await fold(completion.chunks())
+
+    assert answer.choices[0].message.content == "Hello"
+    assert answer.choices[0].finish_reason == reason
+    assert answer.usage == Shown(3, 2, 5)
+    assert answer.model == "Fake-1B-Q8_0"
+    assert answer.id.startswith("chatcmpl-")
+
+
+async def test_an_engine_that_fails_in_mid_stream_raises_its_words() -> None:
+    completion = await Completion.begin(FakeEngine(generation("Hel", reason="error")), request())
+
+    with pytest.raises(EngineFailed, match="why") as caught:
+        await fold(completion.chunks())
+    assert caught.value.reason == "code"
+
+
+async def test_a_refused_prompt_is_refused_before_the_first_chunk_and_freed() -> None:
+    refused = FakeGeneration([], ContextLengthExceeded(200, 100))
+
+    with pytest.raises(ContextLengthExceeded):
+        await Completion.begin(FakeEngine(refused), request())
+    assert refused.cancelled == 1
+
+
+async def test_defaults_are_openais() -> None:
+    engine = FakeEngine(generation())
+
+    await Completion.begin(engine, request())
+
+    assert engine.asked is not None
+    assert engine.asked[1:] == (Sampling(temperature=1.0, top_p=1.0, seed=None), None)
+
+
+async def test_every_sampling_field_reaches_the_engine() -> None:
+    engine = FakeEngine(generation())
+
+    await Completion.begin(engine, request(temperature=0, top_p=0.5, seed=7, max_completion_tokens=9))
+
+    assert engine.asked is not None
+    assert engine.asked[1:] == (Sampling(temperature=0, top_p=0.5, seed=7), 9)
+
+
+async def test_developer_is_the_newer_name_of_system() -> None:
+    engine = FakeEngine(generation())
+
+    await Completion.begin(engine, request(messages=[{"role": "developer", "content": "Be kind."}]))
+
+    assert engine.asked is not None
+    assert engine.asked[0][0].text.startswith("<|im_start|>system\nBe kind.")
+
+
+async def test_text_parts_are_joined() -> None:
+    engine = FakeEngine(generation())
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+
+    await Completion.begin(engine, request(messages=[{"role": "user", "content": parts}]))
+
+    assert engine.asked is not None
+    assert "user\nab<|im_end|>" in engine.asked[0][0].text

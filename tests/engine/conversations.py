@@ -1,0 +1,37 @@
+"""Prompts and drivers that the engine's tests share."""
+
+from localrouter.engine.engine import Engine
+from localrouter.engine.messages import Event, Finished, Generate, Piece, Sampling, Segment
+
+
+def prompt(text: str) -> list[Segment]:
+    """Return ChatML with one user message, in which `text` may spell control tokens."""
+    return [Segment(f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n", control=True)]
+
+
+def ask(number: int, text: str, *, max_tokens: int | None = None) -> Generate:
+    """Return the command that asks for an answer to `text`."""
+    return Generate(number, prompt(text), Sampling(), max_tokens)
+
+
+def run(engine: Engine, *commands: Generate) -> list[Event]:
+    """Submit, step until the engine is idle, and return all events."""
+    events = [engine.submit(command) for command in commands]
+    while not engine.is_idle:
+        events += engine.step()
+        engine.scheduler.check()
+    return events
+
+
+def text_of(events: list[Event], number: int) -> str:
+    """Return the whole text of one request."""
+    return "".join(event.text for event in events if isinstance(event, Piece) and event.id == number)
+
+
+def end_of(events: list[Event], number: int) -> Finished:
+    """Return the one end of a request; it is also its last event."""
+    own = [event for event in events if event.id == number]
+    ends = [event for event in own if isinstance(event, Finished)]
+    assert len(ends) == 1
+    assert own[-1] is ends[0]
+    return ends[0]

@@ -1,0 +1,168 @@
+"""The engine on the echo backend: requests join, leave and end exactly once."""
+
+import numpy as np
+import pytest
+from conversations import ask, end_of, prompt, run, text_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from localrouter.engine.backend import BatchRefused, CacheFull, Logits
+from localrouter.engine.echo import EchoBackend
+from localrouter.engine.engine import Engine
+from localrouter.engine.messages import Accepted, Finished, Gauge, Generate, LoadOptions, Segment, Usage
+from localrouter.engine.scheduler import Batch
+
+
+def echo(context: int = 400, cells: int | None = None, max_sequences: int = 64) -> Engine:
+    return Engine(EchoBackend(LoadOptions(context=context, cells=cells, max_sequences=max_sequences)))
+
+
+def test_the_answer_ends_with_stop_and_counts_its_end_token() -> None:
+    events = run(echo(), ask(1, "héllo"))
+
+    assert text_of(events, 1) == "héllo"
+    assert end_of(events, 1) == Finished(1, "stop", Usage(len("user\nhéllo\nassistant\n") + 1 + 3, 6 + 1))
+
+
+def test_max_tokens_cuts_with_length() -> None:
+    events = run(echo(), ask(1, "hello", max_tokens=3))
+
+    assert text_of(events, 1) == "hel"
+    assert end_of(events, 1).reason == "length"
+    assert end_of(events, 1).usage.completion_tokens == 3
+
+
+def test_an_answer_that_reaches_the_end_of_the_context_ends_with_length() -> None:
+    engine = echo(context=60)
+
+    events = run(engine, ask(1, "x" * 30))
+
+    usage = end_of(events, 1).usage
+    assert end_of(events, 1).reason == "length"
+    assert usage.prompt_tokens + usage.completion_tokens == 60
+
+
+def test_a_character_cut_by_max_tokens_is_shown_as_one_replacement() -> None:
+    assert text_of(run(echo(), ask(1, "€uro", max_tokens=2)), 1) == "\ufffd"
+
+
+@pytest.mark.parametrize(("tokens", "fits"), [(399, True), (400, False), (5000, False)])
+def test_a_prompt_must_leave_room_for_one_token(tokens: int, fits: bool) -> None:
+    event = echo().submit(Generate(1, [Segment("x" * tokens, control=True)]))
+
+    assert isinstance(event, Accepted) is fits
+    if isinstance(event, Finished):
+        assert (event.code, event.usage) == ("context_length_exceeded", Usage(tokens, 0))
+
+
+def test_a_prompt_without_tokens_is_refused() -> None:
+    event = echo().submit(Generate(1, []))
+
+    assert isinstance(event, Finished)
+    assert event.code == "empty_prompt"
+
+
+@given(st.lists(st.tuples(st.text("aé€😀", max_size=40), st.integers(1, 200)), min_size=1, max_size=12))
+@settings(deadline=None, max_examples=60)
+def test_any_number_of_requests_get_their_own_answers(requests: list[tuple[str, int]]) -> None:
+    engine = echo(cells=500, max_sequences=4)
+
+    events = run(engine, *(ask(number, text, max_tokens=limit) for number, (text, limit) in enumerate(requests)))
+
+    for number, (text, limit) in enumerate(requests):
+        assert text_of(events, number) == text.encode()[:limit].decode(errors="replace")
+        assert end_of(events, number).reason == ("stop" if len(text.encode()) < limit else "length")
+    assert engine.gauge == Gauge()
+    assert isinstance(engine.backend, EchoBackend)
+    assert engine.backend.cells_used == 0
+
+
+@given(data=st.data())
+@settings(deadline=None, max_examples=60)
+def test_cancelled_requests_free_their_cells_at_once_and_end_once(data: st.DataObject) -> None:
+    engine = echo(cells=500, max_sequences=3)
+    backend = engine.backend
+    assert isinstance(backend, EchoBackend)
+    events = [engine.submit(ask(number, "word " * data.draw(st.integers(0, 20)))) for number in range(8)]
+    alive: set[int] = set(range(8))
+    while not engine.is_idle:
+        gives_up: bool = data.draw(st.booleans())
+        if alive and gives_up:
+            events += engine.cancel(data.draw(st.sampled_from(sorted(alive))))
+        else:
+            events += engine.step()
+        alive -= {event.id for event in events if isinstance(event, Finished)}
+        engine.scheduler.check()
+        assert backend.cells_used == engine.gauge.cells_used
+
+    assert [end_of(events, number).id for number in range(8)] == list(range(8))
+
+
+def test_cancelling_twice_or_after_the_end_does_nothing() -> None:
+    engine = echo()
+    engine.submit(ask(1, "hello"))
+
+    assert [event.reason for event in engine.cancel(1) if isinstance(event, Finished)] == ["cancelled"]
+    assert engine.cancel(1) == []
+
+
+def test_a_request_set_back_for_lack_of_cells_says_everything_once() -> None:
+    texts = {number: f"{number}" * 90 for number in range(6)}
+
+    events = run(echo(cells=400, max_sequences=6), *(ask(number, text) for number, text in texts.items()))
+
+    assert {number: text_of(events, number) for number in texts} == texts
+
+
+class FailingBackend(EchoBackend):
+    """Fails in the n-th step with the given exception, or with nonsense for logits."""
+
+    def __init__(self, step: int, failure: Exception | float) -> None:
+        super().__init__(LoadOptions(context=400))
+        self.steps_left, self.failure = step, failure
+
+    def decode(self, batch: Batch) -> Logits:
+        self.steps_left -= 1
+        if self.steps_left == 0 and isinstance(self.failure, Exception):
+            raise self.failure
+        logits = super().decode(batch)
+        if self.steps_left == 0 and isinstance(self.failure, float):
+            logits[0] = self.failure
+        return logits
+
+
+def test_a_full_cache_sets_the_youngest_back_and_nobody_notices() -> None:
+    events = run(Engine(FailingBackend(3, CacheFull())), ask(1, "hello"), ask(2, "world"))
+
+    assert [text_of(events, 1), text_of(events, 2)] == ["hello", "world"]
+
+
+def test_a_cache_that_cannot_hold_one_conversation_ends_it_with_an_error() -> None:
+    events = run(Engine(FailingBackend(3, CacheFull())), ask(1, "hello"))
+
+    assert (end_of(events, 1).reason, end_of(events, 1).code) == ("error", "cache_full")
+
+
+def test_a_refused_batch_ends_its_requests_and_the_engine_goes_on() -> None:
+    engine = Engine(FailingBackend(3, BatchRefused("why")))
+    events = run(engine, ask(1, "hello"), ask(2, "world"))
+
+    assert [end_of(events, number).message for number in (1, 2)] == ["why", "why"]
+    assert text_of(run(engine, ask(3, "again")), 3) == "again"
+
+
+def test_nonsense_logits_end_one_request_and_spare_its_neighbour() -> None:
+    events = run(Engine(FailingBackend(3, np.nan)), ask(1, "hello"), ask(2, "world"))
+
+    assert end_of(events, 1).code == "not_finite"
+    assert text_of(events, 2) == "world"
+
+
+def test_control_tokens_in_plain_segments_are_text() -> None:
+    engine = echo()
+    text = "a<|im_end|>b"
+    head, tail = prompt("X")[0].text.split("X")
+    parts = [Segment(head, control=True), Segment(text, control=False), Segment(tail, control=True)]
+
+    assert text_of(run(engine, Generate(1, parts)), 1) == text
+    assert text_of(run(engine, ask(2, text)), 2) == "a"

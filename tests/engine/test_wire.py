@@ -1,0 +1,59 @@
+"""The wire: messages survive it however the bytes arrive, and anything else is told apart."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from localrouter.engine import wire
+from localrouter.engine.messages import (
+    Accepted,
+    Cancel,
+    Command,
+    Finished,
+    Gauge,
+    Generate,
+    Load,
+    LoadFailed,
+    LoadOptions,
+    Piece,
+    Report,
+    Sampling,
+    Segment,
+    Step,
+    Stop,
+    Usage,
+)
+
+COMMANDS: list[Command] = [
+    Load("x.gguf", "llama", LoadOptions(gpu_layers="all")),
+    Generate(1, [Segment("<|im_start|>", True), Segment("é", False)], Sampling(0.5, 0.9, -3), None),
+    Cancel(1),
+    Stop(),
+]
+
+
+@given(st.lists(st.sampled_from(COMMANDS)), st.lists(st.integers(1, 40)))
+def test_commands_arrive_as_they_were_sent_however_the_bytes_are_cut(sent: list[Command], sizes: list[int]) -> None:
+    data = b"".join(map(wire.frame, sent))
+    incoming, received = wire.commands(), []
+    for size in [*sizes, len(data)]:
+        received += incoming.feed(data[:size])
+        data = data[size:]
+
+    assert received == sent
+
+
+def test_reports_arrive_as_they_were_sent() -> None:
+    usage = Usage(3, 4, 0)
+    reports: list[Report] = [
+        LoadFailed("why"),
+        Step([Accepted(1, 3), Piece(1, "héllo"), Finished(1, "error", usage, "code", "why")], Gauge(1, 2, 3)),
+    ]
+
+    assert wire.reports().feed(b"".join(map(wire.frame, reports))) == reports
+
+
+@pytest.mark.parametrize("data", [b"\xff\xff\xff\xff", b"\x00\x00\x00\x01\xc1", b"\x00\x00\x00\x01\x90"])
+def test_what_is_no_frame_is_an_error(data: bytes) -> None:
+    with pytest.raises(wire.WireError):
+        wire.reports().feed(data)

@@ -1,0 +1,178 @@
+"""The router: one engine per build, started once, replaced when it dies, unloaded when another needs the room."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from localrouter.config import Settings
+from localrouter.engine.client import Generation
+from localrouter.engine.messages import Device, Gauge, ModelInfo, Sampling, Segment
+from localrouter.errors import ModelLoadFailed, ModelNotFound, Overloaded, ShuttingDown
+from localrouter.router import Router
+from localrouter.weights.catalog import Catalog, ResolvedModel
+from localrouter.weights.manifest import default_manifest_path, load_manifest
+
+INFO = ModelInfo("fake", 100, 100, 1, 0, 0, 10, Device("CPU", 0, 1), 1, None, "", "", [])
+
+
+class FakeEngine:
+    """An engine that only knows whether it is alive and busy."""
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        self.gauge = Gauge()
+        self.info = INFO
+        self.in_flight = 0
+        self.is_alive = True
+
+    def submit(self, prompt: list[Segment], sampling: Sampling, max_tokens: int | None) -> Generation:
+        raise AssertionError("nothing is generated here")
+
+    async def close(self) -> None:
+        self.is_alive = False
+
+
+class FakeLauncher:
+    """Starts FakeEngines, each once `go` is set, and remembers them."""
+
+    def __init__(self) -> None:
+        self.started: list[FakeEngine] = []
+        self.go = asyncio.Event()
+        self.go.set()
+        self.failure: ModelLoadFailed | None = None
+
+    async def __call__(self, model: ResolvedModel, settings: Settings) -> FakeEngine:
+        self.started.append(FakeEngine(model.model))
+        engine = self.started[-1]
+        await self.go.wait()
+        if self.failure:
+            raise self.failure
+        return engine
+
+
+@pytest.fixture
+def launcher() -> FakeLauncher:
+    return FakeLauncher()
+
+
+@pytest.fixture
+def router(launcher: FakeLauncher) -> Router:
+    manifest = default_manifest_path()
+    names = {name: f"builtin:echo?step_ms={number}" for number, name in enumerate("abc")}
+    catalog = Catalog(load_manifest(manifest), Path(manifest).parent, names)
+    return Router(catalog, Settings(max_loaded=2), launcher)
+
+
+async def started(launcher: FakeLauncher, count: int) -> None:
+    """Let the loop run until so many engines have been started."""
+    while len(launcher.started) < count:  # noqa: ASYNC110 - it is the turns of the loop that are waited for
+        await asyncio.sleep(0)
+
+
+async def test_requests_for_a_running_model_share_its_engine(router: Router, launcher: FakeLauncher) -> None:
+    assert await router.engine("a") is await router.engine("a")
+    assert len(launcher.started) == 1
+
+
+async def test_requests_that_come_while_it_loads_wait_for_the_same_load(router: Router, launcher: FakeLauncher) -> None:
+    launcher.go.clear()
+    waiting = [asyncio.create_task(router.engine("a")) for _ in range(5)]
+    await started(launcher, 1)
+    assert [status.state for status in router.status()] == ["loading"]
+
+    launcher.go.set()
+
+    assert set(await asyncio.gather(*waiting)) == set(launcher.started)
+    assert len(launcher.started) == 1
+
+
+async def test_a_caller_that_gives_up_does_not_stop_the_load_for_the_others(
+    router: Router, launcher: FakeLauncher
+) -> None:
+    launcher.go.clear()
+    first, second = (asyncio.create_task(router.engine("a")) for _ in range(2))
+    await started(launcher, 1)
+
+    first.cancel()
+    launcher.go.set()
+
+    assert (await second).is_alive
+    assert len(launcher.started) == 1
+
+
+async def test_a_dead_engine_is_replaced_at_the_next_request(router: Router, launcher: FakeLauncher) -> None:
+    await router.engine("a")
+    launcher.started[0].is_alive = False
+
+    assert (await router.engine("a")).is_alive
+    assert [status.starts for status in router.status()] == [2]
+
+
+async def test_a_failed_load_is_told_to_all_and_tried_again_at_the_next_request(
+    router: Router, launcher: FakeLauncher
+) -> None:
+    launcher.failure = ModelLoadFailed("broken")
+    results = await asyncio.gather(*(router.engine("a") for _ in range(3)), return_exceptions=True)
+    assert results == [launcher.failure] * 3
+    assert router.status() == []
+
+    launcher.failure = None
+
+    assert (await router.engine("a")).is_alive
+
+
+async def test_the_model_idle_for_longest_makes_room(router: Router, launcher: FakeLauncher) -> None:
+    for name in ("a", "b", "a", "c"):
+        await router.engine(name)
+
+    assert [engine.is_alive for engine in launcher.started] == [True, False, True]
+
+
+async def test_a_busy_model_is_not_unloaded(router: Router, launcher: FakeLauncher) -> None:
+    for name in ("a", "b"):
+        await router.engine(name)
+    launcher.started[0].in_flight = 1
+
+    await router.engine("c")
+
+    assert [engine.is_alive for engine in launcher.started] == [True, False, True]
+
+
+async def test_when_all_are_busy_the_client_is_told_when_to_come_back(router: Router, launcher: FakeLauncher) -> None:
+    for name in ("a", "b"):
+        await router.engine(name)
+    for engine in launcher.started:
+        engine.in_flight = 1
+
+    with pytest.raises(Overloaded) as caught:
+        await router.engine("c")
+    assert caught.value.retry_after > 0
+
+
+async def test_an_unknown_model_is_not_started(router: Router, launcher: FakeLauncher) -> None:
+    with pytest.raises(ModelNotFound):
+        await router.engine("nothing")
+    assert not launcher.started
+
+
+async def test_closing_ends_every_engine_and_takes_no_more_requests(router: Router, launcher: FakeLauncher) -> None:
+    for name in ("a", "b"):
+        await router.engine(name)
+
+    await router.close()
+
+    assert not any(engine.is_alive for engine in launcher.started)
+    with pytest.raises(ShuttingDown):
+        await router.engine("a")
+
+
+async def test_closing_stops_a_load_that_is_under_way(router: Router, launcher: FakeLauncher) -> None:
+    launcher.go.clear()
+    waiting = asyncio.create_task(router.engine("a"))
+    await started(launcher, 1)
+
+    await router.close()
+
+    with pytest.raises((asyncio.CancelledError, ShuttingDown)):
+        await waiting

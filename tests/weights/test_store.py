@@ -1,0 +1,164 @@
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+from hub_cache import FIRST, SECOND, HubCache
+
+from localrouter.weights import store
+from localrouter.weights.manifest import Build
+from localrouter.weights.store import Damaged, Found, Location, Missing, locate
+
+REPO, FILE = "them/A-GGUF", "A-Q8_0.gguf"
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> HubCache:
+    return HubCache(tmp_path / "hub")
+
+
+def hub_build(revision: str | None = None, size: int | None = None) -> Build:
+    return Build(name="A-Q8_0", repo=REPO, file=FILE, revision=revision, size=size)
+
+
+def look(cache: HubCache, build: Build) -> Location:
+    return locate(build, Path(), cache_dir=cache.root)
+
+
+def test_the_hand_made_cache_is_one_for_the_library(cache: HubCache) -> None:
+    pointer = cache.add(REPO, FILE, b"12345", main=True)
+    report = huggingface_hub.scan_cache_dir(cache.root)
+    assert not report.warnings
+    [repo] = report.repos
+    assert (repo.repo_id, repo.size_on_disk, set(repo.refs)) == (REPO, 5, {"main"})
+    found = huggingface_hub.hf_hub_download(REPO, FILE, cache_dir=cache.root, local_files_only=True)
+    assert found == str(pointer)
+
+
+def test_an_asset_is_found_in_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "ASSETS", tmp_path)
+    (tmp_path / "demo.gguf").write_bytes(b"123")
+    assert locate(Build(name="d", asset="demo.gguf"), Path()) == Found(str(tmp_path / "demo.gguf"), 3)
+
+
+def test_a_relative_path_starts_at_the_manifest(tmp_path: Path) -> None:
+    (tmp_path / "a.gguf").write_bytes(b"123")
+    assert locate(Build(name="a", path="a.gguf"), tmp_path) == Found(str(tmp_path / "a.gguf"), 3)
+
+
+def test_a_tilde_is_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / "a.gguf").write_bytes(b"123")
+    assert locate(Build(name="a", path="~/a.gguf"), Path("/elsewhere")) == Found(str(tmp_path / "a.gguf"), 3)
+
+
+@pytest.mark.parametrize("path", ["nothing.gguf", ".", "~nobody-of-this-name/a.gguf", "x\0y"])
+def test_what_is_no_file_is_missing(tmp_path: Path, path: str) -> None:
+    assert locate(Build(name="a", path=path), tmp_path) == Missing()
+
+
+def test_a_file_of_another_size_is_damaged_and_says_both_sizes(tmp_path: Path) -> None:
+    (tmp_path / "a.gguf").write_bytes(bytes(1000))
+    location = locate(Build(name="a", path="a.gguf", size=2500), tmp_path)
+    assert location == Damaged(str(tmp_path / "a.gguf"), 1000, 2500)
+    assert "1,000 bytes" in location.message
+    assert "2,500" in location.message
+
+
+def test_a_pinned_revision_is_found(cache: HubCache) -> None:
+    cache.add(REPO, FILE, b"first", revision=FIRST)
+    pointer = cache.add(REPO, FILE, b"second", revision=SECOND, main=True)
+    assert look(cache, hub_build(SECOND)) == Found(str(pointer), 6)
+
+
+def test_another_revision_than_the_pinned_one_will_not_do(cache: HubCache) -> None:
+    cache.add(REPO, FILE, b"first", revision=FIRST, main=True)
+    assert look(cache, hub_build(SECOND)) == Missing()
+
+
+def test_without_a_revision_main_goes_first(cache: HubCache) -> None:
+    cache.add(REPO, FILE, b"first", revision=FIRST)
+    pointer = cache.add(REPO, FILE, b"second", revision=SECOND, main=True)
+    assert look(cache, hub_build()) == Found(str(pointer), 6)
+
+
+def test_without_a_revision_and_main_any_snapshot_will_do(cache: HubCache) -> None:
+    pointer = cache.add(REPO, FILE, b"second", revision=SECOND)
+    assert look(cache, hub_build()) == Found(str(pointer), 6)
+
+
+def test_of_several_snapshots_the_one_with_the_right_size_is_taken(cache: HubCache) -> None:
+    pointer = cache.add(REPO, FILE, b"first", revision=FIRST)
+    cache.add(REPO, FILE, b"second", revision=SECOND, main=True)
+    assert look(cache, hub_build(size=5)) == Found(str(pointer), 5)
+
+
+def test_when_no_snapshot_has_the_right_size_the_first_is_reported(cache: HubCache) -> None:
+    cache.add(REPO, FILE, b"first", revision=FIRST)
+    pointer = cache.add(REPO, FILE, b"second", revision=SECOND, main=True)
+    assert look(cache, hub_build(size=7)) == Damaged(str(pointer), 6, 7)
+
+
+def test_another_file_of_the_repository_is_not_it(cache: HubCache) -> None:
+    cache.add(REPO, "B.gguf", b"x", main=True)
+    assert look(cache, hub_build()) == Missing()
+
+
+def test_an_empty_cache_has_nothing(cache: HubCache) -> None:
+    assert look(cache, hub_build(FIRST)) == look(cache, hub_build()) == Missing()
+
+
+def test_a_link_whose_blob_was_deleted_is_missing(cache: HubCache) -> None:
+    cache.add(REPO, FILE, b"x").resolve().unlink()
+    assert look(cache, hub_build(FIRST)) == look(cache, hub_build()) == Missing()
+
+
+def test_a_file_known_not_to_exist_is_missing(cache: HubCache) -> None:
+    cache.add(REPO, "other", b"x", main=True)
+    marker = cache.root / "models--them--A-GGUF" / ".no_exist" / FIRST / FILE
+    marker.parent.mkdir(parents=True)
+    marker.touch()
+    assert look(cache, hub_build(FIRST)) == Missing()
+
+
+def test_a_cache_that_cannot_be_listed_has_nothing(cache: HubCache) -> None:
+    folder = cache.root / "models--them--A-GGUF"
+    folder.mkdir(parents=True)
+    (folder / "snapshots").touch()
+    assert look(cache, hub_build(FIRST)) == look(cache, hub_build()) == Missing()
+
+
+def test_no_connection_is_opened(cache: HubCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    assert look(cache, hub_build()) == Missing()
+
+
+@pytest.mark.parametrize(("variable", "folder"), [("HF_HOME", "hub"), ("HF_HUB_CACHE", ".")])
+def test_the_environment_says_where_the_cache_is(tmp_path: Path, variable: str, folder: str) -> None:
+    pointer = HubCache(tmp_path / folder).add(REPO, FILE, b"12345")
+    program = (
+        "from pathlib import Path; from localrouter.weights.manifest import Build;"
+        "from localrouter.weights.store import locate;"
+        f"print(locate(Build(name='a', repo={REPO!r}, file={FILE!r}), Path()).path)"
+    )
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGINGFACE_"))}
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        env=kept | {variable: str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert Path(result.stdout.strip()) == pointer
+
+
+def test_the_hub_library_is_not_loaded_before_it_is_needed() -> None:
+    program = "import sys, localrouter.weights.catalog; sys.exit('huggingface_hub' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)
