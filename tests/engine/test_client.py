@@ -1,0 +1,168 @@
+"""The parent side of a real worker process: events reach their callers, and every request has one end."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from conversations import prompt
+
+from localrouter.engine.client import EngineClient, Generation, Pace
+from localrouter.engine.messages import Finished, Gauge, Load, LoadOptions, Piece, Sampling
+from localrouter.engine.process import WorkerProcess
+from localrouter.errors import ContextLengthExceeded, EngineFailed, InvalidRequest, ModelLoadFailed, Overloaded
+
+ECHO = Load("step_ms=2", "echo", LoadOptions(context=2000, max_sequences=2))
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[EngineClient]:
+    client = EngineClient("echo", await WorkerProcess.start(ECHO, timeout=30), max_queue=1)
+    yield client
+    await client.close()
+
+
+def submit(client: EngineClient, text: str, max_tokens: int | None = None) -> Generation:
+    return client.submit(prompt(text), Sampling(), max_tokens)
+
+
+async def answer(generation: Generation) -> tuple[str, Finished]:
+    """Return the text of a request and its end."""
+    await generation.accepted()
+    events = [event async for several in generation.events() for event in several]
+    assert isinstance(events[-1], Finished)
+    return "".join(event.text for event in events if isinstance(event, Piece)), events[-1]
+
+
+async def test_requests_get_their_own_answers(client: EngineClient) -> None:
+    answers = await asyncio.gather(*(answer(submit(client, f"I am {n}")) for n in range(3)))
+
+    assert [text for text, _ in answers] == ["I am 0", "I am 1", "I am 2"]
+    assert client.in_flight == 0
+    assert client.gauge == Gauge()
+
+
+async def test_a_refused_prompt_raises_what_it_was_refused_with(client: EngineClient) -> None:
+    with pytest.raises(ContextLengthExceeded) as caught:
+        await submit(client, "x" * 3000).accepted()
+    assert (caught.value.prompt_tokens, caught.value.limit) == (3000 + len("user\n\nassistant\n") + 3, 2000)
+
+    with pytest.raises(InvalidRequest, match="no tokens"):
+        await client.submit([], Sampling(), None).accepted()
+
+
+async def test_a_full_queue_refuses_at_once_with_the_time_to_come_back(client: EngineClient) -> None:
+    running = [submit(client, "hello") for _ in range(3)]
+
+    with pytest.raises(Overloaded) as caught:
+        submit(client, "one too many")
+    assert caught.value.retry_after >= 1
+
+    await asyncio.gather(*map(answer, running))
+    assert (await answer(submit(client, "room again")))[0] == "room again"
+
+
+@pytest.mark.parametrize("moment", ["queued", "accepted", "in mid-stream"])
+async def test_a_cancelled_request_ends_once_and_frees_its_place(client: EngineClient, moment: str) -> None:
+    others = [submit(client, "x" * 300) for _ in range(2)] if moment == "queued" else []
+    generation = submit(client, "y" * 300)
+    if moment != "queued":
+        await generation.accepted()
+    if moment == "in mid-stream":
+        await anext(generation.events())
+
+    generation.cancel()
+    generation.cancel()
+
+    events = [event async for several in generation.events() for event in several]
+    assert [event.reason for event in events if isinstance(event, Finished)] == ["cancelled"]
+    for other in others:
+        other.cancel()
+        await answer(other)
+    assert client.in_flight == 0
+    assert client.gauge == Gauge()
+
+
+async def test_a_dead_worker_ends_what_runs_and_takes_no_more(client: EngineClient) -> None:
+    generation = submit(client, "x" * 1000)
+    await generation.accepted()
+
+    client._worker.process.kill()
+
+    events = [event async for several in generation.events() for event in several]
+    assert isinstance(events[-1], Finished)
+    assert events[-1].code == "engine_failed"
+    assert not client.is_alive
+    with pytest.raises(EngineFailed):
+        submit(client, "hi")
+
+
+async def test_closing_ends_what_runs_and_says_why() -> None:
+    client = EngineClient("echo", await WorkerProcess.start(ECHO, timeout=30), max_queue=1)
+    generation = submit(client, "x" * 1000)
+    await generation.accepted()
+
+    await client.close()
+
+    end = (await anext(generation.events()))[-1]
+    assert isinstance(end, Finished)
+    assert end.code == "shutting_down"
+
+
+async def test_a_file_that_is_no_model_is_told_without_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "broken.gguf"
+    path.write_bytes(b"no model at all")
+
+    with pytest.raises(ModelLoadFailed) as caught:
+        await WorkerProcess.start(Load(str(path), "llama"), timeout=30)
+    assert str(tmp_path) not in caught.value.message
+
+
+async def test_a_worker_that_is_given_up_while_it_loads_is_not_left_behind() -> None:
+    starting = asyncio.create_task(WorkerProcess.start(ECHO, timeout=30))
+    await asyncio.sleep(0)
+
+    starting.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+
+
+async def test_a_model_that_loads_too_slowly_is_given_up() -> None:
+    with pytest.raises(ModelLoadFailed, match="did not load within"):
+        await WorkerProcess.start(ECHO, timeout=0)
+
+
+def test_the_pace_is_measured_from_what_has_ended() -> None:
+    pace = Pace()
+    for _ in range(4):
+        pace.began(100)
+    pace.ended(102, idle=False)
+    pace.ended(104, idle=False)
+
+    assert pace.seconds_for(10, 104) == 20
+
+
+def test_before_the_first_end_the_pace_is_the_time_so_far() -> None:
+    pace = Pace()
+    pace.began(100)
+
+    assert pace.seconds_for(2, 103) == 6
+
+
+def test_idle_time_does_not_count_as_slowness() -> None:
+    pace = Pace()
+    pace.began(0)
+    pace.ended(1, idle=True)
+    pace.began(1000)
+    pace.ended(1001, idle=False)
+
+    assert pace.seconds_for(5, 1001) == 5
+
+
+def test_nobody_is_sent_away_for_less_than_a_second_or_more_than_an_hour() -> None:
+    pace = Pace()
+    pace.began(0)
+
+    assert pace.seconds_for(1, 0) == 1
+    assert pace.seconds_for(1000, 1000) == 3600
