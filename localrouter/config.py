@@ -33,6 +33,9 @@ class EngineSettings(BaseSettings):
     threads: int | None = Field(None, ge=1, le=1024)
     """CPU threads for prompts and for generation; default: all cores, and what is fastest at load for generation."""
 
+    extra_buffers: Literal["auto", "on", "off"] = "auto"
+    """Lay weights out anew for kernels of this CPU; auto: unless these are AMX kernels, which crash some machines."""
+
 
 class Settings(EngineSettings):
     """Everything `localrouter serve` can be told."""
@@ -44,13 +47,13 @@ class Settings(EngineSettings):
     offline: bool = False
     max_queue: int = Field(256, ge=0, le=100_000)
     """Requests that may wait per model beside those being computed; past it: 429."""
-    max_body: int = Field(16 * 1024 * 1024, ge=1024)
+    max_body: int = Field(8 * 1024 * 1024, ge=1024)
     """Largest request body, in bytes; past it: 413."""
     max_loaded: int = Field(2, ge=1, le=64)
     """Models that may be in memory at the same time; the one idle for longest makes room."""
-    load_timeout: float = Field(600.0, gt=0)
+    load_timeout: float = Field(600.0, gt=0, allow_inf_nan=False)
     """Seconds a model may take to load."""
-    grace: float = Field(10.0, ge=0)
+    grace: float = Field(10.0, ge=0, allow_inf_nan=False)
     """Seconds that running answers are given to finish after SIGTERM."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

@@ -1,31 +1,149 @@
-"""OpenAI's chat schema, as far as localrouter speaks it: pydantic for what people write, msgspec for what we answer."""
+"""OpenAI's chat schema, as far as localrouter speaks it: pydantic for what people write, msgspec for what we answer.
 
-from typing import Annotated, Any, Literal, TypeAlias
+Every request field of OpenAI's stands here and is of one of three kinds: honoured (it has a type of its own), `Later`
+(only the values that ask for nothing pass) or `Ignored` (known, checked, without effect). docs/api.md is generated from
+this.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetCoreSchemaHandler,
+    StringConstraints,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-NonEmpty = Annotated[str, StringConstraints(min_length=1)]
+JsonObject: TypeAlias = dict[str, Any]
+
+MAX_TOKENS = 2**31 - 1
+"""No context is longer; a larger number is a mistake and would not fit into what the engine counts with."""
+
+
+@dataclass(frozen=True, eq=False)  # equal marks would be one to `Annotated`, and 0 equals False
+class Later:
+    """Marks a field that is not supported yet. Null and the `neutral` values ask for nothing, so they are honoured."""
+
+    neutral: tuple[object, ...] = ()
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Return a schema that lets only the neutral values pass."""
+        return core_schema.no_info_after_validator_function(self._check, core_schema.any_schema())
+
+    def _check(self, value: object) -> object:
+        if value is None or any(_same(value, neutral) for neutral in self.neutral):
+            return value
+        raise PydanticCustomError(
+            "unsupported_parameter",
+            "{field} is not supported yet{unless}.",
+            {"unless": f" with this value; leave it out or send {' or '.join(self.accepted)}" if self.neutral else ""},
+        )
+
+    @property
+    def accepted(self) -> list[str]:
+        """The neutral values as they are written in JSON."""
+        return [msgspec.json.encode(value).decode() for value in self.neutral]
+
+
+def _same(value: object, neutral: object) -> bool:
+    """Python holds `True == 1`, JSON does not."""
+    return value == neutral and isinstance(value, bool) == isinstance(neutral, bool)
+
+
+@dataclass(frozen=True)
+class Ignored:
+    """Marks a field that is accepted and has no effect here; `why` says why that harms nobody."""
+
+    why: str
+
+
+UNSTORED = Ignored("nothing is stored")
+CACHED = Ignored("there is no prefix cache yet")
+
+
+def _refuse(kinds: tuple[str, ...], message: str) -> BeforeValidator:
+    """Return a check that names what OpenAI knows and localrouter does not support yet."""
+
+    def check(value: object) -> object:
+        if isinstance(value, str) and value in kinds:
+            raise PydanticCustomError("unsupported_parameter", message, {"value": value})
+        return value
+
+    return BeforeValidator(check)
 
 
 class _Strict(BaseModel):
-    """Unknown fields are an error and nothing is converted: "1" is no number."""
+    """Unknown fields are an error and nothing is converted: "1" is no number.
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    Validation stops at the first mistake. To collect a few million of them out of one body took a minute and 10 GB; and
+    that is also why unknown fields are let in and refused afterwards, where `extra="forbid"` would list them all.
+    """
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+    @model_validator(mode="after")
+    def _knows_all_fields(self) -> Self:
+        for name in self.model_extra or ():
+            raise PydanticCustomError("unknown_parameter", "", {"name": name})
+        return self
+
+
+Item = TypeVar("Item")
+Several: TypeAlias = Annotated[list[Item], Field(fail_fast=True, min_length=1, max_length=65_536)]
 
 
 class TextPart(_Strict):
     """One text part of a message's content."""
 
-    type: Literal["text"]
+    type: Annotated[
+        Literal["text"],
+        _refuse(
+            ("image_url", "input_audio", "file", "refusal", "video_url"),
+            "Content of type '{value}' is not supported yet; only parts of type 'text' are.",
+        ),
+    ]
     text: str
+    prompt_cache_breakpoint: Annotated[object, CACHED] = None
+
+
+def _kind_of_content(value: object) -> str | None:
+    if isinstance(value, str):
+        return "<text>"
+    return "<parts>" if isinstance(value, list) else None
+
+
+Content: TypeAlias = Annotated[
+    Annotated[str, Tag("<text>")] | Annotated[Several[TextPart], Tag("<parts>")],
+    Discriminator(_kind_of_content, custom_error_type="content_type", custom_error_message="neither string nor array"),
+]
 
 
 class Message(_Strict):
     """One turn of the conversation."""
 
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | Annotated[list[TextPart], Field(min_length=1)]
+    role: Annotated[
+        Literal["system", "developer", "user", "assistant"],
+        _refuse(("tool", "function"), "Messages of the role '{value}' are not supported yet."),
+    ] = Field(description="`system`, `developer`, `user`, `assistant`; `tool` and `function` are not supported yet")
+    content: Content = Field(description='a string, or an array of `{"type": "text", "text": ...}`')
+    name: Annotated[object, Later()] = None
+    refusal: Annotated[object, Later()] = None
+    tool_calls: Annotated[object, Later(([],))] = None
+    tool_call_id: Annotated[object, Later()] = None
+    function_call: Annotated[object, Later()] = None
+    audio: Annotated[object, Later()] = None
+    annotations: Annotated[object, Later(([],))] = None
 
     @property
     def text(self) -> str:
@@ -38,21 +156,83 @@ class Message(_Strict):
 class StreamOptions(_Strict):
     """Options of a streamed answer."""
 
-    include_usage: bool = False
+    include_usage: Annotated[bool, BeforeValidator(lambda value: False if value is None else value)] = False
+    include_obfuscation: Annotated[object, Later((False,))] = None
+
+
+def _texts(metadata: JsonObject | None) -> JsonObject | None:
+    if metadata and not all(isinstance(value, str) for value in metadata.values()):
+        raise PydanticCustomError("invalid_value", "The values of 'metadata' must be strings.")
+    return metadata
+
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Tokens = Annotated[int, Field(ge=1, le=MAX_TOKENS)]
 
 
 class ChatRequest(_Strict):
     """The body of `POST /v1/chat/completions`. `None` is the same as leaving a field out."""
 
-    model: NonEmpty
-    messages: Annotated[list[Message], Field(min_length=1)]
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
-    top_p: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    model: Annotated[str, StringConstraints(min_length=1, max_length=512)] = Field(description="alias or full name")
+    messages: Several[Message] = Field(description="at least one; see below")
+    stream: bool | None = Field(None, description="default false")
+    stream_options: StreamOptions | None = Field(
+        None, description="only with `stream`; `include_usage`, and `include_obfuscation` when false"
+    )
+    temperature: Annotated[Number, Field(ge=0, le=2)] | None = Field(None, description="0 to 2, default 1; 0 is greedy")
+    top_p: Annotated[Number, Field(ge=0, le=1)] | None = Field(None, description="0 to 1, default 1")
+    max_tokens: Tokens | None = Field(None, description="the older name of `max_completion_tokens`")
+    max_completion_tokens: Tokens | None = Field(None, description="at least 1; default: to the end of the context")
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = Field(
+        None, description="the same request with the same `system_fingerprint` draws the same tokens"
+    )
+
+    user: Annotated[str | None, UNSTORED] = None
+    safety_identifier: Annotated[str | None, UNSTORED] = None
+    metadata: Annotated[JsonObject | None, AfterValidator(_texts), UNSTORED] = None
+    store: Annotated[bool | None, UNSTORED] = None
+    prompt_cache_key: Annotated[str | None, CACHED] = None
+    prompt_cache_options: Annotated[dict[str, object] | None, CACHED] = None
+    prompt_cache_retention: Annotated[str | None, CACHED] = None
+
+    audio: Annotated[object, Later()] = None
+    frequency_penalty: Annotated[object, Later((0,))] = None
+    function_call: Annotated[object, Later(("none", "auto"))] = None
+    functions: Annotated[object, Later(([],))] = None
+    logit_bias: Annotated[object, Later(({},))] = None
+    logprobs: Annotated[object, Later((False,))] = None
+    modalities: Annotated[object, Later((["text"],))] = None
+    moderation: Annotated[object, Later()] = None
+    n: Annotated[object, Later((1,))] = None
+    parallel_tool_calls: Annotated[object, Later((True, False))] = None
+    prediction: Annotated[object, Later()] = None
+    presence_penalty: Annotated[object, Later((0,))] = None
+    reasoning_effort: Annotated[object, Later()] = None
+    response_format: Annotated[object, Later(({"type": "text"},))] = None
+    service_tier: Annotated[object, Later(("auto", "default"))] = None
+    stop: Annotated[object, Later(([],))] = None
+    tool_choice: Annotated[object, Later(("none", "auto"))] = None
+    tools: Annotated[object, Later(([],))] = None
+    top_logprobs: Annotated[object, Later((0,))] = None
+    verbosity: Annotated[object, Later(("medium",))] = None
+    web_search_options: Annotated[object, Later()] = None
+
+    @field_validator("stream_options")
+    @classmethod
+    def _options_need_a_stream(cls, value: StreamOptions | None, info: ValidationInfo) -> StreamOptions | None:
+        if value is not None and not info.data.get("stream"):
+            raise PydanticCustomError("invalid_value", "The 'stream_options' parameter is only allowed with 'stream'.")
+        return value
+
+    @field_validator("max_completion_tokens")
+    @classmethod
+    def _one_limit(cls, value: int | None, info: ValidationInfo) -> int | None:
+        older = info.data.get("max_tokens")
+        if value is not None and older is not None and value != older:
+            raise PydanticCustomError(
+                "invalid_value", "'max_tokens' and 'max_completion_tokens' say different things; send one of them."
+            )
+        return value
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -118,6 +298,3 @@ class ChatChunk(msgspec.Struct):
     system_fingerprint: str
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
     usage: Usage | msgspec.UnsetType | None = msgspec.UNSET
-
-
-JsonObject: TypeAlias = dict[str, Any]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 
 @dataclass(frozen=True)
@@ -14,15 +15,36 @@ class Shape:
     """Sizes of a qwen3 network; `heads * head_size` may differ from `width`."""
 
     vocabulary: int
-    width: int = 192
-    layers: int = 6
+    width: int = 256
+    layers: int = 5
     heads: int = 4
     kv_heads: int = 2
     head_size: int = 64
-    hidden: int = 512
+    hidden: int = 640
     context: int = 2048
     rope_base: float = 10_000.0
     epsilon: float = 1e-6
+
+
+class _RootMeanSquare(torch.autograd.Function):
+    """RMS norm with a short backward pass of its own: three times as fast as torch's on a CPU in bfloat16."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+        scale = (length * length / x.shape[-1] + epsilon).rsqrt().to(x.dtype)
+        normed = x * scale
+        ctx.save_for_backward(normed, scale, weight)
+        return normed * weight
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        normed, scale, weight = ctx.saved_tensors
+        size = normed.shape[-1]
+        product = (gradient * normed).reshape(-1, size)
+        along = torch.mv(product, weight).view(scale.shape)
+        weight_gradient = torch.mv(product.t(), product.new_ones(product.shape[0]))
+        return torch.addcmul(gradient * weight, normed, along, value=-1.0 / size).mul_(scale), weight_gradient, None
 
 
 class Norm(nn.Module):
@@ -31,10 +53,42 @@ class Norm(nn.Module):
     def __init__(self, size: int, epsilon: float) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(size))
-        self.size, self.epsilon = (size,), epsilon
+        self.epsilon = epsilon
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x, self.size, self.weight, self.epsilon)
+        """Return x at root mean square 1, times the gain."""
+        normed: Tensor = _RootMeanSquare.apply(x, self.weight, self.epsilon)
+        return normed
+
+
+class _Rotation(torch.autograd.Function):
+    """Rotary positions in the "neox" layout (halves of a head are paired, not neighbours); backward turns back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        return torch.addcmul(x * cos, _swapped(x), sin)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        cos, sin = ctx.saved_tensors
+        return torch.addcmul(gradient * cos, _swapped(gradient), sin, value=-1), None, None
+
+
+def _swapped(x: Tensor) -> Tensor:
+    low, high = x.chunk(2, dim=-1)
+    return torch.cat((high, low), dim=-1)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    """Let (batch, heads, time, size) queries attend causally over fewer key heads; plain products are fast on a CPU."""
+    batch, heads, time, size = q.shape
+    kv_heads = k.shape[1]
+    group = (batch * kv_heads, heads // kv_heads * time)
+    k, v = k.reshape(batch * kv_heads, time, size), v.reshape(batch * kv_heads, time, size)
+    scores = torch.bmm(q.reshape(*group, size), k.mT).view(batch * kv_heads, -1, time, time)
+    shares = torch.softmax(scores * size**-0.5 + mask, dim=-1)
+    return torch.bmm(shares.view(*group, time), v).view(batch, heads, time, size)
 
 
 class Layer(nn.Module):
@@ -56,30 +110,22 @@ class Layer(nn.Module):
         self.ffn_up = nn.Linear(shape.width, shape.hidden, bias=False)
         self.ffn_down = nn.Linear(shape.hidden, shape.width, bias=False)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        x = x + self.attention(self.attn_norm(x), cos, sin)
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
+        """(batch, time, width) -> the same shape."""
+        x = x + self.attention(self.attn_norm(x), cos, sin, mask)
         h = self.ffn_norm(x)
-        down: Tensor = self.ffn_down(F.silu(self.ffn_gate(h)) * self.ffn_up(h))
+        down: Tensor = self.ffn_down(functional.silu(self.ffn_gate(h)) * self.ffn_up(h))
         return x + down
 
-    def attention(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """Causal attention over (batch, time, width); scores in float32."""
+    def attention(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
+        """Return what each place gathers from itself and the places before it, (batch, time, width)."""
         batch, time, _ = x.shape
         size = self.shape.head_size
-        q = self.attn_q_norm(self.attn_q(x).view(batch, time, -1, size)).transpose(1, 2).float()
-        k = self.attn_k_norm(self.attn_k(x).view(batch, time, -1, size)).transpose(1, 2).float()
-        v = self.attn_v(x).view(batch, time, -1, size).transpose(1, 2).float()
-        mixed = F.scaled_dot_product_attention(
-            rotate(q, cos, sin), rotate(k, cos, sin), v, is_causal=True, enable_gqa=True
-        )
-        output: Tensor = self.attn_output(mixed.transpose(1, 2).reshape(batch, time, -1).to(x.dtype))
+        q = _Rotation.apply(self.attn_q_norm(self.attn_q(x).view(batch, time, -1, size)), cos, sin).transpose(1, 2)
+        k = _Rotation.apply(self.attn_k_norm(self.attn_k(x).view(batch, time, -1, size)), cos, sin).transpose(1, 2)
+        v = self.attn_v(x).view(batch, time, -1, size).transpose(1, 2)
+        output: Tensor = self.attn_output(attend(q, k, v, mask).transpose(1, 2).reshape(batch, time, -1))
         return output
-
-
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary positions in the "neox" layout: halves of a head are paired, not neighbours."""
-    low, high = x.chunk(2, dim=-1)
-    return torch.cat((low * cos - high * sin, high * cos + low * sin), dim=-1)
 
 
 class Network(nn.Module):
@@ -96,8 +142,9 @@ class Network(nn.Module):
         self.output_norm = Norm(shape.width, shape.epsilon)
         steps = torch.arange(0, shape.head_size, 2, dtype=torch.float64) / shape.head_size
         angles = torch.outer(torch.arange(shape.context, dtype=torch.float64), shape.rope_base**-steps)
-        self.register_buffer("cos", angles.cos().float(), persistent=False)
-        self.register_buffer("sin", angles.sin().float(), persistent=False)
+        cos, sin = angles.cos().float(), angles.sin().float()
+        self.register_buffer("cos", torch.cat((cos, cos), dim=1).unsqueeze(1), persistent=False)
+        self.register_buffer("sin", torch.cat((-sin, sin), dim=1).unsqueeze(1), persistent=False)
         self.start()
 
     def start(self) -> None:
@@ -109,13 +156,15 @@ class Network(nn.Module):
                 nn.init.normal_(parameter, std=scale * (0.2 if deep else 1.0))
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """(batch, time) -> (batch, time, width)."""
         time = tokens.shape[1]
         x = self.token_embd(tokens)
+        mask = torch.full((time, time), float("-inf"), dtype=x.dtype).triu(1)
         for layer in self.blk:
-            x = layer(x, self.cos[:time], self.sin[:time])
+            x = layer(x, self.cos[:time], self.sin[:time], mask)
         states: Tensor = self.output_norm(x)
         return states
 
     def logits(self, states: Tensor) -> Tensor:
-        """(n, width) -> (n, vocabulary), float32."""
-        return F.linear(states, self.token_embd.weight).float()
+        """(n, width) -> (n, vocabulary) in float32."""
+        return functional.linear(states, self.token_embd.weight).float()

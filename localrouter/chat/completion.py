@@ -4,8 +4,8 @@ There is one path. A streamed answer sends the chunks, a plain one is `fold` ove
 """
 
 import time
-from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Literal, Protocol, Self
 from uuid import uuid4
@@ -14,7 +14,7 @@ from localrouter import __version__
 from localrouter.chat.template import template_of
 from localrouter.engine.messages import Event, Finished, ModelInfo, Piece, Sampling, Segment
 from localrouter.engine.messages import Usage as Counted
-from localrouter.errors import EngineFailed
+from localrouter.errors import EngineFailed, ShuttingDown
 from localrouter.schema import (
     AnswerMessage,
     ChatAnswer,
@@ -53,9 +53,9 @@ class Engine(Protocol):
         """Hand in a prompt. Raises Overloaded when the queue is full."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Completion:
-    """One chat request that an engine has accepted."""
+    """One chat request that an engine has accepted. `usage` is there once it has ended."""
 
     request: ChatRequest
     generation: Generation
@@ -63,6 +63,7 @@ class Completion:
     fingerprint: str
     id: str
     created: int
+    usage: Usage | None = field(default=None, init=False)
 
     @classmethod
     async def begin(cls, engine: Engine, request: ChatRequest) -> Self:
@@ -91,10 +92,11 @@ class Completion:
         """Free what the request holds. Does nothing when it has ended."""
         self.generation.cancel()
 
-    async def chunks(self) -> AsyncIterator[list[ChatChunk]]:
+    async def chunks(self) -> AsyncGenerator[list[ChatChunk], None]:
         """Yield the answer: the role, the text as it comes, one finish reason, the usage where it was asked for.
 
-        Each list holds what was there at one look. Raises EngineFailed when the engine could not finish.
+        Each list holds what was there at one look. Raises EngineFailed, or ShuttingDown, when the engine could not
+        finish.
         """
         yield [self._chunk(Delta(role="assistant", content=""))]
         async for events in self.generation.events():
@@ -104,11 +106,12 @@ class Completion:
         if isinstance(event, Piece):
             yield self._chunk(Delta(content=event.text))
         elif isinstance(event, Finished):
+            self.usage = _usage(event.usage)
             if event.reason not in ("stop", "length"):
-                raise EngineFailed(event.message or "The request was cancelled.", code=event.code)
+                raise _failure(event)
             yield self._chunk(Delta(), event.reason)
             if self._include_usage:
-                yield self._shell([], usage=_usage(event.usage))
+                yield self._shell([], usage=self.usage)
 
     @property
     def _include_usage(self) -> bool:
@@ -152,6 +155,11 @@ async def fold(chunks: AsyncIterator[list[ChatChunk]]) -> ChatAnswer:
         usage=last.usage,
         system_fingerprint=last.system_fingerprint,
     )
+
+
+def _failure(end: Finished) -> EngineFailed | ShuttingDown:
+    message = end.message or "The request was cancelled."
+    return ShuttingDown(message) if end.code == ShuttingDown.code else EngineFailed(message, code=end.code)
 
 
 def _turn(role: str, text: str) -> dict[str, str]:

@@ -63,7 +63,7 @@ class ChatTemplate:
                 **self._special,
                 **extra,
             )
-        except (jinja2.TemplateError, TypeError, ValueError, KeyError) as error:
+        except Exception as error:  # a template is a program of somebody else: it can raise anything
             raise InvalidRequest(
                 f"The model's chat template refuses this conversation: {error}", param="messages"
             ) from error

@@ -33,7 +33,8 @@ class LlamaBackend:
 
     def __init__(self, path: str, options: LoadOptions) -> None:
         """Load the GGUF at `path`. Raises LoadError."""
-        self._log = _Log(Path(path))
+        self._path = Path(path)
+        _native_log.forget()
         self._view_of: tuple[int, int] = (0, 0)
         self._view: Logits = np.empty((0, 0), np.float32)
         api.llama_backend_init()
@@ -42,9 +43,9 @@ class LlamaBackend:
         _require_gpu(options, devices)
         gpu_free = sum(gpu.free for gpu in devices) if devices else None
         free = gpu_free or placement.free_memory()
-        layers = self._layers_on_gpu(path, options, gpu_free)
-        self._model = self._open_model(path, n_gpu_layers=layers)
-        facts = _Facts(self._model, Path(path))
+        layers = self._layers_on_gpu(options, gpu_free)
+        self._model = self._open_model(n_gpu_layers=layers)
+        facts = _Facts(self._model, self._path)
         context, cells = _cache_size(options, facts, free)
         self.limits = Limits(
             cells=cells,
@@ -130,11 +131,11 @@ class LlamaBackend:
         api.llama_free(self._context)
         api.llama_model_free(self._model)
 
-    def _layers_on_gpu(self, path: str, options: LoadOptions, free: int | None) -> int:
+    def _layers_on_gpu(self, options: LoadOptions, free: int | None) -> int:
         if free is None:
             return 0
-        probe = self._open_model(path, vocab_only=True)
-        facts = _Facts(probe, Path(path))
+        probe = self._open_model(vocab_only=True)
+        facts = _Facts(probe, self._path)
         api.llama_model_free(probe)
         _, cells = _cache_size(options, facts, free)
         layers = placement.layers_on_gpu(
@@ -148,14 +149,14 @@ class LlamaBackend:
             raise LoadError("require_gpu is set, and not one layer of this model fits onto the GPU.")
         return layers
 
-    def _open_model(self, path: str, *, n_gpu_layers: int = 0, vocab_only: bool = False) -> Any:
+    def _open_model(self, *, n_gpu_layers: int = 0, vocab_only: bool = False) -> Any:
         params = api.llama_model_default_params()
         params.n_gpu_layers = n_gpu_layers
         params.vocab_only = vocab_only
         params.use_extra_bufts = self._extra_buffers
-        model = api.llama_model_load_from_file(path.encode(), params)
+        model = api.llama_model_load_from_file(str(self._path).encode(), params)
         if not model:
-            raise LoadError(f"llama.cpp could not load this file: {self._log.reason}")
+            raise LoadError(f"llama.cpp could not load this file: {_native_log.reason(self._path)}")
         return model
 
     def _open_context(self) -> None:
@@ -172,7 +173,9 @@ class LlamaBackend:
         params.no_perf = True
         self._context = api.llama_init_from_model(self._model, params)
         if not self._context:
-            raise LoadError(f"llama.cpp could not allocate a context of {limits.cells} cells: {self._log.reason}")
+            raise LoadError(
+                f"llama.cpp could not allocate a context of {limits.cells} cells: {_native_log.reason(self._path)}"
+            )
         self._memory = api.llama_get_memory(self._context)
         self._rows = _Rows(params.n_batch)
 
@@ -278,17 +281,19 @@ class _Facts:
 class _Log:
     """Passes llama.cpp's log on to ours, and keeps its last words for the error message."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self) -> None:
         self._errors: list[str] = []
-        self._callback = api.llama_log_callback(self._take)  # kept: llama.cpp calls it for as long as the process lives
+        self._callback = api.llama_log_callback(self._take)
         api.llama_log_set(self._callback, None)
 
-    @property
-    def reason(self) -> str:
-        """The first of the last errors, without the path of the file."""
+    def forget(self) -> None:
+        """Start anew: what comes now belongs to another model."""
+        self._errors.clear()
+
+    def reason(self, path: Path) -> str:
+        """Return the first error since, without the path of the file."""
         text = self._errors[0] if self._errors else "it gave no reason."
-        return text.replace(str(self._path), self._path.name).replace(str(self._path.parent), "…")
+        return text.replace(str(path), path.name).replace(str(path.parent), "…")
 
     def _take(self, level: int, text: bytes, _: object) -> None:
         line = text.decode(errors="replace").strip()
@@ -296,6 +301,9 @@ class _Log:
             self._errors.append(line)
         if line:
             log.log({4: logging.WARNING, 3: logging.INFO}.get(level, logging.DEBUG), "llama.cpp: %s", line)
+
+
+_native_log = _Log()  # one for the process: llama.cpp calls it whatever becomes of a model
 
 
 def _use_extra_buffers(options: LoadOptions) -> bool:

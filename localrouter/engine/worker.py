@@ -99,8 +99,9 @@ def _obey(engine: Engine, command: Command) -> list[Event]:
 
 def main() -> None:
     """Serve the socket whose descriptor is the only argument."""
-    # Ctrl-C reaches the whole process group; the server decides when its workers end.
+    # Ctrl-C, and a service manager's SIGTERM, reach the whole group; the server decides when its workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     logging.basicConfig(level=os.environ.get("LOCALROUTER_LOG_LEVEL", "info").upper(), format="%(name)s: %(message)s")
     with socket.socket(fileno=int(sys.argv[1])) as connection:
         Worker(connection).run()

@@ -11,7 +11,7 @@ import httpx
 import openai
 import psutil
 import pytest
-from conftest import PATIENCE, serving
+from running_server import PATIENCE, serving
 
 SLOW = ["--model", "slow=builtin:echo?step_ms=5", "--model", "other=builtin:echo?step_ms=4"]
 LONG = "a long message that takes a while to say " * 20

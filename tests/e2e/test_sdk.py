@@ -2,8 +2,8 @@
 
 import openai
 import pytest
-from conftest import RunningServer
 from openai.types.chat import ChatCompletionMessageParam
+from running_server import RunningServer
 
 HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "héllo €"}]
 
@@ -71,7 +71,7 @@ def test_a_prompt_over_the_context_is_refused_with_both_numbers_streamed_or_not(
 
         assert caught.value.code == "context_length_exceeded"
         assert "8192" in caught.value.message
-        assert "9018" in caught.value.message
+        assert "9019" in caught.value.message
 
 
 def test_an_unknown_model_is_not_found(server: RunningServer) -> None:

@@ -1,0 +1,55 @@
+# `make` alone prints what there is. Everything is installed into .venv, by the target that needs it.
+
+BIN := .venv/bin
+
+# The first Python that is new enough: that of .venv, else one on the PATH. `PYTHON=python3.12 make install` goes first.
+NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
+ifndef PYTHON
+PYTHON := $(shell for p in $(BIN)/python python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	$$p $(NEW_ENOUGH) 2>/dev/null && echo $$p && break; done)
+endif
+
+define ensure
+@$(or $(PYTHON),false) $(NEW_ENOUGH) 2>/dev/null || { \
+	echo "localrouter needs Python 3.11 or newer, and $(or $(PYTHON),none is on the PATH)$(if $(PYTHON), is not)." \
+	"Install one, or name it: PYTHON=/path/to/python3.12 make $@" >&2; exit 1; }
+@$(PYTHON) -m scripts.install $(1)
+endef
+
+.PHONY: help install serve test check bench demo-model clean
+
+help: ## print this
+	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+install: ## install into .venv; BACKEND=auto|cpu|cuda|metal|vulkan|rocm chooses the hardware
+	$(call ensure)
+
+serve: ## run the server; ARGS="--port 8001" passes options on
+	$(call ensure)
+	@exec $(BIN)/localrouter serve $(ARGS)
+
+test: ## run all tests; ARGS="-k stream" passes options on
+	$(call ensure,--dev)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: ## ruff and mypy --strict
+	$(call ensure,--dev)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: ## measure, and compare with the last results; ARGS passes options on
+	$(call ensure,--dev)
+	$(BIN)/python -m benchmarks $(ARGS)
+
+demo-model: .venv-training/done ## train the demo model again (needs torch, in an environment of its own)
+	.venv-training/bin/python -m training.train $(ARGS)
+
+.venv-training/done: training/requirements.txt
+	$(or $(PYTHON),python3) -m venv .venv-training
+	.venv-training/bin/pip install --disable-pip-version-check -c constraints.txt -r $<
+	touch $@
+
+clean: ## remove what the targets above created, the environments too
+	rm -rf .venv .venv-training build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

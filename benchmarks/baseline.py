@@ -1,0 +1,93 @@
+"""The figures that must hold on any machine: batching pays, the server costs little, and idle it costs nothing."""
+
+import time
+from pathlib import Path
+from statistics import median
+
+import localrouter
+from benchmarks import load, processes, servers
+from benchmarks.comparison import SEEDS_APART
+from benchmarks.figures import Figures
+from benchmarks.measure import Goal
+from benchmarks.peer import Peer
+from benchmarks.progress import Progress
+from benchmarks.servers import Server
+from benchmarks.workloads import WORKLOADS
+
+BATCHING = 2.5
+"""Times the tokens per second of one stream that 32 streams get together."""
+SHARE_OF_BENCH = 90.0
+"""Percent of llama-bench's tokens per second that a stream over HTTP gets."""
+PARENT_MEMORY = 150.0
+"""MB of the process that answers HTTP, with the demo model loaded."""
+IDLE_CPU = 1.0
+"""Percent of a core, both processes together."""
+IDLE_SECONDS = 5.0
+BENCH_TOKENS = 128
+DEMO = Path(localrouter.__file__).parent / "assets" / "demo.gguf"
+
+
+def batching(model: Path, repeat: int, progress: Progress) -> list[Goal]:
+    """Return whether 32 streams together get enough more than one, and none breaks."""
+    singles, manies = [], []
+    with servers.localrouter(model) as server:
+        for turn in range(repeat):
+            progress.say(f"one stream and 32 streams, {turn + 1}/{repeat}, on {model.name}")
+            singles.append(_run(server, "single", turn))
+            manies.append(_run(server, "many32", turn))
+    one, many = (median(figures.rate for figures in several) for several in (singles, manies))
+    remark = f"{many:.0f} against {one:.0f} tokens per second"
+    return [
+        Goal("32 streams against one, qwen3-tiny", many / one, BATCHING, "times", at_least=True, remark=remark),
+        _whole("broken streams, qwen3-tiny", [*singles, *manies]),
+    ]
+
+
+def generation(model: Path, peer: Peer | None, repeat: int, progress: Progress) -> Goal:
+    """Return whether one stream is nearly as fast as llama-bench, which neither samples nor serves."""
+    name = "one stream between its first and last token against llama-bench tg, qwen3-0.6b"
+    if peer is None:
+        return Goal(name, None, SHARE_OF_BENCH, "%", at_least=True, remark="needs --peer-bin or --build-peer")
+    ours, theirs = [], []
+    with servers.localrouter(model) as server:
+        for turn in range(repeat):
+            progress.say(f"one stream and llama-bench, {turn + 1}/{repeat}, on {model.name}")
+            ours.append(_run(server, "single", turn).stream_rate)
+            theirs.append(peer.generation_rate(model, BENCH_TOKENS))
+    share = 100 * median(ours) / median(theirs)
+    remark = f"{median(ours):.1f} against {median(theirs):.1f} tokens per second"
+    return Goal(name, share, SHARE_OF_BENCH, "%", at_least=True, remark=remark)
+
+
+def demo(progress: Progress) -> list[Goal]:
+    """Return whether 32 streams of the demo model are whole, and what it costs to have it loaded."""
+    memory = ("memory of the serving process, demo loaded", PARENT_MEMORY, "MB")
+    idle = ("CPU of both processes, idle", IDLE_CPU, "% of a core")
+    if not DEMO.is_file():
+        missing = "this installation has no demo model"
+        return [Goal(name, None, limit, unit, False, missing) for name, limit, unit in (memory, idle)]
+    with servers.localrouter("builtin:demo") as server:
+        progress.say("32 streams on the demo model")
+        whole = _whole("broken streams, demo", [_run(server, "many32", 0)])
+        parent, worker = server.memory
+        progress.say(f"idle for {IDLE_SECONDS:g} s")
+        time.sleep(1)
+        pids = [server.program.process.pid, *server.program.workers]
+        share = 100 * processes.cpu_share(pids, IDLE_SECONDS)
+    name, limit, unit = memory
+    with_worker = f"its worker holds {worker / 1e6:.0f} MB"
+    return [
+        whole,
+        Goal(name, parent / 1e6, limit, unit, at_least=False, remark=with_worker),
+        Goal(idle[0], share, idle[1], idle[2], at_least=False),
+    ]
+
+
+def _run(server: Server, workload: str, turn: int) -> Figures:
+    return load.run(server.endpoint, WORKLOADS[workload].make(SEEDS_APART * (turn + 1)))
+
+
+def _whole(name: str, runs: list[Figures]) -> Goal:
+    broken, streams = sum(run.broken for run in runs), sum(run.streams for run in runs)
+    flaw = next((run.flaw for run in runs if run.flaw), f"of {streams}")
+    return Goal(name, broken, 0, "streams", at_least=False, remark=flaw)

@@ -1,0 +1,76 @@
+"""What the routes work with: the router, the catalog, the settings, and whether new requests are taken."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from litestar.datastructures import State
+
+from localrouter.chat.completion import Engine
+from localrouter.config import Settings
+from localrouter.errors import ShuttingDown
+from localrouter.router import EngineStatus
+from localrouter.weights.catalog import CatalogEntry, ResolvedModel
+
+
+class Router(Protocol):
+    """Hands out the engine that answers for a model, and knows what is in memory."""
+
+    async def engine(self, name: str) -> Engine:
+        """Return the engine for `name`, loading it if need be. Raises the refusals of errors.py."""
+
+    def status(self) -> Sequence[EngineStatus]:
+        """Return what is in memory, or on its way there."""
+
+    async def close(self) -> None:
+        """Stop every worker; requests that still run end with ShuttingDown."""
+
+
+class Catalog(Protocol):
+    """Knows which models there are, and which of them are on disk."""
+
+    def entries(self) -> Sequence[CatalogEntry]:
+        """Return one entry per alias."""
+
+    def resolve(self, name: str) -> ResolvedModel:
+        """Return the build that answers for `name`. Raises ModelNotFound and ModelNotDownloaded."""
+
+
+@dataclass
+class Service:
+    """One server. `keep_alive` is the number of seconds of silence after which a stream gets a comment."""
+
+    router: Router
+    catalog: Catalog
+    settings: Settings
+    keep_alive: float = 15.0
+    accepting: bool = True
+    _closing: asyncio.Task[None] | None = field(default=None, init=False)
+
+    async def engine(self, name: str) -> Engine:
+        """Return the engine for `name`. Raises ShuttingDown once the server is stopping."""
+        if not self.accepting:
+            raise ShuttingDown("The server is shutting down and takes no new requests.")
+        try:
+            return await self.router.engine(name)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Not the request was cancelled but the load it waited for.
+            raise ShuttingDown("The server is shutting down; the model was not loaded.") from None
+
+    async def close(self) -> None:
+        """Take no new work and stop the workers. Whoever calls it again waits for the same end."""
+        self.accepting = False
+        if self._closing is None:
+            self._closing = asyncio.create_task(self.router.close())
+        await asyncio.shield(self._closing)
+
+
+def service_of(state: State) -> Service:
+    """Return the service that an application's state carries."""
+    service = state["service"]
+    assert isinstance(service, Service)
+    return service

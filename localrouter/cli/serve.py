@@ -1,0 +1,134 @@
+"""`localrouter serve`: settings in, a running server out."""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import rich_click as click
+from pydantic import ValidationError
+from rich.console import Console
+
+from localrouter.config import Settings
+from localrouter.errors import ConfigError
+
+if TYPE_CHECKING:
+    from localrouter.weights.catalog import CatalogEntry
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _variable(name: str) -> str:
+    return f"LOCALROUTER_{name.upper()}"
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _setting(name: str, meaning: str, metavar: str | None = None) -> Callable[[Command], Command]:
+    """Return the option for a field of Settings. Without a metavar it is a switch; the type is checked by Settings."""
+    default = Settings.model_fields[name].default
+    told = "" if default is None else f", default: {str(default).lower() if metavar is None else default}"
+    text = f"{meaning} [{_variable(name)}{told}]"
+    if metavar is None:
+        return click.option(f"{_flag(name)}/--no-{_flag(name)[2:]}", name, default=None, help=text)
+    return click.option(_flag(name), name, metavar=metavar, default=None, help=text)
+
+
+@click.command()
+@_setting("host", "Address to bind; other than loopback needs an API key.", "ADDRESS")
+@_setting("port", "Port to bind; 0 takes a free one.", "PORT")
+@_setting("api_key", "Key that every request under /v1 must carry.", "KEY")
+@_setting("manifest", "Model manifest to read instead of the one that comes along.", "FILE")
+@click.option("--model", "models", metavar="NAME=FILE.gguf", multiple=True, help="Serve a file as NAME; repeatable.")
+@_setting("offline", "Open no connection to anywhere.")
+@_setting("gpu_layers", "Layers to offload: auto, all, or a number.", "LAYERS")
+@_setting("require_gpu", "Refuse to load on the CPU what should run on a GPU.")
+@_setting("context", "Longest prompt plus answer of a request, in tokens.", "TOKENS")
+@_setting("cells", "Positions of KV cache that all conversations of a model share.", "CELLS")
+@_setting("max_sequences", "Conversations of a model that are computed at the same time.", "COUNT")
+@_setting("threads", "CPU threads.", "COUNT")
+@_setting("extra_buffers", "Lay weights out anew for this CPU: auto, on or off.", "WHEN")
+@_setting("max_queue", "Requests that may wait per model; past it: 429.", "COUNT")
+@_setting("max_body", "Largest request body, in bytes; past it: 413.", "BYTES")
+@_setting("max_loaded", "Models that may be in memory at the same time.", "COUNT")
+@_setting("load_timeout", "Seconds that a model may take to load.", "SECONDS")
+@_setting("grace", "Seconds that running answers get to finish when the server is stopped.", "SECONDS")
+@_setting("log_level", "debug, info, warning or error.", "LEVEL")
+def serve(models: tuple[str, ...], **options: object) -> None:
+    """Answer OpenAI's chat completions on this machine.
+
+    An option goes before its environment variable, which goes before the default.
+    """
+    settings = read_settings(options)
+    if settings.offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    _run(settings, models)
+
+
+def read_settings(options: Mapping[str, object]) -> Settings:
+    """Return the settings: `options` that are not None over the environment over the defaults.
+
+    Raises ConfigError, which names the option and the variable of a setting that cannot be used.
+    """
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    try:
+        settings = Settings(**given)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = str(first["loc"][0])
+        raise ConfigError(
+            f"{_flag(name)}: {first['msg'][0].lower()}{first['msg'][1:]}, but it is {str(first['input'])!r}",
+            hint=f"pass another {_flag(name)}, or look at {_variable(name)} in the environment",
+        ) from None
+    if settings.api_key is not None and not settings.api_key.get_secret_value().strip():
+        raise ConfigError("--api-key: the key is empty", hint="unset LOCALROUTER_API_KEY to serve without a key")
+    settings.require_key_off_loopback()
+    return settings
+
+
+def _run(settings: Settings, models: Iterable[str]) -> None:
+    """Serve until a signal comes."""
+    # Only now: huggingface_hub reads HF_HUB_OFFLINE when it is imported, and --help should not wait for a web server.
+    from localrouter.api.app import create_app  # noqa: PLC0415
+    from localrouter.api.server import Server, base_url, bind  # noqa: PLC0415
+    from localrouter.router import Router  # noqa: PLC0415
+    from localrouter.weights.catalog import Catalog  # noqa: PLC0415
+    from localrouter.weights.extra import split_entries  # noqa: PLC0415
+
+    catalog = Catalog.read(settings.manifest, split_entries(models))
+    listener = bind(settings.host, settings.port)
+    _log_to_stderr(settings.log_level)
+    app = create_app(Router(catalog, settings), catalog, settings)
+    locked = settings.api_key is not None
+    server = Server(app, settings, lambda: announce(base_url(listener), catalog.entries(), locked=locked))
+    server.run([listener])
+    if server.stopped_by == signal.SIGINT:
+        raise KeyboardInterrupt
+
+
+def announce(url: str, entries: "Sequence[CatalogEntry]", *, locked: bool) -> None:
+    """Tell a person on stderr where the server is, what it can answer for, and how to try it."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+    ready = [(entry.alias, entry.chosen.model) for entry in entries if entry.chosen is not None]
+    console.print(f"localrouter is ready; base_url: {url}", style="bold")
+    width = max((len(alias) for alias, _ in ready), default=0)
+    for alias, model in ready:
+        console.print(f"  {alias:<{width}}  {model}")
+    if not ready:
+        console.print("  no model is on this machine yet; `localrouter list` shows what can be had", style="yellow")
+        return
+    body = f'{{"model": "{ready[0][0]}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
+    key = ' -H "authorization: Bearer $LOCALROUTER_API_KEY"' if locked else ""
+    console.print(f"try: curl {url}/chat/completions{key} -H 'content-type: application/json' -d '{body}'")
+
+
+def _log_to_stderr(level: str) -> None:
+    logging.basicConfig(
+        stream=sys.stderr, level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+    )
+    if level != "debug":  # uvicorn tells of its own life at info
+        logging.getLogger("uvicorn.error").setLevel("WARNING")

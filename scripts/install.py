@@ -1,0 +1,235 @@
+"""Installs localrouter into `.venv`: compiles llama.cpp once, and does nothing the second time.
+
+The Makefile calls it; it needs only the standard library. What it did stands in a small record inside `.venv`, and a
+run that wants nothing else returns at once. `wanted` and `pip_calls` decide, `install` acts.
+"""
+
+import argparse
+import hashlib
+import importlib.util
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import sysconfig
+import time
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, TextIO
+
+from scripts.backend import Machine, Refused, choose, cmake_args, compiler, fits, missing_compiler, this_machine
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+RECORD = VENV / "localrouter.json"
+LOG = VENV / "install.log"
+LLAMA = "llama-cpp-python"
+
+
+@dataclass(frozen=True)
+class Installed:
+    """What `.venv` holds, or should hold."""
+
+    python: str
+    project: str
+    llama: str
+    backend: str
+    cmake_args: str
+    dev: bool
+
+    @property
+    def native(self) -> tuple[str, str, str, str]:
+        """What makes one compiled llama.cpp differ from another."""
+        return self.python, self.llama, self.backend, self.cmake_args
+
+    @property
+    def cacheable(self) -> bool:
+        """Whether pip's wheel cache may hold this build.
+
+        pip does not look at CMAKE_ARGS when it picks a cached wheel, so only the plain CPU build goes through the
+        cache. A wheel that was cached on another CPU (a shared home directory) stays pip's ordinary risk.
+        """
+        return self.backend == "cpu" and not self.cmake_args
+
+
+def wanted(
+    current: Installed | None, environment: Mapping[str, str], machine: Machine, *, project: str, llama: str, dev: bool
+) -> tuple[Installed, str]:
+    """Return what to have after this run and, when a backend was chosen in it, why.
+
+    Without BACKEND and CMAKE_ARGS the backend stays what it is, and what `dev` once installed is kept.
+    """
+    asked, extra = environment.get("BACKEND", ""), environment.get("CMAKE_ARGS", "").strip()
+    if current and not asked and not extra:
+        backend, extra, why = current.backend, current.cmake_args, ""
+    else:
+        backend, why = choose(asked or (current.backend if current else "auto"), machine)
+        why = why if asked or not current else "as before, with your CMAKE_ARGS"
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    kept = current is not None and current.python == python and current.dev
+    return Installed(python, project, llama, backend, extra, dev or kept), why
+
+
+def pip_calls(goal: Installed, current: Installed | None) -> list[list[str]]:
+    """Return the arguments of each pip call that leads from `current` to `goal`: llama.cpp first, then all the rest."""
+    calls = []
+    if current is None or current.native != goal.native:
+        calls.append(llama_call(goal, replacing=current is not None))
+    calls.append(["install", "-c", "constraints.txt", "--editable", ".[dev]" if goal.dev else "."])
+    return calls
+
+
+def llama_call(goal: Installed, *, replacing: bool, cached: bool = True) -> list[str]:
+    """Return the pip call that compiles llama.cpp, or takes the plain CPU build from pip's cache."""
+    call = ["install", "-v", "-c", "constraints.txt", LLAMA]
+    if not (goal.cacheable and cached):
+        call += ["--no-cache-dir", "--no-binary", LLAMA]
+    if replacing or not (goal.cacheable and cached):
+        call += ["--force-reinstall", "--no-deps"]
+    return call
+
+
+def last_words(lines: list[str]) -> list[str]:
+    """Return the first error of a log and what follows it, at most eight lines; its end when no line looks like one."""
+    lines = [line.rstrip() for line in lines if line.strip()]
+    mark = re.compile(r"CMake Error|ERROR:|(^|\s)error:|No space left")
+    first = next((index for index, line in enumerate(lines) if mark.search(line)), max(0, len(lines) - 8))
+    return lines[first : first + 8]
+
+
+def fingerprint() -> tuple[str, str]:
+    """Return a digest of what the installation depends on, and the version of llama-cpp-python in constraints.txt."""
+    constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    basis = json.dumps([project["project"], project["build-system"], constraints], sort_keys=True)
+    pinned = re.search(rf"^{LLAMA}==(\S+)", constraints, re.MULTILINE)
+    if not pinned:
+        raise Refused(f"constraints.txt does not pin {LLAMA}")
+    return hashlib.sha256(basis.encode()).hexdigest(), pinned[1]
+
+
+def recorded() -> Installed | None:
+    """Return what an earlier run left in `.venv`, None when there is nothing to rely on."""
+    try:
+        return Installed(**json.loads(RECORD.read_text(encoding="utf-8"))) if PYTHON.exists() else None
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def record(state: Installed) -> None:
+    """Write the record in one piece."""
+    draft = RECORD.with_suffix(".new")
+    draft.write_text(json.dumps(asdict(state), indent=2) + "\n", encoding="utf-8")
+    draft.replace(RECORD)
+
+
+def make_venv(python: str) -> None:
+    """Create `.venv` for this Python, anew when it is of another version, or complete it when pip is missing."""
+    config = VENV / "pyvenv.cfg"
+    settings = config.read_text(encoding="utf-8") if config.exists() else ""
+    version = re.search(r"^version(?:_info)? *= *(\d+\.\d+)", settings, re.MULTILINE)
+    right = version is not None and version[1] == python and PYTHON.exists()
+    if right and PYTHON.with_name("pip").exists():
+        return
+    if not (importlib.util.find_spec("venv") and importlib.util.find_spec("ensurepip")):
+        raise Refused(
+            "this Python lacks its venv module. Install it (Debian, Ubuntu: sudo apt install python3-venv), "
+            "then run the same command again"
+        )
+    say(f"creating .venv with Python {platform.python_version()}")
+    if subprocess.run(
+        [sys.executable, "-m", "venv", *([] if right else ["--clear"]), str(VENV)], check=False
+    ).returncode:
+        raise Refused("the virtual environment .venv could not be created")
+
+
+def say(text: str) -> None:
+    """Tell the person what is going on."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def pip(arguments: list[str], flags: str, log: TextIO) -> None:
+    """Run pip, everything it says going to the log. Raises Refused with the first error."""
+    environment = os.environ | {"CMAKE_ARGS": flags}
+    command = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
+    lines: list[str] = []
+    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, text=True, errors="replace", **streams) as process:
+        for line in process.stdout or ():
+            log.write(line)
+            lines.append(line)
+            show_progress(line)
+    if process.returncode:
+        raise Refused("\n  ".join(["pip failed:", *last_words(lines), f"The whole log: {LOG.relative_to(ROOT)}"]))
+
+
+def show_progress(line: str) -> None:
+    """Show how far the compiler is, on a terminal only."""
+    step = re.match(r"\s*\[\s*(\d+%|\d+/\d+)\]", line)
+    if step and sys.stderr.isatty():
+        print(f"\r  compiling {step[1]} ", end="", file=sys.stderr, flush=True)
+
+
+def install(goal: Installed, current: Installed | None, machine: Machine) -> None:
+    """Do what leads to `goal`, and record it. What is compiled stays recorded when a later step fails."""
+    make_venv(goal.python)
+    calls = pip_calls(goal, current)
+    flags = cmake_args(goal.backend, machine, goal.cmake_args)
+    with LOG.open("w", encoding="utf-8") as log:
+        if len(calls) > 1:
+            RECORD.unlink(missing_ok=True)
+            say("installing llama.cpp (compiling takes some minutes, once)")
+            pip(calls[0], flags, log)
+            check_llama(goal, machine, flags, log)
+        record(replace(goal, project="unfinished"))
+        say("installing the other packages")
+        pip(calls[-1], flags, log)
+    record(goal)
+
+
+def check_llama(goal: Installed, machine: Machine, flags: str, log: TextIO) -> None:
+    """Compile again, past the cache, what has the wrong backend. Raises Refused when that does not help."""
+    paths = {"base": str(VENV), "platbase": str(VENV)}
+    libraries = Path(sysconfig.get_path("platlib", "venv", paths)) / "llama_cpp" / "lib"
+    if fits(goal.backend, machine.system, os.listdir(libraries)):
+        return
+    say("the wheel in pip's cache is for another backend; compiling")
+    pip(llama_call(goal, replacing=True, cached=False), flags, log)
+    if not fits(goal.backend, machine.system, os.listdir(libraries)):
+        raise Refused(f"llama.cpp was compiled, but not for {goal.backend}. The whole log: {LOG.relative_to(ROOT)}")
+
+
+def main() -> int:
+    """Bring `.venv` up to date; return the exit status."""
+    parser = argparse.ArgumentParser(description="Install localrouter into .venv; BACKEND and CMAKE_ARGS are read.")
+    parser.add_argument("--dev", action="store_true", help="also what the tests and checks need")
+    dev: bool = parser.parse_args().dev
+    started = time.monotonic()
+    try:
+        machine, current = this_machine(), recorded()
+        project, llama = fingerprint()
+        goal, why = wanted(current, os.environ, machine, project=project, llama=llama, dev=dev)
+        if goal == current:
+            return 0
+        compiles = current is None or current.native != goal.native
+        if compiles and (sentence := missing_compiler(machine.system, os.environ, compiler)):
+            raise Refused(sentence)
+        say(f"backend: {goal.backend} ({why or 'as installed before'})")
+        install(goal, current, machine)
+    except Refused as refusal:
+        say(f"\nlocalrouter was not installed: {refusal}")
+        return 1
+    except KeyboardInterrupt:
+        say("\ninterrupted; run the same command again to go on")
+        return 130
+    say(f"installed in {time.monotonic() - started:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""`/v1/models` and `/health`: what can be answered for, and what it is doing."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from serving_fakes import INFO, FakeRouter, client_of, make_app, ready_status
+
+from localrouter.api.service import service_of
+from localrouter.engine.messages import Gauge
+from localrouter.router import EngineStatus
+
+
+@pytest.fixture
+def router() -> FakeRouter:
+    return FakeRouter()
+
+
+@pytest.fixture
+async def client(router: FakeRouter) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(make_app(router)) as client:
+        yield client
+
+
+async def test_the_list_has_what_can_be_answered_for(client: httpx.AsyncClient) -> None:
+    body = (await client.get("/v1/models")).json()
+    assert body["object"] == "list"
+    (model,) = body["data"]
+    assert (model["id"], model["object"], model["owned_by"]) == ("echo", "model", "localrouter")
+    assert (model["model"], model["status"], model["created"]) == ("localrouter-echo", "available", 0)
+    assert model["context_length"] is None
+
+
+async def test_a_loaded_model_says_where_it_runs(router: FakeRouter, client: httpx.AsyncClient) -> None:
+    router.statuses = [ready_status()]
+    model = (await client.get("/v1/models/echo")).json()
+    assert (model["status"], model["context_length"], model["device"]) == ("ready", INFO.context, "CPU")
+    assert (model["offloaded_layers"], model["layers"], model["chat_template"]) == (0, 3, "fallback chatml")
+
+
+async def test_a_model_on_its_way_is_loading(router: FakeRouter, client: httpx.AsyncClient) -> None:
+    router.statuses = [EngineStatus("localrouter-echo", "loading", None, Gauge(), 1, 1)]
+    assert (await client.get("/v1/models/echo")).json()["status"] == "loading"
+
+
+@pytest.mark.parametrize("name", ["echo", "localrouter-echo"])
+async def test_a_model_is_found_by_every_name(client: httpx.AsyncClient, name: str) -> None:
+    model = (await client.get(f"/v1/models/{name}")).json()
+    assert (model["id"], model["model"]) == (name, "localrouter-echo")
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("nobody", "model_not_found"),
+        ("nobody/of/this:name", "model_not_found"),
+        ("%2e%2e%2fetc%2fpasswd", "model_not_found"),
+        ("far", "model_not_downloaded"),
+        ("far-Q4", "model_not_downloaded"),
+    ],
+)
+async def test_a_model_that_cannot_answer_is_a_404(client: httpx.AsyncClient, name: str, code: str) -> None:
+    answer = await client.get(f"/v1/models/{name}")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, code)
+
+
+async def test_live(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/health/live")
+    assert (answer.status_code, answer.json()) == (200, {"status": "live"})
+
+
+async def test_ready_shows_what_the_models_do(router: FakeRouter, client: httpx.AsyncClient) -> None:
+    router.statuses = [ready_status()]
+    answer = await client.get("/health/ready")
+    (model,) = answer.json()["models"]
+    assert (answer.status_code, answer.json()["status"]) == (200, "ready")
+    assert (model["waiting"], model["running"], model["cells_used"], model["cells"]) == (1, 2, 30, INFO.cells)
+    assert (model["in_flight"], model["starts"], model["state"]) == (3, 1, "ready")
+
+
+async def test_a_server_that_stops_is_not_ready_and_takes_nothing(router: FakeRouter) -> None:
+    app = make_app(router)
+    service_of(app.state).accepting = False
+    async with client_of(app) as client:
+        ready = await client.get("/health/ready")
+        chat = await client.post(
+            "/v1/chat/completions", json={"model": "m", "messages": [{"role": "user", "content": ""}]}
+        )
+    assert (ready.status_code, ready.json()["status"]) == (503, "shutting_down")
+    assert (chat.status_code, chat.json()["error"]["code"]) == (503, "shutting_down")

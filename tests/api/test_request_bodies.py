@@ -1,0 +1,190 @@
+"""Every way in which a body can be wrong is a 400 that names the field; what asks for nothing is taken."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from openai.types.chat.completion_create_params import CompletionCreateParamsBase
+from pydantic import ValidationError
+from serving_fakes import CHAT, HELLO, FakeRouter, client_of, make_app
+
+from localrouter.schema import ChatRequest, Later
+
+DEEP = 100_000
+
+
+@pytest.fixture
+def router() -> FakeRouter:
+    return FakeRouter()
+
+
+@pytest.fixture
+async def client(router: FakeRouter) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(make_app(router)) as client:
+        yield client
+
+
+def with_message(**message: object) -> dict[str, object]:
+    return {"model": "echo", "messages": [message]}
+
+
+def user(content: object) -> dict[str, object]:
+    return with_message(role="user", content=content)
+
+
+WRONG: list[tuple[Any, str | None, str]] = [
+    # not JSON
+    (b"", None, "invalid_json"),
+    (b"[" * DEEP, None, "invalid_json"),
+    (b'{"a":' * DEEP, None, "invalid_json"),
+    (b"\xff", None, "invalid_json"),
+    (b'{"model": "\xc3\x28"}', None, "invalid_json"),
+    (b'{"model": "a", "messages": [{"role": "user", "content": "\\ud800"}]}', None, "invalid_json"),
+    (b"{} {}", None, "invalid_json"),
+    (b'{"seed": ' + b"9" * 5000 + b"}", None, "invalid_json"),
+    (b'{"model": "a", "model": "b", "messages": [{"role": "user", "content": ""}]}', "model", "duplicate_parameter"),
+    # not the right shape
+    ([], None, "invalid_type"),
+    (None, None, "invalid_type"),
+    ({}, "model", "missing_required_parameter"),
+    ({"model": "echo"}, "messages", "missing_required_parameter"),
+    ({**HELLO, "model": ""}, "model", "invalid_value"),
+    ({**HELLO, "model": "x" * 513}, "model", "invalid_value"),
+    ({**HELLO, "model": 3}, "model", "invalid_type"),
+    ({**HELLO, "foo": 1}, "foo", "unknown_parameter"),
+    ({**HELLO, "f" * 1000: 1}, "f" * 77 + "...", "unknown_parameter"),
+    # messages
+    ({**HELLO, "messages": []}, "messages", "invalid_value"),
+    ({**HELLO, "messages": {}}, "messages", "invalid_type"),
+    ({**HELLO, "messages": ["Hello"]}, "messages[0]", "invalid_type"),
+    ({**HELLO, "messages": [1] * 1000}, "messages[0]", "invalid_type"),
+    (with_message(content="x"), "messages[0].role", "missing_required_parameter"),
+    (with_message(role="user"), "messages[0].content", "missing_required_parameter"),
+    (with_message(role="robot", content="x"), "messages[0].role", "invalid_value"),
+    (with_message(role="tool", content="x", tool_call_id="1"), "messages[0].role", "unsupported_parameter"),
+    (with_message(role="function", content="x", name="f"), "messages[0].role", "unsupported_parameter"),
+    (with_message(role="user", content="x", name="Ann"), "messages[0].name", "unsupported_parameter"),
+    (with_message(role="user", content="x", foo=1), "messages[0].foo", "unknown_parameter"),
+    (with_message(role="assistant", content="x", tool_calls=[{}]), "messages[0].tool_calls", "unsupported_parameter"),
+    (user(None), "messages[0].content", "invalid_type"),
+    (user(3), "messages[0].content", "invalid_type"),
+    (user({}), "messages[0].content", "invalid_type"),
+    (user([]), "messages[0].content", "invalid_value"),
+    (user(["x"]), "messages[0].content[0]", "invalid_type"),
+    (user([{"type": "text"}]), "messages[0].content[0].text", "missing_required_parameter"),
+    (user([{"type": "text", "text": 1}]), "messages[0].content[0].text", "invalid_type"),
+    (user([{"type": "image_url", "image_url": {}}]), "messages[0].content[0].type", "unsupported_parameter"),
+    (user([{"type": "smell"}]), "messages[0].content[0].type", "invalid_value"),
+    # numbers
+    (b'{"model": "a", "messages": [{"role": "user", "content": ""}], "top_p": NaN}', "top_p", "invalid_value"),
+    (b'{"model": "a", "messages": [{"role": "user", "content": ""}], "top_p": 1e999}', "top_p", "invalid_value"),
+    ({**HELLO, "temperature": "1"}, "temperature", "invalid_type"),
+    ({**HELLO, "temperature": True}, "temperature", "invalid_type"),
+    ({**HELLO, "temperature": 2.1}, "temperature", "invalid_value"),
+    ({**HELLO, "temperature": -0.1}, "temperature", "invalid_value"),
+    ({**HELLO, "top_p": 1.1}, "top_p", "invalid_value"),
+    ({**HELLO, "max_tokens": 0}, "max_tokens", "invalid_value"),
+    ({**HELLO, "max_tokens": 1.5}, "max_tokens", "invalid_type"),
+    ({**HELLO, "max_tokens": 10**100}, "max_tokens", "invalid_value"),
+    ({**HELLO, "max_tokens": 1, "max_completion_tokens": 2}, "max_completion_tokens", "invalid_value"),
+    ({**HELLO, "seed": 2**63}, "seed", "invalid_value"),
+    # streams
+    ({**HELLO, "stream": 1}, "stream", "invalid_type"),
+    ({**HELLO, "stream_options": {}}, "stream_options", "invalid_value"),
+    ({**HELLO, "stream": False, "stream_options": {"include_usage": True}}, "stream_options", "invalid_value"),
+    ({**HELLO, "stream": True, "stream_options": {"foo": 1}}, "stream_options.foo", "unknown_parameter"),
+    (
+        {**HELLO, "stream": True, "stream_options": {"include_obfuscation": True}},
+        "stream_options.include_obfuscation",
+        "unsupported_parameter",
+    ),
+    # what comes later, and JSON's true is not 1
+    ({**HELLO, "n": 2}, "n", "unsupported_parameter"),
+    ({**HELLO, "n": True}, "n", "unsupported_parameter"),
+    ({**HELLO, "frequency_penalty": False}, "frequency_penalty", "unsupported_parameter"),
+    ({**HELLO, "frequency_penalty": 0.5}, "frequency_penalty", "unsupported_parameter"),
+    ({**HELLO, "logprobs": 0}, "logprobs", "unsupported_parameter"),
+    ({**HELLO, "stop": ["\n"]}, "stop", "unsupported_parameter"),
+    ({**HELLO, "tools": [{"type": "function"}]}, "tools", "unsupported_parameter"),
+    ({**HELLO, "response_format": {"type": "json_object"}}, "response_format", "unsupported_parameter"),
+    ({**HELLO, "metadata": {"a": 1}}, "metadata", "invalid_value"),
+    ({**HELLO, "user": 1}, "user", "invalid_type"),
+]
+
+
+@pytest.mark.parametrize(("body", "param", "code"), WRONG)
+async def test_a_wrong_body_is_a_400_that_names_the_field(
+    client: httpx.AsyncClient, body: object, param: str | None, code: str
+) -> None:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    answer = await client.post(CHAT, content=content)
+    error = answer.json()["error"]
+    assert answer.status_code == 400, error
+    assert (error["param"], error["code"], error["type"]) == (param, code, "invalid_request_error")
+    assert "<" not in error["param"] if error["param"] else True
+    assert error["message"].endswith(".")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"messages": [{"role": "user", "content": ""}]},
+        {"messages": [{"role": "user", "content": "Say"}, {"role": "assistant", "content": "I sa"}]},
+        {
+            "messages": [
+                {"role": "developer", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}
+            ]
+        },
+        {"messages": [{"role": "assistant", "content": "x", "refusal": None, "tool_calls": None, "audio": None}]},
+        {"max_tokens": 5, "max_completion_tokens": 5},
+        {"user": "u", "store": True, "metadata": {"a": "b"}, "prompt_cache_key": "k", "safety_identifier": "s"},
+        {"presence_penalty": 0.0, "response_format": {"type": "text"}, "stop": [], "logit_bias": {}},
+        {"stream": True, "stream_options": None},
+        {"stream": True, "stream_options": {"include_usage": None}},
+    ],
+)
+async def test_what_can_be_honoured_is_taken(client: httpx.AsyncClient, fields: dict[str, object]) -> None:
+    answer = await client.post(CHAT, json={**HELLO, **fields})
+    assert answer.status_code == 200, answer.text
+
+
+def neutral_values() -> list[tuple[str, object]]:
+    return [
+        (name, value)
+        for name, field in ChatRequest.model_fields.items()
+        for mark in field.metadata
+        if isinstance(mark, Later)
+        for value in (None, *mark.neutral)
+    ]
+
+
+@pytest.mark.parametrize(("name", "value"), neutral_values())
+async def test_a_field_that_comes_later_is_taken_while_it_asks_for_nothing(
+    client: httpx.AsyncClient, name: str, value: object
+) -> None:
+    answer = await client.post(CHAT, json={**HELLO, name: value})
+    assert answer.status_code == 200, answer.text
+
+
+def test_every_field_of_openais_sdk_is_known() -> None:
+    theirs = {*CompletionCreateParamsBase.__annotations__, "stream"}
+    assert set(ChatRequest.model_fields) == theirs
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"model": "echo", "messages": [1] * 1000},
+        {"model": "echo", "messages": [{"role": "user", "content": [1] * 1000}]},
+        {**HELLO, **{f"field{number}": 1 for number in range(1000)}},
+        {**HELLO, "metadata": {f"field{number}": 1 for number in range(1000)}},
+    ],
+    ids=["messages", "parts", "fields", "metadata"],
+)
+def test_mistakes_are_not_collected(body: object) -> None:
+    """Ten million of them in one body took a minute and 10 GB to list."""
+    with pytest.raises(ValidationError) as caught:
+        ChatRequest.model_validate_json(json.dumps(body))
+    assert caught.value.error_count() == 1

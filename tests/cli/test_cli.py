@@ -1,0 +1,212 @@
+"""The command line: what it starts, what it refuses in which words, and how it ends."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from click.testing import CliRunner, Result
+from openai import Stream
+from openai.types.chat import ChatCompletionChunk
+from running_server import RunningServer, serving
+
+from localrouter import __version__
+from localrouter.api.server import base_url, bind
+from localrouter.cli import COMMANDS, main
+from localrouter.cli.serve import announce, read_settings, serve
+from localrouter.config import Settings
+from localrouter.errors import ConfigError, OperatorError
+from localrouter.weights.catalog import BuildStatus, CatalogEntry, State
+from localrouter.weights.manifest import Overrides
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("LOCALROUTER_")]:
+        monkeypatch.delenv(name)
+
+
+def test_version() -> None:
+    result = CliRunner().invoke(main, ["--version"])
+    assert (result.exit_code, result.output) == (0, f"localrouter, version {__version__}\n")
+
+
+def test_the_version_does_not_wait_for_a_web_server() -> None:
+    code = (
+        "import sys; from localrouter.cli import main; main(['--version'], standalone_mode=False); print(*sys.modules)"
+    )
+    loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    assert not {"litestar", "uvicorn", "pydantic", "huggingface_hub", "numpy"} & set(loaded)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_a_help_page(name: str) -> None:
+    assert CliRunner().invoke(main, [name, "--help"]).exit_code == 0
+
+
+def test_every_setting_is_an_option() -> None:
+    assert {option.name for option in serve.params} == {*Settings.model_fields, "models"}
+
+
+@pytest.mark.parametrize("error", [OperatorError("it broke [here]", hint="mend it"), OperatorError("it broke [here]")])
+def test_what_the_operator_can_mend_is_an_error_with_a_hint(
+    monkeypatch: pytest.MonkeyPatch, error: OperatorError
+) -> None:
+    result = _run_serve(monkeypatch, error)
+    expected = "error: it broke [here]\n" + ("hint: mend it\n" if error.hint else "")
+    assert (result.exit_code, result.stderr, result.stdout) == (2, expected, "")
+
+
+def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _run_serve(monkeypatch, KeyboardInterrupt()).exit_code == 130
+
+
+def _run_serve(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> Result:
+    def fail(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(serve, "callback", fail)
+    return CliRunner().invoke(main, ["serve"])
+
+
+def test_an_option_goes_before_the_environment_and_that_before_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCALROUTER_PORT", "8001")
+    monkeypatch.setenv("LOCALROUTER_GRACE", "3")
+    settings = read_settings({"port": "8002", "grace": None})
+    assert (settings.port, settings.grace, settings.max_queue) == (8002, 3.0, 256)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("port", "70000"),
+        ("gpu_layers", "some"),
+        ("context", "lots"),
+        ("log_level", "loud"),
+        ("grace", "-1"),
+        ("api_key", ""),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named_with_its_variable(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"LOCALROUTER_{name.upper()}", value)
+    with pytest.raises(ConfigError) as caught:
+        read_settings({})
+    assert f"--{name.replace('_', '-')}" in caught.value.message
+    assert f"LOCALROUTER_{name.upper()}" in str(caught.value.hint)
+
+
+def test_other_machines_are_let_in_only_with_a_key() -> None:
+    with pytest.raises(ConfigError, match="no API key"):
+        read_settings({"host": "0.0.0.0"})
+    assert read_settings({"host": "0.0.0.0", "api_key": "k"}).host == "0.0.0.0"
+
+
+def test_the_line_to_try_shows_where_the_key_goes(capsys: pytest.CaptureFixture[str]) -> None:
+    announce("http://127.0.0.1:1/v1", [_entry("echo", State.ON_DISK), _entry("far", State.NOT_DOWNLOADED)], locked=True)
+    told = capsys.readouterr().err
+    assert 'Bearer $LOCALROUTER_API_KEY"' in told
+    assert "far" not in told
+
+
+def test_without_a_model_it_says_where_to_look(capsys: pytest.CaptureFixture[str]) -> None:
+    announce("http://127.0.0.1:1/v1", [_entry("far", State.NOT_DOWNLOADED)], locked=False)
+    assert "localrouter list" in capsys.readouterr().err
+
+
+def _entry(alias: str, state: State) -> CatalogEntry:
+    return CatalogEntry(alias, "", Overrides(), (BuildStatus(f"{alias}-Q4", None, "hub", state, None, None),))
+
+
+def test_a_port_in_use_is_said_in_words() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"port {port} is in use"):
+            bind("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("host", ["a..b", "192.0.2.1"])
+def test_an_address_that_is_not_ours_is_said_in_words(host: str) -> None:
+    with pytest.raises(ConfigError, match=host):
+        bind(host, 0)
+
+
+def test_the_base_url_is_one_that_a_client_can_use() -> None:
+    with bind("0.0.0.0", 0) as listener:
+        assert base_url(listener) == f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+
+
+@pytest.mark.parametrize(
+    "entry", ["echo", "echo=", "=x.gguf", "echo=nowhere.gguf", "echo=builtin:nothing", "Ä=builtin:echo"]
+)
+def test_a_model_that_cannot_be_served_is_refused_before_the_port_is_taken(entry: str) -> None:
+    result = CliRunner().invoke(main, ["serve", "--model", entry])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: --model")
+
+
+def test_a_manifest_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["serve", "--manifest", str(tmp_path / "none.toml")])
+    assert (result.exit_code, "hint: " in result.stderr) == (2, True)
+
+
+def test_serve_says_what_it_answers_for_and_stays_slim() -> None:
+    with serving("--model", "echo=builtin:echo") as server:
+        assert psutil.Process(server.process.pid).memory_info().rss < 110e6
+        assert server.get("/v1/models/echo")["model"] == "localrouter-echo"
+        assert server.stop() == 0
+    assert any(line.split() == ["echo", "localrouter-echo"] for line in server.log)
+    assert any(line.startswith("try: curl ") for line in server.log)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_lets_a_stream_finish_and_leaves_no_worker(number: int, status: int) -> None:
+    with serving("--model", "echo=builtin:echo?step_ms=5", "--grace", "60") as server:
+        stream = _stream(server, "x" * 40)
+        chunks = [next(stream), next(stream)]
+        workers = server.workers()
+        server.process.send_signal(number)
+        chunks += stream
+        assert chunks[-1].choices[0].finish_reason == "stop"
+        assert server.process.wait(60) == status
+    psutil.wait_procs(workers, 10)
+    assert workers
+    assert not any(worker.is_running() for worker in workers)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_second_ctrl_c_does_not_wait() -> None:
+    with serving("--model", "echo=builtin:echo?step_ms=5", "--grace", "600") as server:
+        stream = _stream(server, "x" * 4000)
+        next(stream)
+        server.process.send_signal(signal.SIGINT)
+        with pytest.raises(OSError, match="refused"):
+            _connect_until_refused(server.base_url)
+        assert server.stop(signal.SIGINT) == 130
+        stream.close()
+
+
+def _stream(server: RunningServer, text: str) -> Stream[ChatCompletionChunk]:
+    return server.client().chat.completions.create(
+        model="echo", messages=[{"role": "user", "content": text}], stream=True
+    )
+
+
+def _connect_until_refused(url: str) -> None:
+    address = ("127.0.0.1", int(url.split(":")[2].split("/", maxsplit=1)[0]))
+    while True:
+        socket.create_connection(address).close()
+
+
+def test_the_curl_line_is_json_that_the_server_takes() -> None:
+    with serving("--model", "echo=builtin:echo") as server:
+        server.stop()
+    (line,) = [line for line in server.log if line.startswith("try: ")]
+    assert json.loads(line.split("-d ")[1].strip().strip("'"))["model"]

@@ -1,0 +1,76 @@
+"""Who may import whom: a layer only what lies below it, and native code only in one module of the worker process."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[2] / "localrouter"
+LAYERS = ["__main__", "cli", "api", "router chat", "engine weights", "schema config", "errors", "__init__"]
+RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer.split()}
+VISIBLE = {"localrouter.engine.messages", "localrouter.engine.client", "localrouter.engine.process"}
+
+
+def name_of(path: Path) -> str:
+    """Return `localrouter.engine.worker` for its file, and `localrouter.engine` for the package's own."""
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {name_of(path): path for path in PACKAGE.rglob("*.py")}
+
+
+def part_of(module: str) -> str:
+    """The top-level part a module belongs to: `engine` for localrouter.engine.worker."""
+    return [*module.split("."), "__init__"][1]
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, wherever in the file."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (node.module or "")
+            inner = {f"{base}.{name.name}" for name in node.names} & (MODULES.keys() | VISIBLE)
+            yield from inner or {base}
+
+
+def violations(module: str, path: Path) -> Iterator[str]:
+    """Each import of a module that the layers forbid."""
+    own = part_of(module)
+    for target in imports(path):
+        other = part_of(target)
+        if target.startswith("."):
+            yield f"{module}: {target} is relative"
+        elif target.split(".")[0] == "llama_cpp" and module != "localrouter.engine.llama":
+            yield f"{module}: only engine/llama.py may import llama_cpp"
+        elif target.split(".")[0] == "localrouter" and other != own:
+            if RANK[own] >= RANK[other]:
+                yield f"{module}: {own} may not import {other}"
+            elif other == "engine" and target not in VISIBLE:
+                yield f"{module}: {target} is not visible outside engine/"
+
+
+def test_every_part_has_its_layer() -> None:
+    assert {part_of(module) for module in MODULES} - {"assets", "web"} <= RANK.keys()
+
+
+def test_forbidden_imports_are_found(tmp_path: Path) -> None:
+    file = tmp_path / "file.py"
+    file.write_text(
+        "import llama_cpp\nfrom localrouter import api\ndef f():\n  from localrouter.engine import worker\n"
+    )
+    assert len(list(violations("localrouter.chat.file", file))) == 3
+    assert len(list(violations("localrouter.engine.llama", file))) == 1
+
+
+def test_imports_point_downward_only() -> None:
+    assert [text for module, path in sorted(MODULES.items()) for text in violations(module, path)] == []
+
+
+def test_the_serving_process_loads_no_native_inference_code() -> None:
+    outside = [module for module in MODULES if part_of(module) not in ("engine", "__main__")]
+    names = [*outside, *(VISIBLE & MODULES.keys())]
+    code = f"import importlib, sys; [importlib.import_module(n) for n in {names}]; sys.exit('llama_cpp' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=PACKAGE.parent)

@@ -1,0 +1,1 @@
+"""How the embedded demo model is made: facts and sentence patterns in, one GGUF file out."""
