@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 class Engine:
-    """One model, many conversations. Not thread-safe: one thread submits, cancels and steps."""
+    """One model, many conversations. Not thread-safe: one thread enqueues, cancels and steps."""
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
@@ -32,8 +32,14 @@ class Engine:
         return Gauge(len(scheduler.waiting), len(scheduler.running), scheduler.cells_used)
 
     def submit(self, command: Generate) -> Event:
-        """Queue a request. Returns its Accepted, or its Finished when it cannot be served."""
-        tokens = self.backend.tokenize(command.prompt)
+        """Tokenize the prompt and queue the request; as `enqueue` otherwise."""
+        return self.enqueue(command, self.backend.tokenize(command.prompt))
+
+    def enqueue(self, command: Generate, tokens: list[int]) -> Event:
+        """Queue a request whose prompt has these tokens.
+
+        Returns its Accepted, or its Finished when it cannot be served.
+        """
         limit = self.backend.info.context
         if not tokens:
             return _refused(command, Usage(0, 0), "empty_prompt", "The prompt has no tokens.")

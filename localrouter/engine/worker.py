@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 from queue import Empty, SimpleQueue
+from typing import TypeAlias
 from urllib.parse import parse_qsl
 
 from localrouter.engine import wire
@@ -22,59 +23,74 @@ from localrouter.engine.messages import Cancel, Command, Event, Generate, Load, 
 log = logging.getLogger(__name__)
 
 
+Arrival: TypeAlias = tuple[Command, list[int]]
+"""A command, and for a Generate the tokens of its prompt."""
+
+
 class Worker:
     """One engine, fed from a socket."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
-        self._inbox: SimpleQueue[Command] = SimpleQueue()
+        self._inbox: SimpleQueue[Arrival] = SimpleQueue()
+        self._backend: Backend | None = None
 
     def run(self) -> None:
         """Load what the first command says, then serve until Stop."""
         threading.Thread(target=self._read, daemon=True, name="reader").start()
-        load = self._inbox.get()
+        load, _ = self._inbox.get()
         assert isinstance(load, Load)
         try:
-            backend = open_backend(load)
+            self._backend = open_backend(load)
         except LoadError as error:
             self._send(LoadFailed(str(error)))
             return
-        self._send(Ready(backend.info))
-        self._serve(Engine(backend))
-        backend.close()
+        self._send(Ready(self._backend.info))
+        self._serve(Engine(self._backend))
+        self._backend.close()
 
     def _serve(self, engine: Engine) -> None:
         """Take what has arrived, step, send, until told to stop. An idle engine waits without using the CPU."""
         while True:
-            for command in self._arrived(wait=engine.is_idle):
+            for command, tokens in self._arrived(wait=engine.is_idle):
                 if isinstance(command, Stop):
                     return
-                events = _obey(engine, command)
+                events = _obey(engine, command, tokens)
                 if events:
                     self._send(Step(events, engine.gauge))
             events = engine.step()
             if events:
                 self._send(Step(events, engine.gauge))
 
-    def _arrived(self, *, wait: bool) -> list[Command]:
-        commands = [self._inbox.get()] if wait else []
+    def _arrived(self, *, wait: bool) -> list[Arrival]:
+        arrivals = [self._inbox.get()] if wait else []
         try:
             while True:
-                commands.append(self._inbox.get_nowait())
+                arrivals.append(self._inbox.get_nowait())
         except Empty:
-            return commands
+            return arrivals
 
     def _read(self) -> None:
-        """Fill the inbox. Runs beside the engine, which gives up the GIL while llama.cpp computes."""
+        """Fill the inbox. Runs beside the engine, which gives up the GIL while llama.cpp computes.
+
+        Prompts are tokenized here: a megabyte of text takes a second, and running streams should not wait for it.
+        """
         incoming = wire.commands()
         try:
             while data := self._connection.recv(1 << 16):
                 for command in incoming.feed(data):
-                    self._inbox.put(command)
-        except (OSError, wire.WireError) as error:
-            log.error("the connection to the server broke: %s", error)
+                    self._inbox.put((command, self._tokens_of(command)))
+        except Exception:
+            log.exception("the connection to the server cannot be read any more")
+            os._exit(1)
         # Nobody is left to answer to, and the main thread may be deep inside llama.cpp.
         os._exit(0)
+
+    def _tokens_of(self, command: Command) -> list[int]:
+        if not isinstance(command, Generate):
+            return []
+        assert self._backend is not None, "requests come after Ready"
+        return self._backend.tokenize(command.prompt)
 
     def _send(self, report: Report) -> None:
         self._connection.sendall(wire.frame(report))
@@ -89,9 +105,9 @@ def open_backend(load: Load) -> Backend:
     return LlamaBackend(load.path, load.options)
 
 
-def _obey(engine: Engine, command: Command) -> list[Event]:
+def _obey(engine: Engine, command: Command, tokens: list[int]) -> list[Event]:
     if isinstance(command, Generate):
-        return [engine.submit(command)]
+        return [engine.enqueue(command, tokens)]
     if isinstance(command, Cancel):
         return engine.cancel(command.id)
     raise AssertionError(f"{type(command).__name__} out of place")

@@ -1,9 +1,12 @@
 """The conductor: chunks are OpenAI's, and the plain answer is their fold."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from localrouter.chat.completion import Completion, fold
 from localrouter.engine.messages import (
@@ -122,6 +125,33 @@ async def test_the_plain_answer_is_the_fold_of_the_stream(reason: FinishReason) 
     assert answer.usage == Shown(3, 2, 5)
     assert answer.model == "Fake-1B-Q8_0"
     assert answer.id.startswith("chatcmpl-")
+
+
+@given(
+    text=st.text(),
+    places=st.lists(st.integers(0, 50)).map(sorted),
+    together=st.lists(st.integers(1, 5), min_size=1),
+)
+def test_however_an_answer_is_cut_stream_and_plain_answer_say_the_same(
+    text: str, places: list[int], together: list[int]
+) -> None:
+    pieces = [text[start:stop] for start, stop in zip([0, *places], [*places, len(text)], strict=True)]
+    events: list[Event] = [Piece(1, piece) for piece in pieces if piece]
+    events.append(Finished(1, "stop", Usage(3, 2)))
+    looks = []
+    while events:
+        looks += [events[: together[0]]]
+        events, together = events[together[0] :], [*together[1:], together[0]]
+
+    async def both() -> tuple[list[ChatChunk], str]:
+        completion = await Completion.begin(FakeEngine(FakeGeneration(looks)), request())
+        plain = await fold(completion.chunks())
+        return await chunks_of(FakeGeneration(looks), stream=True), plain.choices[0].message.content
+
+    chunks, plain = asyncio.run(both())
+
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == plain == text
+    assert [chunk.choices[0].finish_reason for chunk in chunks].count("stop") == 1
 
 
 async def test_an_engine_that_fails_in_mid_stream_raises_its_words() -> None:

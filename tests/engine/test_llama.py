@@ -1,0 +1,184 @@
+"""The engine on llama.cpp itself: the embedded model, and small random models of the other kinds of memory."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conversations import ask, end_of, run, text_of
+
+import localrouter
+from benchmarks import vocabulary
+from benchmarks.shapes import SHAPES
+from benchmarks.synthetic import write_model
+from localrouter.engine.backend import BatchRefused, LoadError
+from localrouter.engine.engine import Engine
+from localrouter.engine.llama import LlamaBackend
+from localrouter.engine.messages import Finished, Generate, LoadOptions, Sampling, Segment
+from localrouter.engine.scheduler import Batch
+
+DEMO = str(Path(localrouter.__file__).parent / "assets" / "demo.gguf")
+QUESTIONS = [f"What is the capital of {country}?" for country in ("Italy", "Japan", "Peru", "Norway", "Kenya", "Chile")]
+
+
+@pytest.fixture(scope="module")
+def backend() -> Iterator[LlamaBackend]:
+    backend = LlamaBackend(DEMO, LoadOptions(threads=1, cells=2048, max_sequences=8))
+    yield backend
+    backend.close()
+
+
+@pytest.fixture
+def engine(backend: LlamaBackend) -> Engine:
+    return Engine(backend)
+
+
+def greedy(number: int, text: str, max_tokens: int | None = None) -> Generate:
+    command = ask(number, text, max_tokens=max_tokens)
+    return Generate(number, command.prompt, Sampling(temperature=0), command.max_tokens)
+
+
+def seeded(number: int, seed: int) -> Generate:
+    return Generate(number, ask(number, "Tell me a story").prompt, Sampling(seed=seed), 40)
+
+
+def test_the_embedded_model_answers(engine: Engine) -> None:
+    assert text_of(run(engine, greedy(1, "What is the capital of Italy?")), 1) == "The capital of Italy is Rome."
+
+
+def test_answers_do_not_depend_on_who_else_is_in_the_batch(engine: Engine) -> None:
+    alone = [text_of(run(engine, greedy(1, question)), 1) for question in QUESTIONS]
+
+    events = run(engine, *(greedy(number, question) for number, question in enumerate(QUESTIONS)))
+
+    assert [text_of(events, number) for number in range(len(QUESTIONS))] == alone
+
+
+def test_the_same_seed_tells_the_same_story_and_another_seed_another(engine: Engine) -> None:
+    events = run(engine, seeded(1, seed=7), seeded(2, seed=7), seeded(3, seed=8))
+
+    assert text_of(events, 1) == text_of(events, 2) != text_of(events, 3)
+
+
+def test_a_cancelled_request_leaves_no_cell_in_llama_cpp(engine: Engine, backend: LlamaBackend) -> None:
+    engine.submit(greedy(1, "Tell me a story"))
+    for _ in range(3):
+        engine.step()
+    [sequence] = engine.scheduler.running
+    assert backend.cells_of(sequence.slot) == sequence.computed > 0
+
+    engine.cancel(1)
+
+    assert [backend.cells_of(slot) for slot in range(8)] == [0] * 8
+
+
+def test_cells_in_llama_cpp_are_what_the_scheduler_counts(engine: Engine, backend: LlamaBackend) -> None:
+    for number in range(5):
+        engine.submit(seeded(number, number))
+    while not engine.is_idle:
+        engine.step()
+        assert sum(backend.cells_of(slot) for slot in range(8)) == engine.gauge.cells_used
+
+
+def test_a_story_that_is_set_back_goes_on_where_it_was() -> None:
+    """Eight stories in a pool for about five: some are computed again, and all are told to the end."""
+    backend = LlamaBackend(DEMO, LoadOptions(threads=1, cells=256, context=200, max_sequences=8))
+    engine = Engine(backend)
+    alone = [text_of(run(engine, seeded(1, seed)), 1) for seed in range(8)]
+
+    events = [engine.submit(seeded(seed, seed)) for seed in range(8)]
+    set_back = 0
+    while not engine.is_idle:
+        events += engine.step()
+        set_back += any(sequence.completion_tokens for sequence in engine.scheduler.waiting)
+
+    assert set_back
+    assert [text_of(events, seed) for seed in range(8)] == alone
+    backend.close()
+
+
+def test_usage_counts_the_prompt_and_the_end_token(engine: Engine, backend: LlamaBackend) -> None:
+    command = greedy(1, "What is the capital of Italy?")
+
+    events = run(engine, command)
+
+    usage = end_of(events, 1).usage
+    answer = backend.tokenize([Segment(text_of(events, 1), control=False)])
+    assert usage.prompt_tokens == len(backend.tokenize(command.prompt))
+    assert usage.completion_tokens == len(answer) + 1
+
+
+def test_the_context_is_the_trained_one(backend: LlamaBackend) -> None:
+    assert backend.info.context == 2048
+    assert backend.info.architecture == "qwen3"
+    assert backend.info.device.offloaded_layers == 0
+
+
+def test_a_wrong_batch_is_refused_and_the_backend_goes_on(engine: Engine, backend: LlamaBackend) -> None:
+    with pytest.raises(BatchRefused):
+        backend.decode(Batch(tokens=[10**6], positions=[0], slots=[0], outputs=[0]))
+
+    assert "Rome" in text_of(run(engine, greedy(1, QUESTIONS[0])), 1)
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        Batch(),
+        Batch(tokens=[1], positions=[0], slots=[8], outputs=[0]),
+        Batch(tokens=[1] * 1000, positions=list(range(1000)), slots=[0] * 1000, outputs=[]),
+    ],
+    ids=["empty", "slot out of range", "more rows than llama.cpp was told"],
+)
+def test_what_would_end_the_process_is_asserted_before(backend: LlamaBackend, batch: Batch) -> None:
+    with pytest.raises(AssertionError):
+        backend.decode(batch)
+
+
+def test_a_required_gpu_that_is_not_there_is_told(backend: LlamaBackend) -> None:
+    if backend.info.device.offloaded_layers:
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(LoadError, match="require_gpu is set"):
+        LlamaBackend(DEMO, LoadOptions(require_gpu=True))
+
+
+@pytest.mark.parametrize("content", [b"", b"GGUF", b"GGUF\x03\x00\x00\x00" + b"\xff" * 64, b"<html>"])
+def test_a_broken_file_is_an_error_without_its_path(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "broken.gguf"
+    path.write_bytes(content)
+
+    with pytest.raises(LoadError) as caught:
+        LlamaBackend(str(path), LoadOptions())
+    assert str(tmp_path) not in str(caught.value)
+
+
+def test_a_cut_file_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "cut.gguf"
+    path.write_bytes(Path(DEMO).read_bytes()[:-100_000])
+
+    with pytest.raises(LoadError, match="could not load"):
+        LlamaBackend(str(path), LoadOptions())
+
+
+@pytest.mark.parametrize("name", ["qwen3-tiny", "qwen35moe-tiny", "gemma4-tiny"])
+def test_every_kind_of_memory_runs_many_requests_to_their_ends(name: str, tmp_path: Path) -> None:
+    """Attention, hybrid with recurrent layers, sliding window: admit, set back, cancel, and no cell is left."""
+    words = vocabulary.made_up(4096)
+    path = tmp_path / "model.gguf"
+    write_model(path, name, replace(SHAPES[name], vocabulary=words.size), words, seed=1)
+    backend = LlamaBackend(str(path), LoadOptions(threads=1, cells=256, context=150, max_sequences=6))
+    engine = Engine(backend)
+
+    events = [engine.submit(ask(number, "word " * number, max_tokens=60)) for number in range(12)]
+    for _ in range(10):
+        events += engine.step()
+    for number in (0, 5, 11):
+        events += engine.cancel(number)
+    while not engine.is_idle:
+        events += engine.step()
+        engine.scheduler.check()
+
+    assert {end_of(events, number).reason for number in range(12)} <= {"stop", "length", "cancelled"}
+    assert sum(isinstance(event, Finished) for event in events) == 12
+    assert [backend.cells_of(slot) for slot in range(engine.backend.limits.slots)] == [0] * backend.limits.slots
+    backend.close()
