@@ -80,20 +80,21 @@ def test_cells_in_llama_cpp_are_what_the_scheduler_counts(engine: Engine, backen
         assert sum(backend.cells_of(slot) for slot in range(8)) == engine.gauge.cells_used
 
 
-def test_a_story_that_is_set_back_goes_on_where_it_was() -> None:
-    """Eight stories in a pool for about five: some are computed again, and all are told to the end."""
-    backend = LlamaBackend(DEMO, LoadOptions(threads=1, cells=256, context=200, max_sequences=8))
+def test_an_answer_that_is_set_back_goes_on_where_it_was() -> None:
+    """Eight questions in a pool for about six: some are computed again, and all are answered to the end."""
+    backend = LlamaBackend(DEMO, LoadOptions(threads=1, cells=150, max_sequences=8))
     engine = Engine(backend)
-    alone = [text_of(run(engine, seeded(1, seed)), 1) for seed in range(8)]
+    questions = [QUESTIONS[number % len(QUESTIONS)] for number in range(8)]
+    alone = [text_of(run(engine, greedy(1, question)), 1) for question in questions]
 
-    events = [engine.submit(seeded(seed, seed)) for seed in range(8)]
+    events = [engine.submit(greedy(number, question)) for number, question in enumerate(questions)]
     set_back = 0
     while not engine.is_idle:
         events += engine.step()
         set_back += any(sequence.completion_tokens for sequence in engine.scheduler.waiting)
 
     assert set_back
-    assert [text_of(events, seed) for seed in range(8)] == alone
+    assert [text_of(events, number) for number in range(8)] == alone
     backend.close()
 
 
