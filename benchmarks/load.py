@@ -50,10 +50,11 @@ def require_loopback(url: str) -> None:
 
 def run(endpoint: Endpoint, conversations: list[Conversation]) -> Figures:
     """Hold all conversations with the server and return how it went."""
-    return asyncio.run(_run(endpoint, conversations))
+    return asyncio.run(hold_all(endpoint, conversations))
 
 
-async def _run(endpoint: Endpoint, conversations: list[Conversation]) -> Figures:
+async def hold_all(endpoint: Endpoint, conversations: list[Conversation]) -> Figures:
+    """Do what `run` does, in a running loop."""
     start = time.perf_counter()
     held = await asyncio.gather(*(_hold(endpoint, conversation, start) for conversation in conversations))
     wall = time.perf_counter() - start

@@ -243,11 +243,11 @@ class Usage(msgspec.Struct, frozen=True):
     total_tokens: int
 
 
-class AnswerMessage(msgspec.Struct, frozen=True):
+class AnswerMessage(msgspec.Struct, frozen=True, kw_only=True):
     """The assistant's message."""
 
-    content: str
     role: Literal["assistant"] = "assistant"
+    content: str
     refusal: None = None
 
 
@@ -260,16 +260,16 @@ class Choice(msgspec.Struct, frozen=True):
     logprobs: None = None
 
 
-class ChatAnswer(msgspec.Struct, frozen=True):
+class ChatAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The body of a plain answer."""
 
     id: str
+    object: Literal["chat.completion"] = "chat.completion"
     created: int
     model: str
     choices: list[Choice]
     usage: Usage
     system_fingerprint: str
-    object: Literal["chat.completion"] = "chat.completion"
 
 
 class Delta(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -288,13 +288,13 @@ class ChunkChoice(msgspec.Struct, frozen=True):
     logprobs: None = None
 
 
-class ChatChunk(msgspec.Struct):
+class ChatChunk(msgspec.Struct, kw_only=True):
     """One event of a streamed answer. `usage` is left out unless it was asked for."""
 
     id: str
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
     created: int
     model: str
-    choices: list[ChunkChoice]
     system_fingerprint: str
-    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+    choices: list[ChunkChoice]
     usage: Usage | msgspec.UnsetType | None = msgspec.UNSET

@@ -1,0 +1,66 @@
+"""llama.cpp's programs: which there are, how they are called, what they say."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.peer import PROGRAMS, Peer, PeerMissing, find_peer, json_lines, may_repack, thread_counts
+from benchmarks.processes import ProgramFailed
+
+SCRIPT = """#!/bin/sh
+echo "loading $*" >&2
+case " $* " in *" {flag} "*) echo '{{"{field}": 7.5}}'; echo '{{"{field}": 9.5}}';; *) exit 3;; esac
+"""
+
+
+def program(folder: Path, name: str, flag: str = "", field: str = "") -> None:
+    (folder / name).write_text(SCRIPT.format(flag=flag, field=field))
+    (folder / name).chmod(0o755)
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    program(tmp_path, "llama-server")
+
+    with pytest.raises(PeerMissing, match="llama-bench, llama-batched-bench is not there; --build-peer"):
+        find_peer(tmp_path)
+
+
+def test_all_programs_make_a_peer(tmp_path: Path) -> None:
+    for name in PROGRAMS:
+        program(tmp_path, name)
+
+    assert find_peer(tmp_path).program("llama-bench") == tmp_path / "llama-bench"
+
+
+def test_the_best_number_of_threads_counts(tmp_path: Path) -> None:
+    program(tmp_path, "llama-bench", "--repack 0", "avg_ts")
+
+    assert Peer(tmp_path, repack=False).generation_rate(Path("model.gguf"), 8) == 9.5
+
+
+def test_batches_are_asked_for_without_repacking(tmp_path: Path) -> None:
+    program(tmp_path, "llama-batched-bench", "--no-repack", "speed_tg")
+
+    assert Peer(tmp_path, repack=False).batched_rate(Path("model.gguf"), 32, 8) == 9.5
+
+
+def test_a_program_that_fails_says_why(tmp_path: Path) -> None:
+    program(tmp_path, "llama-bench", "--repack 0", "avg_ts")
+
+    with pytest.raises(ProgramFailed, match="llama-bench ended with status 3:\nloading -m model.gguf"):
+        Peer(tmp_path, repack=True).generation_rate(Path("model.gguf"), 8)
+
+
+def test_cpus_with_amx_are_left_alone() -> None:
+    assert may_repack("flags: avx2 avx512f")
+    assert not may_repack("flags: avx512f amx_bf16 amx_tile amx_int8")
+    assert may_repack("")
+
+
+def test_only_objects_are_read_from_the_output() -> None:
+    assert json_lines('warming up\n{"a": 1}\n\n{"a": 2}\ndone') == [{"a": 1}, {"a": 2}]
+
+
+@pytest.mark.parametrize(("cores", "counts"), [(1, [1]), (2, [1, 2]), (6, [1, 2, 4, 6])])
+def test_thread_counts_double_up_to_all_cores(cores: int, counts: list[int]) -> None:
+    assert thread_counts(cores) == counts
