@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0, help="seed of the synthetic weights")
     add("--workload", choices=WORKLOADS, action="append", help="only this one; repeatable")
     add("--repeat", type=_positive, default=3, metavar="N", help="runs of each workload; default: %(default)s")
-    add("--threads", type=_positive, metavar="N", help="threads of our server, instead of its own choice")
+    add("--threads", type=_positive, metavar="N", help="threads of ours, instead of its own choice")
     add("--quick", action="store_true", help=f"only {' and '.join(QUICK)}, once: less than a minute")
     add("--json", type=Path, metavar="FILE", help="write all figures of all runs here too")
     peer = parser.add_mutually_exclusive_group()
@@ -92,8 +92,7 @@ def _peer(options: argparse.Namespace, progress: Progress) -> Peer | None:
     if options.peer_bin:
         return find_peer(options.peer_bin)
     if options.build_peer:
-        progress.say(f"llama.cpp's programs go to {built_folder()}; building them takes some minutes the first time")
-        return build_peer()
+        return build_peer(progress)
     try:
         return find_peer(built_folder())
     except PeerMissing:

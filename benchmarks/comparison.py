@@ -28,7 +28,7 @@ class Plan:
     peer: Peer | None
     peer_samples_its_way: bool = False
     threads: int | None = None
-    """Threads of our own server; None lets it choose."""
+    """Threads of ours; None lets it choose."""
 
 
 def compare(plan: Plan, progress: Progress) -> list[Measure]:
@@ -83,7 +83,7 @@ def measure_parts(plan: Plan, tokens: int, progress: Progress) -> list[Measure]:
     for turn in range(plan.repeat):
         for measure, sequences in zip(measures, (1, 32), strict=True):
             progress.say(f"{measure.name} {turn + 1}/{plan.repeat}")
-            measure.add(OURS, engine_rate(plan.model, sequences, tokens))
+            measure.add(OURS, engine_rate(plan.model, sequences, tokens, plan.threads))
             if plan.peer and sequences == 1:
                 measure.add(PEER, plan.peer.generation_rate(plan.model, tokens))
             elif plan.peer:

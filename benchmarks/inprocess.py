@@ -1,4 +1,4 @@
-"""The engine by itself, without processes and HTTP: `python -m benchmarks.inprocess MODEL SEQUENCES TOKENS`.
+"""The engine by itself, without processes and HTTP: `python -m benchmarks.inprocess MODEL SEQUENCES TOKENS [THREADS]`.
 
 It runs in a process of its own, as a worker does, so that llama.cpp never gets into the one that measures.
 """
@@ -16,24 +16,25 @@ from localrouter.engine.messages import Event, Finished, Generate, LoadOptions, 
 PROMPT_WORDS = 16
 
 
-def engine_rate(model: Path, sequences: int, tokens: int) -> float:
+def engine_rate(model: Path, sequences: int, tokens: int, threads: int | None = None) -> float:
     """Return the tokens per second that the engine makes of all sequences together, prompts not counted.
 
     Raises ProgramFailed.
     """
     command = [sys.executable, "-m", "benchmarks.inprocess", str(model), str(sequences), str(tokens)]
+    command += [str(threads)] if threads else []
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     if ran.returncode:
         raise ProgramFailed(f"the engine ended with status {ran.returncode}:\n{ran.stderr[-2000:]}")
     return float(json.loads(ran.stdout.splitlines()[-1]))
 
 
-def measure(model: str, sequences: int, tokens: int) -> float:
+def measure(model: str, sequences: int, tokens: int, threads: int | None = None) -> float:
     """Load the model into this process and return its rate; see `engine_rate`."""
     from localrouter.engine.engine import Engine  # noqa: PLC0415 - native code, only in the process that is for it
     from localrouter.engine.llama import LlamaBackend  # noqa: PLC0415
 
-    engine = Engine(LlamaBackend(model, LoadOptions()))
+    engine = Engine(LlamaBackend(model, LoadOptions(threads=threads)))
     for number in range(sequences):
         prompt = [Segment(text(PROMPT_WORDS, number), control=True)]
         engine.submit(Generate(number, prompt, Sampling(), tokens))
@@ -50,4 +51,4 @@ def measure(model: str, sequences: int, tokens: int) -> float:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))))
+    print(json.dumps(measure(sys.argv[1], *map(int, sys.argv[2:]))))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.processes import ProgramFailed, cpu_facts
+from benchmarks.progress import Progress
 from benchmarks.synthetic import cache_home
 
 PROGRAMS = ("llama-server", "llama-bench", "llama-batched-bench")
@@ -95,15 +96,17 @@ def built_folder() -> Path:
     return _home() / "build" / "bin"
 
 
-def build_peer() -> Peer:
-    """Build the programs, some minutes of work, unless they are there already. Raises PeerMissing."""
+def build_peer(progress: Progress) -> Peer:
+    """Build the programs, many minutes of work, unless they are there already. Raises PeerMissing."""
     if not all(os.access(built_folder() / name, os.X_OK) for name in PROGRAMS):
         if not shutil.which("cmake"):
             raise PeerMissing("building needs cmake and a C++ compiler; install them, or pass --peer-bin DIR")
         _home().mkdir(parents=True, exist_ok=True)
         sources = _home() / "llama.cpp"
         if not sources.exists():
+            progress.say("downloading the sources of llama.cpp, 70 MB")
             _download(sources)
+        progress.say(f"building {', '.join(PROGRAMS)} in {_home()}: this takes some minutes")
         _compile(sources)
     return find_peer(built_folder())
 
@@ -117,7 +120,7 @@ def _download(sources: Path) -> None:
     wanted = f"llama-cpp-python=={version('llama-cpp-python')}"
     with tempfile.TemporaryDirectory(dir=sources.parent) as folder:
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        _run([*pip, "--no-binary", "llama-cpp-python", "--no-build-isolation", "--dest", folder, wanted])
+        _run([*pip, "--no-binary", "llama-cpp-python", "--dest", folder, wanted])
         [package] = Path(folder).glob("*.tar.gz")
         with tarfile.open(package) as archive:
             archive.extractall(folder, filter="data")

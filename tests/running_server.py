@@ -82,7 +82,7 @@ def serving(*arguments: str, **environment: str) -> Iterator[RunningServer]:
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
-        env=os.environ | environment,
+        env={name: value for name, value in os.environ.items() if not name.startswith("LOCALROUTER_")} | environment,
     )
     try:
         with process:

@@ -22,7 +22,7 @@ class Commands(click.RichGroup):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names, in the order of the help page."""
-        return list(COMMANDS)
+        return [*COMMANDS]  # `list` is a module of this package, once it has been imported
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return a command."""

@@ -1,5 +1,6 @@
 """Medians, ratios, goals, and what is kept of a run."""
 
+import io
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,7 @@ def test_a_results_file_that_cannot_be_read_is_as_good_as_none(tmp_path: Path, c
 
 
 def test_the_table_shows_spread_ratio_and_change() -> None:
-    console = Console(width=120, record=True, quiet=True)
+    console = Console(width=120, record=True, file=io.StringIO())
     console.print(report.table_of([measure([100, 300, 200], [50])], {"name: meaning": 100.0}))
     text = console.export_text()
 

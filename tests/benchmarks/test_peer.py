@@ -47,7 +47,7 @@ def test_batches_are_asked_for_without_repacking(tmp_path: Path) -> None:
 def test_a_program_that_fails_says_why(tmp_path: Path) -> None:
     program(tmp_path, "llama-bench", "--repack 0", "avg_ts")
 
-    with pytest.raises(ProgramFailed, match="llama-bench ended with status 3:\nloading -m model.gguf"):
+    with pytest.raises(ProgramFailed, match=r"llama-bench ended with status 3:\nloading -m model\.gguf"):
         Peer(tmp_path, repack=True).generation_rate(Path("model.gguf"), 8)
 
 

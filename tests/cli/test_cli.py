@@ -44,6 +44,13 @@ def test_the_version_does_not_wait_for_a_web_server() -> None:
     assert not {"litestar", "uvicorn", "pydantic", "huggingface_hub", "numpy"} & set(loaded)
 
 
+def test_without_a_command_the_help_page_is_shown() -> None:
+    for _ in range(2):  # importing cli/list.py must not change what the second call finds
+        result = CliRunner().invoke(main, [])
+        assert "serve" in result.output
+        assert "List the models" in result.output
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_a_help_page(name: str) -> None:
     assert CliRunner().invoke(main, [name, "--help"]).exit_code == 0
