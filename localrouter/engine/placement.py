@@ -103,14 +103,15 @@ def cache_size(options: LoadOptions, *, trained: int, bytes_per_cell: int, free:
 
 
 def fewest_fast_threads(cores: int, seconds_per_token: Callable[[int], float]) -> int:
-    """Return the smallest of 1, 2, 4, ... `cores` threads that is within a tenth of the fastest.
+    """Return the smallest of 1, 2, 4, ... `cores` threads that is within a fifth of the fastest.
 
-    A thread that hardly helps is better left to the process that serves HTTP.
+    A thread that hardly helps is better left to the process that serves HTTP; and where cores are shared, every thread
+    more is one that the others wait for at each of a step's hundreds of barriers.
     """
     choices = sorted({cores, *(1 << n for n in range(cores.bit_length()) if 1 << n <= cores)})
     seconds = {threads: seconds_per_token(threads) for threads in choices}
     fastest = min(seconds.values())
-    return next(threads for threads in choices if seconds[threads] <= 1.1 * fastest)
+    return next(threads for threads in choices if seconds[threads] <= 1.2 * fastest)
 
 
 def physical_cores() -> int:
