@@ -22,6 +22,7 @@ QUICK = ("single", "many32")
 PART_TOKENS, QUICK_PART_TOKENS = 128, 32
 SPOILED = 1
 UNUSABLE = 2
+INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return _run(options, Progress())
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except (ProgramFailed, PeerMissing, VocabularyError) as error:
         print(f"error: {error}", file=sys.stderr)
         return UNUSABLE
@@ -70,22 +73,30 @@ def _run(options: argparse.Namespace, progress: Progress) -> int:
     if peer and not peer.repack:
         progress.say("this CPU has AMX: llama.cpp runs with --no-repack, as our engine does (llama.cpp issue 20824)")
     measures, goals = list[Measure](), list[Goal]()
-    name = f"{options.what}-{options.model_shape}{'-quick' if options.quick else ''}"
+    last = report.RESULTS / f"{_name(options)}.json"
     if options.what == "baseline":
         goals = _baseline(options, peer, progress)
         console.print(report.table_of_goals(goals))
     else:
         measures = _compare(options, peer, progress)
-        console.print(report.table_of(measures, report.last_medians(report.RESULTS / f"{name}.json", machine)))
+        console.print(report.table_of(measures, report.last_medians(last, machine)))
     for measure in measures:
         for flaw in measure.flaws:
             console.print(f"[red]broken[/] in {measure.name}: {flaw}")
     results = report.as_json(machine, options.model_shape, measures, goals)
-    for file in (report.RESULTS / f"{name}.json", options.json):
+    for file in (None if options.workload else last, options.json):
         if file:
             report.save(file, results)
     spoiled = any(flaw.startswith(OURS) for measure in measures for flaw in measure.flaws)
     return SPOILED if spoiled or any(goal.is_met is False for goal in goals) else 0
+
+
+def _name(options: argparse.Namespace) -> str:
+    """Return what the results are kept under: runs of one name can be compared."""
+    model = (
+        () if options.what == "baseline" else (options.model_shape, *([options.vocab.stem] if options.vocab else []))
+    )
+    return "-".join((options.what, *model, *(["quick"] if options.quick else [])))
 
 
 def _peer(options: argparse.Namespace, progress: Progress) -> Peer | None:

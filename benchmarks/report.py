@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,16 @@ def last_medians(file: Path, machine: Machine) -> dict[str, float]:
 def save(file: Path, results: Mapping[str, Any]) -> None:
     """Write results as JSON."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    file.write_text(json.dumps(_without_nan(results), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _without_nan(value: Any) -> Any:
+    """Return `value` with null for what could not be measured: JSON has no other word for it."""
+    if isinstance(value, Mapping):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def _figure(measure: Measure, program: str) -> str:

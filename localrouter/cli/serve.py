@@ -102,6 +102,7 @@ def _run(settings: Settings, models: Iterable[str]) -> None:
     catalog = Catalog.read(settings.manifest, split_entries(models))
     listener = bind(settings.host, settings.port)
     _log_to_stderr(settings.log_level)
+    os.environ["LOCALROUTER_LOG_LEVEL"] = settings.log_level  # for the workers
     app = create_app(Router(catalog, settings), catalog, settings)
     locked = settings.api_key is not None
     server = Server(app, settings, lambda: announce(base_url(listener), catalog.entries(), locked=locked))

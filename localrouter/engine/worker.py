@@ -118,7 +118,10 @@ def main() -> None:
     # Ctrl-C, and a service manager's SIGTERM, reach the whole group; the server decides when its workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    logging.basicConfig(level=os.environ.get("LOCALROUTER_LOG_LEVEL", "info").upper(), format="%(name)s: %(message)s")
+    logging.basicConfig(
+        level=os.environ.get("LOCALROUTER_LOG_LEVEL", "info").upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
     with socket.socket(fileno=int(sys.argv[1])) as connection:
         Worker(connection).run()
         connection.shutdown(socket.SHUT_WR)

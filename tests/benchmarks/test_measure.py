@@ -1,6 +1,7 @@
 """Medians, ratios, goals, and what is kept of a run."""
 
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,12 @@ def test_the_next_run_finds_the_medians_of_the_last(tmp_path: Path) -> None:
     report.save(file, report.as_json(MACHINE, "qwen3-tiny", [measure([1, 3, 2], [1])], []))
 
     assert report.last_medians(file, MACHINE) == {"name: meaning": 2.0}
+
+
+def test_what_could_not_be_measured_is_null(tmp_path: Path) -> None:
+    report.save(tmp_path / "nan.json", {"figures": [{"gap": float("nan"), "rate": 2.0}]})
+
+    assert json.loads((tmp_path / "nan.json").read_text()) == {"figures": [{"gap": None, "rate": 2.0}]}
 
 
 def test_results_of_another_machine_are_not_compared(tmp_path: Path) -> None:
