@@ -93,10 +93,14 @@ def _run(options: argparse.Namespace, progress: Progress) -> int:
 
 def _name(options: argparse.Namespace) -> str:
     """Return what the results are kept under: runs of one name can be compared."""
-    model = (
-        () if options.what == "baseline" else (options.model_shape, *([options.vocab.stem] if options.vocab else []))
-    )
-    return "-".join((options.what, *model, *(["quick"] if options.quick else [])))
+    parts = [options.what]
+    if options.what == "compare":
+        parts.append(options.model_shape)
+    if options.vocab:
+        parts.append(options.vocab.stem)
+    if options.quick:
+        parts.append("quick")
+    return "-".join(parts)
 
 
 def _peer(options: argparse.Namespace, progress: Progress) -> Peer | None:

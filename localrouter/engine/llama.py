@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 RECURRENT_SEQUENCES = 8
 """Recurrent states are allocated for every sequence up front, 60 to 80 MB each in the large Qwen hybrids."""
-_SHARED_ROWS_ON_GPU = 512
+_ROWS_ON_GPU = 512
 """A GPU reads hundreds of prompt tokens in the time of one step; a CPU takes a quarter of a second for 64."""
 _TIMED_WEIGHTS = 1 << 30
 """Above this many bytes every core helps, and timing would only make loading slower."""
@@ -52,7 +52,8 @@ class LlamaBackend:
         self.limits = Limits(
             cells=cells,
             slots=min(options.max_sequences, RECURRENT_SEQUENCES) if facts.recurrent else options.max_sequences,
-            shared_rows=_SHARED_ROWS_ON_GPU if layers else Limits.shared_rows,
+            prefill_rows=_ROWS_ON_GPU if layers else Limits.prefill_rows,
+            shared_rows=_ROWS_ON_GPU if layers else Limits.shared_rows,
             one_prompt=facts.recurrent,
         )
         self._open_context()

@@ -21,8 +21,8 @@ class Limits:
     """Positions of the cache, shared by all sequences."""
     slots: int
     """Sequences that can be in the cache at the same time."""
-    prefill_rows: int = 512
-    """Prompt tokens per step while nobody is decoding."""
+    prefill_rows: int = 128
+    """Prompt tokens per step while nobody is decoding. More gain nothing on a CPU, and a cancel waits for a step."""
     shared_rows: int = 64
     """Prompt tokens per step beside running streams."""
     one_prompt: bool = False

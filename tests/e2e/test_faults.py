@@ -163,12 +163,12 @@ async def leave_early(client: httpx.AsyncClient, url: str, model: str, seed: int
         pass
 
 
-def test_two_hundred_clients_that_leave_at_random_leave_nothing_behind() -> None:
-    with serving(*SLOW) as server:
+@pytest.mark.parametrize(("model", "name"), [("slow", "localrouter-echo?step_ms=5"), ("demo", "localrouter-demo-Q8_0")])
+def test_two_hundred_clients_that_leave_at_random_leave_nothing_behind(model: str, name: str) -> None:
+    with serving(*SLOW, "--threads", "1") as server:
         client = server.client()
-        client.chat.completions.create(model="slow", messages=[{"role": "user", "content": "hi"}])
+        client.chat.completions.create(model=model, messages=[{"role": "user", "content": "hi"}])
         client.close()
-        name = "localrouter-echo?step_ms=5"
         processes = [psutil.Process(server.process.pid), *server.workers()]
         assert eventually(lambda: len(processes[0].net_connections()) == 1)
         before = [process.num_fds() for process in processes]
@@ -176,7 +176,7 @@ def test_two_hundred_clients_that_leave_at_random_leave_nothing_behind() -> None
         async def main() -> None:
             async with httpx.AsyncClient(timeout=PATIENCE, limits=httpx.Limits(max_keepalive_connections=0)) as client:
                 url = f"{server.base_url}/chat/completions"
-                await asyncio.gather(*(leave_early(client, url, "slow", seed) for seed in range(200)))
+                await asyncio.gather(*(leave_early(client, url, model, seed) for seed in range(200)))
 
         asyncio.run(main())
 
