@@ -1,6 +1,7 @@
 """`python -m benchmarks`: measures localrouter, beside llama.cpp where its programs are at hand."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -145,4 +146,5 @@ def _baseline(options: argparse.Namespace, peer: Peer | None, progress: Progress
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that servers are stopped then, too
     sys.exit(main())
