@@ -16,6 +16,8 @@ from localrouter.engine.messages import Sampling
 
 _COLUMNS = 128
 _TRIES = 32
+_ORDINARY = (-20, 60)
+"""Highest logits for which float32 (e^-87 to e^88) holds the sum of a vocabulary, and its tail down to e^-67 of it."""
 
 
 class NotFinite(Exception):
@@ -63,11 +65,18 @@ class Sampler:
         return self._pick_from_nucleus(sums, sampling.top_p, draw)
 
     def _weigh(self, row: NDArray[np.float32], highest: np.float32, temperature: float) -> None:
-        """Set the weights to exp((logit - highest) / temperature); the likeliest token weighs 1."""
-        np.subtract(row, highest, out=self._weights)
-        with np.errstate(over="ignore"):  # a tiny temperature sends all but the best to -inf, which is right
-            np.multiply(self._weights, np.float32(min(1 / temperature, 3e38)), out=self._weights)
-        np.exp(self._weights, out=self._weights)
+        """Set the weights to exp(logit / temperature), up to a common factor, and the sums to those of the columns.
+
+        The factor only has to keep the likeliest token's weight from overflowing or vanishing; logits of ordinary size
+        need none, which saves a pass over the vocabulary.
+        """
+        if temperature == 1 and _ORDINARY[0] < highest < _ORDINARY[1]:
+            np.exp(row, out=self._weights)
+        else:
+            np.subtract(row, highest, out=self._weights)
+            with np.errstate(over="ignore"):  # a tiny temperature sends all but the best to -inf, which is right
+                np.multiply(self._weights, np.float32(min(1 / temperature, 3e38)), out=self._weights)
+            np.exp(self._weights, out=self._weights)
         np.add.reduce(self._grid, axis=0, out=self._sums)
 
     def _pick(self, sums: NDArray[np.float64], draw: random.Random) -> int:

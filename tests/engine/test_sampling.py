@@ -56,6 +56,16 @@ def test_draws_follow_the_exact_distribution(sampling: Sampling) -> None:
     assert statistic < degrees + 5 * np.sqrt(2 * degrees)
 
 
+@pytest.mark.parametrize("offset", [-300, -30, -15, 55, 300])
+def test_what_all_logits_have_in_common_changes_nothing(offset: int) -> None:
+    row = np.random.default_rng(3).normal(0, 2, 200).astype(np.float32)
+    expected = exact(row, Sampling()) * 5000
+
+    seen = np.bincount(draws(row + np.float32(offset), Sampling(), 5000), minlength=200)
+
+    assert (np.abs(seen - expected) < 6 * np.sqrt(expected) + 3).all()
+
+
 def test_temperature_zero_is_greedy() -> None:
     assert draws(np.array([0, 3, 2.9], np.float32), Sampling(temperature=0), 20) == [1] * 20
 
