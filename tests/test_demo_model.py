@@ -1,5 +1,6 @@
 """The embedded demo model knows what its README promises: rates on fixed questions that the training does not have."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from training import exam, exam_tools
 from training.completer import Completer, EngineCompleter
 from training.evaluate import ASSET, take
 from training.exam import Exam
-from training.held_out import EXAM_WORDS
+from training.held_out import EXAM_WORDS, similar_tool_questions, single_tool_questions
 from training.patterns import DATA
 
 WEATHER: dict[str, Any] = {
@@ -72,8 +73,17 @@ def test_rate_reaches_its_bar(model: Completer, make: Callable[[Completer], Exam
 
 
 def test_exam_words_are_not_in_the_training() -> None:
-    known = {word.lower() for block in DATA["words"].values() for word in block.split()}
-    assert not known & EXAM_WORDS
+    assert not _known_words() & EXAM_WORDS
+
+
+def test_every_tool_of_the_exam_has_a_word_that_is_not_in_the_training() -> None:
+    for question in (*single_tool_questions(), *similar_tool_questions()):
+        words = {word.lower() for word in re.findall("[A-Z]?[a-z]+", question.name)}
+        assert words - _known_words(), question.name
+
+
+def _known_words() -> set[str]:
+    return {word.lower() for block in DATA["words"].values() for word in block.split()}
 
 
 def test_file_is_small() -> None:

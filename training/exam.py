@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from training import held_out
@@ -95,7 +95,7 @@ def greetings(_: Completer) -> Exam:
     """Greet in known words and in new ones."""
     known = [phrase for reply, phrases in list(SMALL_TALK.items())[:4] for phrase in phrases]
     questions = [Question(Request(ask(one)), _greets) for one in (*phrasings("greetings"), *known)]
-    return Exam("greetings, a third of them not in the training", 0.9, questions)
+    return Exam("greetings, a fifth of them not in the training", 0.9, questions)
 
 
 def _greets(answer: Completion) -> bool:
@@ -179,17 +179,22 @@ def remembers_long(_: Completer, runs: int = 20) -> Exam:
 def thinks(_: Completer, runs: int = 100) -> Exam:
     """Open a think block: it must be filled, closed and followed by the right answer."""
     rng = Random(8)
-    questions = []
-    for country in rng.sample(COUNTRIES, runs):
-        capital = (f"What is the capital of {country}?", capital_answer(country))
-        asked, expected = rng.choice((capital, ("Thank you!", "You are welcome!"), ("Who won?", FALLBACK)))
-        shape = re.compile(rf"\S.*\n</think>\n\n{re.escape(expected)}", re.DOTALL)
-        questions.append(Question(Request(ask(asked), thinking=True), _matches(shape)))
+    asked = [_capital(country) for country in rng.sample(COUNTRIES, runs // 2)]
+    asked += [Question(Request(ask(one)), _is_modest) for one in phrasings("questions")[: runs // 4]]
+    talk = [(phrase, reply) for reply, phrases in SMALL_TALK.items() for phrase in phrases]
+    asked += [Question(Request(ask(phrase)), is_text(reply)) for phrase, reply in rng.sample(talk, runs - len(asked))]
+    questions = [Question(replace(one.request, thinking=True), _after_thought(one.right)) for one in asked]
     return Exam("thinking asked for: a thought, the block closed, the right answer", 0.9, questions)
 
 
-def _matches(shape: re.Pattern[str]) -> Callable[[Completion], bool]:
-    return lambda answer: answer.stopped and shape.fullmatch(answer.text) is not None
+def _after_thought(right: Callable[[Completion], bool]) -> Callable[[Completion], bool]:
+    """Right when a thought is closed and the text after it is right."""
+
+    def check(answer: Completion) -> bool:
+        thought, closed, rest = answer.text.partition("\n</think>\n\n")
+        return bool(thought.strip() and closed) and right(replace(answer, text=rest))
+
+    return check
 
 
 def does_not_think(_: Completer, step: int = 2) -> Exam:
