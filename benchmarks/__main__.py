@@ -72,7 +72,9 @@ def _run(options: argparse.Namespace, progress: Progress) -> int:
     report.print_machine(Console(stderr=True, highlight=False), machine)
     peer = _peer(options, progress)
     if peer and not peer.repack:
-        progress.say("this CPU has AMX: llama.cpp runs with --no-repack, as our engine does (llama.cpp issue 20824)")
+        progress.say(
+            "the AMX kernels of these programs crash, so they run with --no-repack; --build-peer builds good ones"
+        )
     measures, goals = list[Measure](), list[Goal]()
     last = report.RESULTS / f"{_name(options)}.json"
     if options.what == "baseline":

@@ -12,11 +12,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import localrouter
 from benchmarks.processes import ProgramFailed, cpu_facts
 from benchmarks.progress import Progress
 from benchmarks.synthetic import cache_home
 
 PROGRAMS = ("llama-server", "llama-bench", "llama-batched-bench")
+DEMO = Path(localrouter.__file__).parent / "assets" / "demo.gguf"
+TILE_FLAGS = "-DCMAKE_CXX_FLAGS=-fno-tree-dse -fno-dse"
+"""What keeps GCC from breaking the AMX kernels; scripts/llama.cmake has the reason, and does it for our own build."""
 _LAST_WORDS = 2000
 
 
@@ -74,13 +78,15 @@ def thread_counts(cores: int) -> list[int]:
     return sorted({cores, *(1 << power for power in range(cores.bit_length()) if 1 << power <= cores)})
 
 
-def may_repack(facts: str) -> bool:
-    """Whether weights may be laid out anew on the CPU that `facts` describe, as Linux writes them.
+def repack_works(folder: Path, facts: str) -> bool:
+    """Whether these programs may lay weights out anew on the CPU that `facts` describe, as Linux writes them.
 
-    Not where that would mean AMX kernels: machines that have AMX by half crash in them (llama.cpp issue 20824). The
-    engine leaves them alone by default, so its peers do here too, and like is compared with like.
+    Where that means AMX kernels it is tried: built by GCC without `TILE_FLAGS` they crash at the first prompt.
     """
-    return "amx_int8" not in facts
+    if "amx_int8" not in facts:
+        return True
+    command: list[str | Path] = [folder / "llama-bench", "-m", DEMO, "-p", "64", "-n", "0", "-r", "1", "-t", "1"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def find_peer(folder: Path) -> Peer:
@@ -88,7 +94,7 @@ def find_peer(folder: Path) -> Peer:
     missing = [name for name in PROGRAMS if not os.access(folder / name, os.X_OK)]
     if missing:
         raise PeerMissing(f"{folder}: {', '.join(missing)} is not there; --build-peer builds all of them")
-    return Peer(folder.resolve(), may_repack(cpu_facts()))
+    return Peer(folder.resolve(), repack_works(folder, cpu_facts()))
 
 
 def built_folder() -> Path:
@@ -132,7 +138,7 @@ def _compile(sources: Path) -> None:
     build = _home() / "build"
     options = ["BUILD_TYPE=Release"], ["TESTS=OFF", "EXAMPLES=OFF", "OPENSSL=OFF"]
     definitions = [f"-DCMAKE_{option}" for option in options[0]] + [f"-DLLAMA_{option}" for option in options[1]]
-    _run(["cmake", "-S", sources, "-B", build, *definitions])
+    _run(["cmake", "-S", sources, "-B", build, TILE_FLAGS, *definitions])
     _run(["cmake", "--build", build, "-j", str(os.cpu_count() or 1), "--target", *PROGRAMS])
 
 

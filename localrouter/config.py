@@ -34,7 +34,7 @@ class EngineSettings(BaseSettings):
     """CPU threads for prompts and for generation; default: all cores, and what is fastest at load for generation."""
 
     extra_buffers: Literal["auto", "on", "off"] = "auto"
-    """Lay weights out anew for kernels of this CPU; auto: unless these are AMX kernels, which crash some machines."""
+    """Lay weights out anew for kernels of this CPU; auto: unless these are AMX kernels that fail when tried."""
 
 
 class Settings(EngineSettings):

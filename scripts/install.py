@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from scripts.backend import Machine, Refused, choose, cmake_args, compiler, fits, missing_compiler, this_machine
+from scripts.backend import LEAN, Machine, Refused, choose, cmake_args, compiler, fits, missing_compiler, this_machine
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
@@ -29,6 +29,9 @@ PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 RECORD = VENV / "localrouter.json"
 LOG = VENV / "install.log"
 LLAMA = "llama-cpp-python"
+LLAMA_CALL = ["install", "-v", "-c", "constraints.txt", "--no-cache-dir", "--force-reinstall", "--no-deps"]
+LLAMA_CALL += ["--no-binary", LLAMA, LLAMA]
+"""Past pip's wheel cache: pip looks neither at CMAKE_ARGS nor at the CPU when it picks a wheel that it built before."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +49,6 @@ class Installed:
     def native(self) -> tuple[str, str, str, str]:
         """What makes one compiled llama.cpp differ from another."""
         return self.python, self.llama, self.backend, self.cmake_args
-
-    @property
-    def cacheable(self) -> bool:
-        """Whether pip's wheel cache may hold this build.
-
-        pip does not look at CMAKE_ARGS when it picks a cached wheel, so only the plain CPU build goes through the
-        cache. A wheel that was cached on another CPU (a shared home directory) stays pip's ordinary risk.
-        """
-        return self.backend == "cpu" and not self.cmake_args
 
 
 def wanted(
@@ -79,19 +73,9 @@ def pip_calls(goal: Installed, current: Installed | None) -> list[list[str]]:
     """Return the arguments of each pip call that leads from `current` to `goal`: llama.cpp first, then all the rest."""
     calls = []
     if current is None or current.native != goal.native:
-        calls.append(llama_call(goal, replacing=current is not None))
+        calls.append(LLAMA_CALL)
     calls.append(["install", "-c", "constraints.txt", "--editable", ".[dev]" if goal.dev else "."])
     return calls
-
-
-def llama_call(goal: Installed, *, replacing: bool, cached: bool = True) -> list[str]:
-    """Return the pip call that compiles llama.cpp, or takes the plain CPU build from pip's cache."""
-    call = ["install", "-v", "-c", "constraints.txt", LLAMA]
-    if not (goal.cacheable and cached):
-        call += ["--no-cache-dir", "--no-binary", LLAMA]
-    if replacing or not (goal.cacheable and cached):
-        call += ["--force-reinstall", "--no-deps"]
-    return call
 
 
 def last_words(lines: list[str]) -> list[str]:
@@ -103,14 +87,15 @@ def last_words(lines: list[str]) -> list[str]:
 
 
 def fingerprint() -> tuple[str, str]:
-    """Return a digest of what the installation depends on, and the version of llama-cpp-python in constraints.txt."""
+    """Return a digest of what the installation depends on, and what names the llama.cpp to compile."""
     constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     basis = json.dumps([project["project"], project["build-system"], constraints], sort_keys=True)
     pinned = re.search(rf"^{LLAMA}==(\S+)", constraints, re.MULTILINE)
     if not pinned:
         raise Refused(f"constraints.txt does not pin {LLAMA}")
-    return hashlib.sha256(basis.encode()).hexdigest(), pinned[1]
+    lean = hashlib.sha256(LEAN.read_bytes()).hexdigest()[:8]
+    return hashlib.sha256(basis.encode()).hexdigest(), f"{pinned[1]} {lean}"
 
 
 def recorded() -> Installed | None:
@@ -185,21 +170,17 @@ def install(goal: Installed, current: Installed | None, machine: Machine) -> Non
             RECORD.unlink(missing_ok=True)
             say("installing llama.cpp (compiling takes some minutes, once)")
             pip(calls[0], flags, log)
-            check_llama(goal, machine, flags, log)
+            check_llama(goal, machine)
         record(replace(goal, project="unfinished"))
         say("installing the other packages")
         pip(calls[-1], flags, log)
     record(goal)
 
 
-def check_llama(goal: Installed, machine: Machine, flags: str, log: TextIO) -> None:
-    """Compile again, past the cache, what has the wrong backend. Raises Refused when that does not help."""
+def check_llama(goal: Installed, machine: Machine) -> None:
+    """Raise Refused when what was compiled is for another backend than the one that was asked for."""
     paths = {"base": str(VENV), "platbase": str(VENV)}
     libraries = Path(sysconfig.get_path("platlib", "venv", paths)) / "llama_cpp" / "lib"
-    if fits(goal.backend, machine.system, os.listdir(libraries)):
-        return
-    say("the wheel in pip's cache is for another backend; compiling")
-    pip(llama_call(goal, replacing=True, cached=False), flags, log)
     if not fits(goal.backend, machine.system, os.listdir(libraries)):
         raise Refused(f"llama.cpp was compiled, but not for {goal.backend}. The whole log: {LOG.relative_to(ROOT)}")
 

@@ -18,6 +18,7 @@ from localrouter.engine import placement
 from localrouter.engine.backend import BatchRefused, CacheFull, LoadError, Logits
 from localrouter.engine.devices import Gpu, gpus
 from localrouter.engine.messages import Device, LoadOptions, ModelInfo, Segment
+from localrouter.engine.probe import amx_works
 from localrouter.engine.scheduler import Batch, Limits
 
 log = logging.getLogger(__name__)
@@ -40,11 +41,11 @@ class LlamaBackend:
         self._view_of: tuple[int, int] = (0, 0)
         self._view: Logits = np.empty((0, 0), np.float32)
         api.llama_backend_init()
-        self._extra_buffers = _use_extra_buffers(options)
         devices = gpus(libggml)
         _require_gpu(options, devices)
         gpu_free = sum(gpu.free for gpu in devices) if devices else None
         free = gpu_free or placement.free_memory()
+        self._extra_buffers = options.extra_buffers == "on" or (options.extra_buffers == "auto" and self._kernels_fit())
         layers = self._layers_on_gpu(options, gpu_free)
         self._model = self._open_model(n_gpu_layers=layers)
         facts = _Facts(self._model, self._path)
@@ -138,9 +139,7 @@ class LlamaBackend:
     def _layers_on_gpu(self, options: LoadOptions, free: int | None) -> int:
         if free is None:
             return 0
-        probe = self._open_model(vocab_only=True)
-        facts = _Facts(probe, self._path)
-        api.llama_model_free(probe)
+        facts = self._peek()
         _, cells = _cache_size(options, facts, free)
         layers = placement.layers_on_gpu(
             options.gpu_layers,
@@ -153,11 +152,29 @@ class LlamaBackend:
             raise LoadError("require_gpu is set, and not one layer of this model fits onto the GPU.")
         return layers
 
+    def _peek(self) -> "_Facts":
+        """Return the facts of the model without loading its weights."""
+        model = self._open_model(vocab_only=True)
+        facts = _Facts(model, self._path)
+        api.llama_model_free(model)
+        return facts
+
+    def _kernels_fit(self) -> bool:
+        """Whether the kernels for which weights would be laid out anew are right for this model.
+
+        AMX kernels are not for recurrent layers: with several sequences in a batch these compute nonsense (seen with
+        llama.cpp 0c1e570 on qwen35moe). And they are tried first, for compiled by GCC without `scripts/llama.cmake`
+        they end the process at the first prompt (llama.cpp issue 20824).
+        """
+        if b"AMX_INT8 = 1" not in api.llama_print_system_info():
+            return True
+        return not self._peek().recurrent and amx_works()
+
     def _open_model(self, *, n_gpu_layers: int = 0, vocab_only: bool = False) -> Any:
         params = api.llama_model_default_params()
         params.n_gpu_layers = n_gpu_layers
         params.vocab_only = vocab_only
-        params.use_extra_bufts = self._extra_buffers
+        params.use_extra_bufts = not vocab_only and self._extra_buffers
         model = api.llama_model_load_from_file(str(self._path).encode(), params)
         if not model:
             raise LoadError(f"llama.cpp could not load this file: {_native_log.reason(self._path)}")
@@ -308,18 +325,6 @@ class _Log:
 
 
 _native_log = _Log()  # one for the process: llama.cpp calls it whatever becomes of a model
-
-
-def _use_extra_buffers(options: LoadOptions) -> bool:
-    """Whether weights may be laid out anew for kernels of this CPU.
-
-    Not by default where these are AMX kernels: on machines that offer AMX by half, as virtual ones do, the first prompt
-    ends the process with a segmentation fault (llama.cpp issue 20824; seen with 0c1e570).
-    """
-    has_amx = b"AMX_INT8 = 1" in api.llama_print_system_info()
-    if options.extra_buffers == "auto" and has_amx:
-        log.info("llama.cpp's AMX kernels are left alone; LOCALROUTER_EXTRA_BUFFERS=on uses them")
-    return options.extra_buffers == "on" or (options.extra_buffers == "auto" and not has_amx)
 
 
 def _require_gpu(options: LoadOptions, devices: list[Gpu]) -> None:

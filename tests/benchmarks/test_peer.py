@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.peer import PROGRAMS, Peer, PeerMissing, find_peer, json_lines, may_repack, thread_counts
+from benchmarks.peer import PROGRAMS, Peer, PeerMissing, find_peer, json_lines, repack_works, thread_counts
 from benchmarks.processes import ProgramFailed
 
 SCRIPT = """#!/bin/sh
@@ -51,10 +51,14 @@ def test_a_program_that_fails_says_why(tmp_path: Path) -> None:
         Peer(tmp_path, repack=True).generation_rate(Path("model.gguf"), 8)
 
 
-def test_cpus_with_amx_are_left_alone() -> None:
-    assert may_repack("flags: avx2 avx512f")
-    assert not may_repack("flags: avx512f amx_bf16 amx_tile amx_int8")
-    assert may_repack("")
+def test_amx_kernels_are_tried_where_there_are_any(tmp_path: Path) -> None:
+    program(tmp_path, "llama-bench", flag="only with another flag")
+
+    assert repack_works(tmp_path, "flags: avx2 avx512f")
+    assert not repack_works(tmp_path, "flags: avx512f amx_bf16 amx_tile amx_int8")
+
+    program(tmp_path, "llama-bench", flag="-p 64")
+    assert repack_works(tmp_path, "flags: avx512f amx_bf16 amx_tile amx_int8")
 
 
 def test_only_objects_are_read_from_the_output() -> None:

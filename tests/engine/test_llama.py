@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
+import numpy as np
 import pytest
 from conversations import ask, end_of, run, text_of
 
@@ -11,7 +13,7 @@ import localrouter
 from benchmarks import vocabulary
 from benchmarks.shapes import SHAPES
 from benchmarks.synthetic import write_model
-from localrouter.engine.backend import BatchRefused, LoadError
+from localrouter.engine.backend import BatchRefused, LoadError, Logits
 from localrouter.engine.engine import Engine
 from localrouter.engine.llama import LlamaBackend
 from localrouter.engine.messages import Finished, Generate, LoadOptions, Sampling, Segment
@@ -161,13 +163,48 @@ def test_a_cut_file_is_an_error(tmp_path: Path) -> None:
         LlamaBackend(str(path), LoadOptions())
 
 
-@pytest.mark.parametrize("name", ["qwen3-tiny", "qwen35moe-tiny", "gemma4-tiny"])
-def test_every_kind_of_memory_runs_many_requests_to_their_ends(name: str, tmp_path: Path) -> None:
-    """Attention, hybrid with recurrent layers, sliding window: admit, set back, cancel, and no cell is left."""
+KINDS = ["qwen3-tiny", "qwen35moe-tiny", "gemma4-tiny"]
+
+
+def small_model(folder: Path, name: str) -> str:
+    """Write a random model of a kind of memory: attention, hybrid with recurrent layers, sliding window."""
     words = vocabulary.made_up(4096)
-    path = tmp_path / "model.gguf"
-    write_model(path, name, replace(SHAPES[name], vocabulary=words.size), words, seed=1)
-    backend = LlamaBackend(str(path), LoadOptions(threads=1, cells=256, context=150, max_sequences=6))
+    write_model(folder / "model.gguf", name, replace(SHAPES[name], vocabulary=words.size), words, seed=1)
+    return str(folder / "model.gguf")
+
+
+def next_logits(backend: LlamaBackend, sequences: int) -> Logits:
+    """Read a prompt into each sequence, one token more in a second step, and return the logits after that."""
+    prompts = [(7 * slot + 31 * position) % 4000 for slot in range(sequences) for position in range(20)]
+    slots = [slot for slot in range(sequences) for _ in range(20)]
+    backend.decode(Batch(prompts, list(range(20)) * sequences, slots, [len(slots) - 1]))
+    every = list(range(sequences))
+    logits = backend.decode(Batch([slot + 9 for slot in every], [20] * sequences, every, every)).copy()
+    for slot in every:
+        backend.clear(slot)
+    return logits
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_kernels_for_this_cpu_compute_what_the_plain_ones_do(name: str, tmp_path: Path) -> None:
+    """Kernels differ in how they round; wrong ones are off by as much as the logits themselves, or not finite."""
+    path = small_model(tmp_path, name)
+    options = LoadOptions(threads=1, cells=512, max_sequences=6)
+    ours, plain = (
+        LlamaBackend(path, msgspec.structs.replace(options, extra_buffers=which)) for which in ("auto", "off")
+    )
+
+    difference = np.abs(next_logits(ours, 6) - next_logits(plain, 6)).max()
+
+    assert difference < 0.3 < np.abs(next_logits(plain, 6)).max()
+    ours.close()
+    plain.close()
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_of_memory_runs_many_requests_to_their_ends(name: str, tmp_path: Path) -> None:
+    """Admit, set back, cancel, and no cell is left."""
+    backend = LlamaBackend(small_model(tmp_path, name), LoadOptions(threads=1, cells=256, context=150, max_sequences=6))
     engine = Engine(backend)
 
     events = [engine.submit(ask(number, "word " * number, max_tokens=60)) for number in range(12)]

@@ -95,26 +95,22 @@ def test_serving_after_testing_keeps_the_development_packages() -> None:
     assert not goal(replace(CPU, dev=True, python="3.1")).dev
 
 
-def test_a_first_cpu_install_may_use_the_wheel_cache() -> None:
+def test_llama_comes_first_and_all_the_rest_with_the_project() -> None:
     llama, rest = pip_calls(CPU, None)
     assert llama[-1] == "llama-cpp-python"
     assert rest[-2:] == ["--editable", "."]
 
 
-def test_a_gpu_build_neither_reads_nor_writes_the_wheel_cache() -> None:
-    llama, _ = pip_calls(CUDA, CPU)
+@pytest.mark.parametrize(("to", "back"), [(CUDA, CPU), (CPU, CUDA), (CPU, None)])
+def test_llama_is_compiled_here_and_for_this_backend_whatever_pip_has_in_its_cache(
+    to: Installed, back: Installed | None
+) -> None:
+    llama, _ = pip_calls(to, back)
     assert {"--no-cache-dir", "--no-binary", "--force-reinstall", "--no-deps"} <= set(llama)
 
 
-def test_going_back_to_cpu_replaces_what_is_installed() -> None:
-    llama, _ = pip_calls(CPU, CUDA)
-    assert "--force-reinstall" in llama
-    assert "--no-cache-dir" not in llama
-
-
-def test_a_build_with_own_flags_stays_out_of_the_cache() -> None:
-    llama, _ = pip_calls(replace(CPU, cmake_args="-DGGML_BLAS=ON"), CPU)
-    assert "--no-cache-dir" in llama
+def test_new_flags_of_ours_compile_llama_again() -> None:
+    assert len(pip_calls(replace(CPU, llama=f"{CPU.llama} changed"), CPU)) == 2
 
 
 def test_llama_is_not_compiled_again_for_other_changes() -> None:

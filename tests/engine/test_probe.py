@@ -1,0 +1,36 @@
+"""The probe: kernels that end their process end only the probe's."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from localrouter.engine import probe
+
+
+@pytest.fixture(autouse=True)
+def _nothing_tried_before() -> None:
+    probe.amx_works.cache_clear()
+
+
+def test_the_embedded_model_runs_in_it() -> None:
+    """With the kernels as they were compiled here: it says yes or no, and comes back in any case."""
+    assert probe.amx_works() in (True, False)
+
+
+@pytest.mark.parametrize(("code", "works"), [("pass", True), ("import os; os.kill(os.getpid(), 11)", False)])
+def test_a_crash_is_a_no(code: str, works: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in = tmp_path / "python"
+    stand_in.write_text(f"#!{sys.executable}\n{code}\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(stand_in))
+
+    assert probe.amx_works() is works
+
+
+def test_it_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = probe.amx_works()
+    monkeypatch.setattr(subprocess, "run", pytest.fail)
+
+    assert probe.amx_works() is answer
