@@ -16,7 +16,7 @@ define ensure
 @$(PYTHON) -m scripts.install $(1)
 endef
 
-.PHONY: help install serve test check bench demo-model clean
+.PHONY: help install serve test test-air-gap check bench demo-model clean
 
 help: ## print this
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -31,6 +31,10 @@ serve: ## run the server; ARGS="--port 8001" passes options on
 test: ## run all tests; ARGS="-k stream" passes options on
 	$(call ensure,--dev)
 	$(BIN)/python -m pytest $(ARGS)
+
+test-air-gap: ## carry a bundle with wheels to where no network is; compiles llama.cpp for any CPU
+	$(call ensure,--dev)
+	LOCALROUTER_AIR_GAP=1 $(BIN)/python -m pytest tests/e2e/test_air_gap.py $(ARGS)
 
 check: ## ruff and mypy --strict
 	$(call ensure,--dev)

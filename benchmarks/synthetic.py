@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from hashlib import blake2b
+from math import prod
 from pathlib import Path
 
 import numpy as np
-from gguf import GGMLQuantizationType, GGUFValueType, GGUFWriter
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFValueType, GGUFWriter
 from gguf.quants import quantize
 
 from benchmarks import vocabulary
@@ -48,6 +49,37 @@ def synthetic_model(name: str, shape: Shape, *, seed: int = 0, vocab: Path | Non
 
 def write_model(path: Path, name: str, shape: Shape, words: Vocabulary, seed: int) -> None:
     """Write the GGUF: always the same bytes for the same arguments."""
+    writer = _described(path, name, shape, words)
+    draw = np.random.default_rng(seed)
+    for tensor in tensors_of(shape):
+        _add(writer, tensor, draw)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def write_hollow(path: Path, name: str, shape: Shape, words: Vocabulary) -> None:
+    """Write the GGUF with zeros instead of weights: a hole that takes no room on the disk, whatever the shape."""
+    writer = _described(path, name, shape, words)
+    data = 0
+    for tensor in tensors_of(shape):
+        kind = Q8_0 if tensor.quantized else GGMLQuantizationType.F32
+        block, size = GGML_QUANT_SIZES[kind]
+        taken = prod(tensor.dimensions) // block * size
+        writer.add_tensor_info(tensor.name, tensor.dimensions, np.dtype(np.float32), taken, raw_dtype=kind)
+        data += GGUFWriter.ggml_pad(taken, writer.data_alignment)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    writer.close()
+    with path.open("r+b") as file:
+        header = GGUFWriter.ggml_pad(file.seek(0, os.SEEK_END), writer.data_alignment)
+        file.truncate(header + data)
+
+
+def _described(path: Path, name: str, shape: Shape, words: Vocabulary) -> GGUFWriter:
+    """Return a writer that has all metadata."""
     writer = GGUFWriter(path, shape.arch)
     writer.add_name(f"{name}-synthetic")
     writer.add_file_type(Q8_0_FILE)
@@ -63,13 +95,7 @@ def write_model(path: Path, name: str, shape: Shape, words: Vocabulary, seed: in
             writer.add_array(key, content)
         else:
             writer.add_key_value(key, content, kind)
-    draw = np.random.default_rng(seed)
-    for tensor in tensors_of(shape):
-        _add(writer, tensor, draw)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    return writer
 
 
 def _add(writer: GGUFWriter, tensor: Tensor, draw: np.random.Generator) -> None:

@@ -17,7 +17,14 @@
     │   └── ShuttingDown                 503
     └── OperatorError                for whoever starts the program: settings, manifest, files
         ├── ConfigError
-        └── ManifestError
+        ├── ManifestError
+        ├── HubError                     the hub's answer is of no use
+        │   ├── HubGated                     it wants an account that has access
+        │   ├── HubNotFound                  it has no such repository, revision or file
+        │   └── HubUnreachable               it cannot be asked: offline, no network, or no end of failures
+        ├── TransferError                a file could not be brought whole: disk, cache, checksum
+        ├── GgufError                    no GGUF, or a damaged one (weights/header_bytes.py)
+        └── BundleError                  a bundle that is not what it should be (weights/bundle_index.py)
 
 `api/errors.py` is the only place that turns them into HTTP, `cli` the only one that turns them into an exit status.
 A message says what happened, to what, and what to do next; it never carries a stack trace or a path of the machine
@@ -144,3 +151,23 @@ class ConfigError(OperatorError):
 
 class ManifestError(OperatorError):
     """The model manifest is unreadable or wrong; the message names file, line and key."""
+
+
+class HubError(OperatorError):
+    """The Hugging Face hub was asked, and what it answered is of no use."""
+
+
+class HubGated(HubError):
+    """The repository wants an account that has been granted access, or the token is not valid."""
+
+
+class HubNotFound(HubError):
+    """The hub has no such repository, revision or file, as far as it tells this account."""
+
+
+class HubUnreachable(HubError):
+    """The hub cannot be asked: offline by choice, no way to it, or it went on failing."""
+
+
+class TransferError(OperatorError):
+    """A file could not be brought whole: no room, a cache that cannot be written, a wrong checksum."""

@@ -9,9 +9,11 @@ set(LLAMA_BUILD_COMMON OFF)
 # ldtilecfg or tilezero (llama.cpp issue 20824). Without it the kernels are right, and two to three times as fast as
 # those without AMX.
 function(keep_tile_configuration)
-  if(TARGET ggml-cpu AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    set_source_files_properties("${CMAKE_CURRENT_SOURCE_DIR}/ggml/src/ggml-cpu/amx/mmq.cpp"
-      TARGET_DIRECTORY ggml-cpu PROPERTIES COMPILE_OPTIONS "-fno-tree-dse;-fno-dse")
-  endif()
+  foreach(kernels ggml-cpu ggml-cpu-sapphirerapids) # the second where wheels carry kernels for every CPU
+    if(TARGET ${kernels} AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+      set_source_files_properties("${CMAKE_CURRENT_SOURCE_DIR}/ggml/src/ggml-cpu/amx/mmq.cpp"
+        TARGET_DIRECTORY ${kernels} PROPERTIES COMPILE_OPTIONS "-fno-tree-dse;-fno-dse")
+    endif()
+  endforeach()
 endfunction()
 cmake_language(DEFER CALL keep_tile_configuration)

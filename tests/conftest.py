@@ -1,11 +1,26 @@
 """What tests of all folders may ask for."""
 
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from real_vocabularies import VOCABULARIES, write_small_model
 from running_server import RunningServer, serving
+
+HOME = tempfile.mkdtemp(prefix="localrouter-tests-")
+
+
+def pytest_configure() -> None:
+    """Keep a developer's own manifest, models and Hugging Face cache out of the tests, before anything reads them."""
+    os.environ |= {"XDG_CONFIG_HOME": f"{HOME}/config", "XDG_DATA_HOME": f"{HOME}/data", "HF_HOME": f"{HOME}/hub"}
+
+
+def pytest_unconfigure() -> None:
+    """Leave nothing behind."""
+    shutil.rmtree(HOME, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

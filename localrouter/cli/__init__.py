@@ -12,6 +12,16 @@ from localrouter.errors import OperatorError
 COMMANDS = {
     "serve": ("localrouter.cli.serve", "serve"),
     "list": ("localrouter.cli.list", "list_models"),
+    "show": ("localrouter.cli.show", "show"),
+    "pull": ("localrouter.cli.pull", "pull"),
+    "add": ("localrouter.cli.add", "add"),
+    "verify": ("localrouter.cli.verify", "verify_builds"),
+    "lock": ("localrouter.cli.lock", "lock"),
+    "plan": ("localrouter.cli.plan", "plan"),
+    "bundle": ("localrouter.cli.bundle", "bundle"),
+    "remove": ("localrouter.cli.remove", "remove"),
+    "prune": ("localrouter.cli.prune", "prune"),
+    "du": ("localrouter.cli.du", "du"),
 }
 WRONG_USE = 2
 INTERRUPTED = 130

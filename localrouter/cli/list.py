@@ -58,6 +58,8 @@ def list_models(manifest: Path | None, models: tuple[str, ...], as_json: bool) -
             console.print()
         console.print(Text.assemble((entry.alias, "bold"), "  ", (entry.description, "dim")))
         console.print(_table(entry, widths))
+        if why := _why(entry):
+            console.print(why)
     Console(stderr=True, highlight=False).print(Text(f"\n{_LEGEND}", "dim"))
 
 
@@ -79,6 +81,13 @@ def _table(entry: CatalogEntry, widths: Sequence[int]) -> Table:
         *cells, state = _cells(entry, build)
         table.add_row(*map(Text, cells), Text(state, _STATES[build.state][1]))
     return table
+
+
+def _why(entry: CatalogEntry) -> Text | None:
+    """Why the marked build was chosen; nothing where there is only one."""
+    if entry.choice is None or len(entry.builds) == 1:
+        return None
+    return Text(f"{_MARK} {entry.choice.reason}", "dim" if entry.choice.fits else "yellow")
 
 
 def _cells(entry: CatalogEntry, build: BuildStatus) -> tuple[str, str, str, str, str, str]:
@@ -106,6 +115,7 @@ def _as_json(entry: CatalogEntry) -> dict[str, Any]:
     return {
         "alias": entry.alias,
         "description": entry.description,
+        "reason": entry.choice.reason if entry.choice else None,
         "builds": [
             {
                 "model": build.model,

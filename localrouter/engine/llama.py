@@ -6,13 +6,14 @@ asserted here.
 
 import ctypes
 import logging
+import os
 import time
 from pathlib import Path
 from typing import Any
 
 import llama_cpp.llama_cpp as api
 import numpy as np
-from llama_cpp._ggml import libggml
+from llama_cpp._ggml import libggml_base_path
 
 from localrouter.engine import placement
 from localrouter.engine.backend import BatchRefused, CacheFull, LoadError, Logits
@@ -27,6 +28,8 @@ RECURRENT_SEQUENCES = 8
 """Recurrent states are allocated for every sequence up front, 60 to 80 MB each in the large Qwen hybrids."""
 _ROWS_ON_GPU = 512
 """A GPU reads hundreds of prompt tokens in the time of one step; a CPU takes a quarter of a second for 64."""
+_ggml: ctypes.CDLL = api._lib  # noqa: SLF001
+"""ggml as libllama sees it. A wheel holds libggml under three names, and loading another of them makes a second one."""
 _TIMED_WEIGHTS = 1 << 30
 """Above this many bytes every core helps, and timing would only make loading slower."""
 
@@ -41,7 +44,8 @@ class LlamaBackend:
         self._view_of: tuple[int, int] = (0, 0)
         self._view: Logits = np.empty((0, 0), np.float32)
         api.llama_backend_init()
-        devices = gpus(libggml)
+        _load_backends()
+        devices = gpus(_ggml)
         _require_gpu(options, devices)
         gpu_free = sum(gpu.free for gpu in devices) if devices else None
         free = gpu_free or placement.free_memory()
@@ -325,6 +329,12 @@ class _Log:
 
 
 _native_log = _Log()  # one for the process: llama.cpp calls it whatever becomes of a model
+
+
+def _load_backends() -> None:
+    """Load what a portable build keeps in libraries of their own: the CPU kernels that suit this machine best."""
+    if _ggml.ggml_backend_reg_count() == 0:
+        _ggml.ggml_backend_load_all_from_path(os.fsencode(libggml_base_path))
 
 
 def _require_gpu(options: LoadOptions, devices: list[Gpu]) -> None:

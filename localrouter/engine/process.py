@@ -5,6 +5,7 @@ import logging
 import os
 import socket
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
@@ -100,7 +101,8 @@ async def _end(process: asyncio.subprocess.Process, patience: float) -> None:
     try:
         await asyncio.wait_for(process.wait(), patience)
     except TimeoutError:
-        process.kill()
+        with suppress(ProcessLookupError):  # it may end by itself at this very moment
+            process.kill()
         await process.wait()
     log.debug("worker %d %s", process.pid, _fate(process))
 

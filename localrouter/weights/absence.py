@@ -44,14 +44,9 @@ def not_downloaded(name: str, looked: Sequence[tuple[Build, Location]]) -> Model
     return ModelNotDownloaded(" ".join(sentences), param="model")
 
 
-def download_command(build: Build, *, again: bool = False) -> str:
-    """The command of huggingface_hub that brings this build; `again`: although a file of it is there."""
-    words = ["hf", "download", build.repo or "", build.file or ""]
-    if build.revision is not None:
-        words += ["--revision", build.revision]
-    if again:
-        words.append("--force-download")
-    return shlex.join(words)
+def download_command(build: Build) -> str:
+    """The command that brings this build, also where a damaged file of it is."""
+    return f"localrouter pull {shlex.quote(build.name)}"
 
 
 def _headline(name: str, *, many: bool, damaged: bool) -> str:
@@ -68,7 +63,7 @@ def _effort(build: Build) -> tuple[bool, float]:
 def _remedy(build: Build, *, smallest: bool, again: bool) -> str:
     match build.source:
         case "hub" if again:
-            return f"Fetch it again with: {download_command(build, again=True)}"
+            return f"Fetch it again with: {download_command(build)}"
         case "hub":
             return f"Fetch {'the smallest one' if smallest else 'it'} with: {download_command(build)}"
         case "asset":

@@ -1,7 +1,7 @@
 """The models there are: the manifest and the operator's own files, joined with what is on disk at this moment."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
@@ -10,7 +10,11 @@ from typing import Literal
 from localrouter.errors import ConfigError
 from localrouter.weights.absence import not_downloaded, not_found
 from localrouter.weights.extra import Echo, Origin, check_entry
-from localrouter.weights.manifest import Build, Manifest, Overrides, default_manifest_path, load_manifest
+from localrouter.weights.fit import USEFUL_CELLS, Choice, choose
+from localrouter.weights.machine import Machine, this_machine
+from localrouter.weights.manifest import Build, Manifest, Overrides
+from localrouter.weights.registry import Registry
+from localrouter.weights.shape_cache import ShapeCache, Stamp, stamp
 from localrouter.weights.store import Damaged, Found, Location, Missing, locate
 
 
@@ -28,6 +32,8 @@ class ResolvedModel:
     """Bytes of the file; 0 where there is none."""
     description: str
     overrides: Overrides
+    reason: str = ""
+    """Why this build answers, where the name left a choice."""
 
 
 class State(StrEnum):
@@ -54,17 +60,18 @@ class BuildStatus:
 
 @dataclass(frozen=True)
 class CatalogEntry:
-    """One alias, with its builds in order of preference."""
+    """One alias, with its builds in the manifest's order. `choice` is an index of `builds`; None: none is on disk."""
 
     alias: str
     description: str
     overrides: Overrides
     builds: tuple[BuildStatus, ...]
+    choice: Choice | None = None
 
     @property
     def chosen(self) -> BuildStatus | None:
         """The build that answers to the alias; None when none is on disk."""
-        return next((build for build in self.builds if build.state is State.ON_DISK), None)
+        return None if self.choice is None else self.builds[self.choice.index]
 
 
 @dataclass(frozen=True)
@@ -86,12 +93,23 @@ class _Meaning:
 class Catalog:
     """Finds the model for a name. It remembers nothing of the disk: a file that appears later is found later.
 
+    Of several builds on disk the largest that fits into `machine` answers. That is looked at once, and by what it has
+    when it is idle: a choice must not change because the chosen model has been loaded.
+
     `extra` are `--model` entries; each adds an alias or replaces one of the manifest, and its full name goes before
     the same name in the manifest. Raises ConfigError when an entry cannot be used or a name would mean two things.
     """
 
-    def __init__(self, manifest: Manifest, manifest_dir: Path, extra: Mapping[str, str] = MappingProxyType({})) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        manifest_dir: Path,
+        extra: Mapping[str, str] = MappingProxyType({}),
+        *,
+        machine: Callable[[], Machine] = this_machine,
+    ) -> None:
         self._manifest_dir = manifest_dir.absolute()
+        self._chooser = _Chooser(machine)
         given = {alias: _given(alias, value) for alias, value in extra.items()}
         listed = {
             alias: _Group(alias, model.description, model.overrides, model.builds)
@@ -104,9 +122,8 @@ class Catalog:
 
     @classmethod
     def read(cls, manifest: Path | None = None, extra: Mapping[str, str] = MappingProxyType({})) -> "Catalog":
-        """The catalog of a manifest file; default: the one that comes with localrouter."""
-        path = manifest or default_manifest_path()
-        return cls(load_manifest(path), path.parent, extra)
+        """The catalog of a manifest file; default: the one that comes with localrouter and the user's own."""
+        return cls(Registry.read(manifest).manifest, Path(), extra)
 
     def resolve(self, name: str) -> ResolvedModel:
         """The build that answers to an alias, to `alias:variant` or to a full name.
@@ -116,29 +133,54 @@ class Catalog:
         meaning = self._names.get(name)
         if meaning is None:
             raise not_found(name, list(self._groups), list(self._names))
-        looked: list[tuple[Build, Location]] = []
-        for origin in meaning.origins:
-            location = self._look(origin)
-            if isinstance(location, Found):
-                return _resolved(meaning.group, origin, location)
-            if isinstance(origin, Build):
-                looked.append((origin, location))
-        raise not_downloaded(name, looked)
+        looked = [(origin, self._look(origin)) for origin in meaning.origins]
+        found = [(origin, location) for origin, location in looked if isinstance(location, Found)]
+        if not found:
+            raise not_downloaded(name, [(origin, each) for origin, each in looked if isinstance(origin, Build)])
+        choice = self._chooser.choose(meaning.group.overrides, [location for _, location in found])
+        reason = choice.reason if len(meaning.origins) > 1 else ""
+        return _resolved(meaning.group, *found[choice.index], reason)
 
     def entries(self) -> list[CatalogEntry]:
         """Every alias with the state of its builds, in the manifest's order; added ones at the end."""
-        return [
-            CatalogEntry(
-                alias=group.alias,
-                description=group.description,
-                overrides=group.overrides,
-                builds=tuple(_status(origin, self._look(origin)) for origin in group.origins),
-            )
-            for group in self._groups.values()
-        ]
+        return [self._entry(group) for group in self._groups.values()]
+
+    def _entry(self, group: _Group) -> CatalogEntry:
+        looked = [(origin, self._look(origin)) for origin in group.origins]
+        builds = tuple(_status(origin, location) for origin, location in looked)
+        found = [(index, place) for index, (_, place) in enumerate(looked) if isinstance(place, Found)]
+        choice = None
+        if found:
+            choice = self._chooser.choose(group.overrides, [place for _, place in found])
+            choice = replace(choice, index=found[choice.index][0])
+        return CatalogEntry(group.alias, group.description, group.overrides, builds, choice)
 
     def _look(self, origin: Origin) -> Location:
         return Found(origin.query, 0) if isinstance(origin, Echo) else locate(origin, self._manifest_dir)
+
+
+class _Chooser:
+    """Chooses among files on disk, and remembers what it read of them and chose."""
+
+    def __init__(self, machine: Callable[[], Machine]) -> None:
+        self._look_at_machine = machine
+        self._machine: Machine | None = None
+        self._shapes = ShapeCache()
+        self._choices: dict[tuple[int, tuple[Stamp, ...]], Choice] = {}
+
+    def choose(self, overrides: Overrides, found: Sequence[Found]) -> Choice:
+        """The choice; an index of `found`, which is not empty."""
+        if len(found) == 1:
+            return Choice(0, "the only one on disk")
+        cells = overrides.context or USEFUL_CELLS
+        key = (cells, tuple(stamp(each) for each in found))
+        known = self._choices.get(key)
+        if known is None:
+            if self._machine is None:
+                self._machine = self._look_at_machine().idle
+            known = choose([self._shapes.shape(each) for each in found], self._machine, cells)
+            self._choices[key] = known
+        return known
 
 
 def _given(alias: str, value: str) -> _Group:
@@ -181,7 +223,7 @@ def _names(groups: Iterable[_Group], full: dict[str, _Meaning]) -> dict[str, _Me
     return names | variants | {name: meaning for name, meaning in full.items() if name not in names}
 
 
-def _resolved(group: _Group, origin: Origin, found: Found) -> ResolvedModel:
+def _resolved(group: _Group, origin: Origin, found: Found, reason: str) -> ResolvedModel:
     return ResolvedModel(
         alias=group.alias,
         model=origin.name,
@@ -191,6 +233,7 @@ def _resolved(group: _Group, origin: Origin, found: Found) -> ResolvedModel:
         size=found.size,
         description=group.description,
         overrides=group.overrides,
+        reason=reason,
     )
 
 

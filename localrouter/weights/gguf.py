@@ -1,36 +1,44 @@
-"""What a GGUF file says of itself: its version, how many tensors it has, and its metadata.
+"""What a GGUF file says of itself: its version, its metadata, and its tensors with their places in the file.
 
 A reader for files that nobody has checked yet: every count and length is held against the size of the file, so a
 damaged or hostile one ends in GgufError and not in a crash or a large allocation. The format is described in
 https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
-import os
 import struct
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import TypeAlias
 
 from localrouter.errors import OperatorError
+from localrouter.weights.gguf_tensors import TYPES, Tensor
+from localrouter.weights.header_bytes import MAX_HEADER, MAX_KEPT, U32, U64, Ended, HeaderBytes, Malformed
 
-Scalar: TypeAlias = int | float | bool | str
+Number: TypeAlias = int | float | bool
+Scalar: TypeAlias = Number | str
 
 MAX_METADATA = 65_536
 """Key-value pairs; real files have some dozens."""
+MAX_TENSORS = 65_536
+"""Tensors; real files have some hundreds."""
 MAX_KEY = 65_535
 """Bytes of a key; the format's own limit."""
-MAX_KEPT = 32 * 1024 * 1024
-"""Bytes of all texts together that are kept; a chat template is some 20 kB."""
+MAX_LIST = 1024
+"""Elements of an array that is kept; the ones that count layers are shorter, vocabularies are longer."""
 
-_WINDOW = 256 * 1024
 _STRING, _ARRAY = 8, 9
-_U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
 _LETTERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _NUMBERS = {code: struct.Struct("<" + letter) for code, letter in _LETTERS.items()}
-_CUT = ("it ends in the middle of its header", "fetch it again: an unfinished download looks like this")
 _LEAST_PAIR = 8 + 4 + 1
 _LEAST_TENSOR = 8 + 4 + 4 + 8
+_MAX_TENSOR_NAME = 63  # GGML_MAX_NAME and GGML_MAX_DIMS of ggml.h; llama.cpp refuses what is over
+_MAX_DIMENSIONS = 4
+_MAX_BYTES = 2**63
+_ALIGNMENT = 32
+_KEPT_NUMBER = 32  # bytes that a number in a list takes, roughly
 
 # LLAMA_FTYPE of llama.h. Numbers that are missing were taken back by llama.cpp.
 _FILE_TYPES = {
@@ -48,12 +56,51 @@ class GgufError(OperatorError):
 
 @dataclass(frozen=True)
 class GgufHeader:
-    """The header of a GGUF file. Of arrays only the number of elements is known."""
+    """The header of a GGUF file. Offsets are bytes from the start of the file where nothing else is said."""
 
     version: int
-    tensor_count: int
     metadata: Mapping[str, Scalar]
     arrays: Mapping[str, int]
+    """How many elements each array has."""
+    lists: Mapping[str, tuple[Number, ...]]
+    """The elements of those arrays that are numbers and not more than `MAX_LIST`."""
+    tensors: tuple[Tensor, ...]
+    """In the order of their data."""
+    data_offset: int
+    """Where the data of the tensors begins."""
+
+    @property
+    def tensor_count(self) -> int:
+        """How many tensors this file has."""
+        return len(self.tensors)
+
+    @property
+    def data_end(self) -> int:
+        """The first byte behind the last tensor; a file that is shorter was cut."""
+        return self.data_offset + (self.tensors[-1].end if self.tensors else 0)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all tensors."""
+        return sum(tensor.size for tensor in self.tensors)
+
+    @cached_property
+    def layer_bytes(self) -> Mapping[int, int]:
+        """Bytes of the tensors of each layer, `blk.N.`; the embedding and the output are in none."""
+        layers: Counter[int] = Counter()
+        for tensor in self.tensors:
+            if tensor.layer is not None:
+                layers[tensor.layer] += tensor.size
+        return layers
+
+    def tensor_bytes(self, name: str) -> int:
+        """Bytes of the tensors of this name, such as `token_embd` or `output`; 0 where there is none."""
+        return sum(tensor.size for tensor in self.tensors if tensor.name.rpartition(".")[0] == name)
+
+    @property
+    def parts(self) -> int:
+        """Files that this model is split into; 1 when it is whole."""
+        return max(1, self._number("split.count") or 1)
 
     @property
     def architecture(self) -> str | None:
@@ -95,128 +142,142 @@ class GgufHeader:
         return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
+@dataclass(frozen=True)
+class NeedMore:
+    """The header is longer than the bytes that were given: give the first `bytes` of the file, or more."""
+
+    bytes: int
+
+
 def read_header(path: Path) -> GgufHeader:
     """Read the header of a GGUF file of version 2 or 3. Raises GgufError."""
     try:
         with path.open("rb", buffering=0) as file:
-            return _Reader(file, os.fstat(file.fileno()).st_size).header()
-    except _Malformed as error:
-        raise GgufError(f"{path} is not a usable GGUF file: {error}", hint=error.hint) from None
+            return _header(HeaderBytes.of_file(file))
+    except Malformed as error:
+        raise _refusal(str(path), error) from None
     except OSError as error:
         raise GgufError(f"{path} cannot be read: {error.strerror}") from None
 
 
-class _Malformed(Exception):
-    def __init__(self, message: str, hint: str = "fetch or convert the file again") -> None:
-        super().__init__(message)
-        self.hint = hint
+def parse_header(data: bytes, *, name: str, size: int | None = None) -> GgufHeader | NeedMore:
+    """Read the header from the first bytes of a file of `size` bytes (None: unknown). Raises GgufError.
+
+    `name` is how an error calls the file. NeedMore asks for at least twice of what was given, so that a loop of
+    fetching and trying is short; it never asks for more than the file has, nor for more than 256 MiB.
+    """
+    try:
+        return _header(HeaderBytes.of_memory(data, size))
+    except Ended as ended:
+        most = max(ended.needed, MAX_HEADER if size is None else min(size, MAX_HEADER))
+        return NeedMore(min(max(ended.needed, 2 * len(data)), most))
+    except Malformed as error:
+        raise _refusal(name, error) from None
 
 
-class _Reader:
-    """Walks through a header with a window of bytes: skipping a large vocabulary costs neither memory nor calls."""
+def _refusal(name: str, error: Malformed) -> GgufError:
+    return GgufError(f"{name} is not a usable GGUF file: {error}", hint=error.hint)
 
-    def __init__(self, file: BinaryIO, size: int) -> None:
-        self._file = file
-        self._size = size
-        self._window = b""
-        self._start = 0
-        self._position = 0
-        self._kept = 0
 
-    def header(self) -> GgufHeader:
-        version = self._version()
-        tensor_count = self._count("tensors", least=_LEAST_TENSOR)
-        pairs = self._count("metadata entries", least=_LEAST_PAIR, limit=MAX_METADATA)
-        metadata: dict[str, Scalar] = {}
-        arrays: dict[str, int] = {}
-        for _ in range(pairs):
-            key = self._text(limit=MAX_KEY)
-            if key in metadata or key in arrays:
-                raise _Malformed(f"the metadata key {key[:80]!r} stands there twice")
-            kind = self._integer(_U32)
-            if kind == _ARRAY:
-                arrays[key] = self._skip_array()
-            else:
-                metadata[key] = self._scalar(kind)
-        if self._position > self._size:
-            raise _Malformed(*_CUT)
-        return GgufHeader(version, tensor_count, metadata, arrays)
-
-    def _version(self) -> int:
-        if self._take(4) != b"GGUF":
-            raise _Malformed("it does not start with the bytes GGUF", "is it a pointer of git-lfs, or another format?")
-        version = self._integer(_U32)
-        if version & 0xFFFF == 0 and version:
-            raise _Malformed("it is big-endian", "gguf-convert-endian of the gguf package turns it around")
-        if version not in {2, 3}:
-            raise _Malformed(f"its version is {version}, and 2 and 3 are known")
-        return version
-
-    def _count(self, what: str, *, least: int, limit: int = 2**64) -> int:
-        """A count of things of at least `least` bytes each; more than the rest of the file can hold is absurd."""
-        count = self._integer(_U64)
-        if count > limit or count * least > self._size - self._position:
-            raise _Malformed(f"it claims to have {count} {what}, more than there can be")
-        return count
-
-    def _scalar(self, kind: int) -> Scalar:
-        if kind == _STRING:
-            return self._text(limit=MAX_KEPT)
-        if kind not in _NUMBERS:
-            raise _Malformed(f"it has a value of the unknown type {kind}")
-        number = _NUMBERS[kind]
-        value: int | float | bool = number.unpack(self._take(number.size))[0]
-        return value
-
-    def _text(self, *, limit: int) -> str:
-        length = self._integer(_U64)
-        self._kept += length
-        if length > limit or self._kept > MAX_KEPT:
-            raise _Malformed(f"it has a text of {length} bytes where that makes no sense")
-        return self._take(length).decode("utf-8", "replace")
-
-    def _skip_array(self) -> int:
-        kind = self._integer(_U32)
-        if kind == _STRING:
-            count = self._count("texts in an array", least=_U64.size)
-            self._skip_texts(count)
-        elif kind in _NUMBERS:
-            width = _NUMBERS[kind].size
-            count = self._count("numbers in an array", least=width)
-            self._position += count * width
+def _header(source: HeaderBytes) -> GgufHeader:
+    version = _version(source)
+    tensors = source.count("tensors", least=_LEAST_TENSOR, limit=MAX_TENSORS)
+    pairs = source.count("metadata entries", least=_LEAST_PAIR, limit=MAX_METADATA)
+    metadata: dict[str, Scalar] = {}
+    arrays: dict[str, int] = {}
+    lists: dict[str, tuple[Number, ...]] = {}
+    for _ in range(pairs):
+        key = source.text(limit=MAX_KEY)
+        if key in metadata or key in arrays:
+            raise Malformed(f"the metadata key {key[:80]!r} stands there twice")
+        kind = source.integer(U32)
+        if kind == _ARRAY:
+            arrays[key], numbers = _array(source)
+            if numbers is not None:
+                lists[key] = numbers
         else:
-            raise _Malformed(f"it has an array of the type {kind}, which llama.cpp does not read")
-        return count
+            metadata[key] = _scalar(source, kind)
+    alignment = _alignment(metadata.get("general.alignment", _ALIGNMENT))
+    infos = tuple(_tensors(source, tensors, alignment))
+    source.check_end()
+    data = _padded(source.position, alignment) if infos else source.position
+    return GgufHeader(version, metadata, arrays, lists, infos, data)
 
-    def _skip_texts(self, count: int) -> None:
-        """The one hot loop: a vocabulary has hundreds of thousands of texts."""
-        for _ in range(count):
-            offset = self._position - self._start
-            if offset + 8 > len(self._window):
-                self._fill(8)
-                offset = 0
-            self._position += 8 + int(_U64.unpack_from(self._window, offset)[0])
 
-    def _integer(self, kind: struct.Struct) -> int:
-        return int(kind.unpack(self._take(kind.size))[0])
+def _version(source: HeaderBytes) -> int:
+    if source.take(4) != b"GGUF":
+        raise Malformed("it does not start with the bytes GGUF", "is it a pointer of git-lfs, or another format?")
+    version = source.integer(U32)
+    if version & 0xFFFF == 0 and version:
+        raise Malformed("it is big-endian", "gguf-convert-endian of the gguf package turns it around")
+    if version not in {2, 3}:
+        raise Malformed(f"its version is {version}, and 2 and 3 are known")
+    return version
 
-    def _take(self, length: int) -> bytes:
-        offset = self._position - self._start
-        if offset + length > len(self._window):
-            self._fill(length)
-            offset = 0
-        self._position += length
-        return self._window[offset : offset + length]
 
-    def _fill(self, length: int) -> None:
-        """Move the window to the position; it then holds at least `length` bytes."""
-        if self._position + length > self._size:
-            raise _Malformed(*_CUT)
-        self._file.seek(self._position)
-        self._start = self._position
-        self._window = b""
-        while len(self._window) < length:
-            chunk = self._file.read(max(_WINDOW, length - len(self._window)))
-            if not chunk:
-                raise _Malformed("it became shorter while it was read")
-            self._window += chunk
+def _scalar(source: HeaderBytes, kind: int) -> Scalar:
+    if kind == _STRING:
+        return source.text(limit=MAX_KEPT)
+    if kind not in _NUMBERS:
+        raise Malformed(f"it has a value of the unknown type {kind}")
+    number = _NUMBERS[kind]
+    value: Number = number.unpack(source.take(number.size))[0]
+    return value
+
+
+def _array(source: HeaderBytes) -> tuple[int, tuple[Number, ...] | None]:
+    """How many elements an array has, and the elements if they are worth keeping."""
+    kind = source.integer(U32)
+    if kind == _STRING:
+        count = source.count("texts in an array", least=U64.size)
+        source.skip_texts(count)
+        return count, None
+    if kind not in _NUMBERS:
+        raise Malformed(f"it has an array of the type {kind}, which llama.cpp does not read")
+    width = _NUMBERS[kind].size
+    count = source.count("numbers in an array", least=width)
+    if count > MAX_LIST or not source.may_keep(count * _KEPT_NUMBER):
+        source.position += count * width
+        return count, None
+    return count, struct.unpack(f"<{count}{_LETTERS[kind]}", source.take(count * width))
+
+
+def _alignment(value: Scalar) -> int:
+    """The multiple at which tensors begin. Bounded, so that a wrong one leads to no absurd place."""
+    if isinstance(value, bool) or not isinstance(value, int) or value not in {1 << power for power in range(25)}:
+        raise Malformed(f"its alignment is {value!r}, and a power of two is needed")
+    return value
+
+
+def _tensors(source: HeaderBytes, count: int, alignment: int) -> Iterator[Tensor]:
+    """Yield the tensors. Each begins where the one before it ended, padded: llama.cpp refuses anything else."""
+    names: set[str] = set()
+    position = 0
+    for _ in range(count):
+        tensor = _tensor(source)
+        if tensor.name in names:
+            raise Malformed(f"it has two tensors of the name {tensor.name!r}")
+        if tensor.offset != position:
+            raise Malformed(f"the data of its tensor {tensor.name!r} is said to be at {tensor.offset}, not {position}")
+        names.add(tensor.name)
+        position = _padded(tensor.end, alignment)
+        yield tensor
+
+
+def _tensor(source: HeaderBytes) -> Tensor:
+    name = source.text(limit=_MAX_TENSOR_NAME)
+    dimensions = source.integer(U32)
+    if dimensions > _MAX_DIMENSIONS:
+        raise Malformed(f"its tensor {name!r} has {dimensions} dimensions")
+    shape = struct.unpack(f"<{dimensions}Q", source.take(8 * dimensions)) or (1,)
+    kind = source.integer(U32)
+    if kind not in TYPES:
+        raise Malformed(f"its tensor {name!r} is of the type {kind}, which llama.cpp does not know")
+    tensor = Tensor(name, shape, TYPES[kind], source.integer(U64))
+    if shape[0] % tensor.type.block or max(shape) >= _MAX_BYTES or max(tensor.elements, tensor.size) >= _MAX_BYTES:
+        raise Malformed(f"its tensor {name!r} of {tensor.type.name} cannot have the shape {shape}")
+    return tensor
+
+
+def _padded(position: int, alignment: int) -> int:
+    return -(-position // alignment) * alignment

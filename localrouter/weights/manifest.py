@@ -4,22 +4,27 @@ It is written by people, so it is read strictly, and whatever is wrong is named 
 """
 
 import re
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 import localrouter
 from localrouter.config import GpuLayers
-from localrouter.errors import ManifestError
-from localrouter.weights.toml_lines import KeyPath, TomlLines
+from localrouter.weights.manifest_shape import ManifestShape
+from localrouter.weights.parts import parts
+from localrouter.weights.toml_file import Strict, TomlFile, read_text
+from localrouter.weights.toml_lines import KeyPath
 
 ALIAS = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 Source = Literal["asset", "path", "hub"]
+
+_WORDS = {
+    "version": "only version 1 of the format is known",
+    "gpu_layers": 'must be "auto", "all" or a number of layers',
+}
 
 
 def _like(pattern: str, description: str) -> AfterValidator:
@@ -57,13 +62,7 @@ Sha256 = Annotated[str, _like(r"[0-9a-f]{64}", "64 hexadecimal digits in lower c
 Text = Annotated[str, StringConstraints(min_length=1)]
 
 
-class _Strict(BaseModel):
-    """Unknown keys are an error and nothing is converted."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class Overrides(_Strict):
+class Overrides(Strict):
     """What an alias sets for its builds instead of `config.EngineSettings`; None: nothing."""
 
     context: Annotated[int, Field(ge=16, le=4_194_304)] | None = None
@@ -71,8 +70,10 @@ class Overrides(_Strict):
     require_gpu: bool | None = None
 
 
-class Build(_Strict):
-    """One GGUF file. Exactly one of `asset`, `path` and `repo` (with `file`) says where it comes from."""
+class Build(Strict):
+    """One GGUF file, or all parts of a split one. Exactly one of `asset`, `path` and `repo` (with `file`) says where it
+    comes from; of a split one any part stands for all.
+    """
 
     name: BuildName
     variant: AliasName | None = None
@@ -82,8 +83,10 @@ class Build(_Strict):
     file: RepoFile | None = None
     revision: Revision | None = None
     size: Annotated[int, Field(ge=1)] | None = None
+    """Bytes of all parts together."""
     sha256: Sha256 | None = None
     license: Text | None = None
+    shape: ManifestShape | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> "Build":
@@ -96,6 +99,8 @@ class Build(_Strict):
             raise ValueError("repo and file go together")
         if self.revision is not None and self.repo is None:
             raise ValueError("revision goes with repo and file")
+        if self.sha256 is not None and len(parts(self.file or self.path or "")) > 1:
+            raise ValueError("sha256 is the digest of one file; leave it out where the GGUF is split")
         return self
 
     @property
@@ -124,7 +129,7 @@ class Model(Overrides):
         return Overrides(context=self.context, gpu_layers=self.gpu_layers, require_gpu=self.require_gpu)
 
 
-class Manifest(_Strict):
+class Manifest(Strict):
     """A whole manifest; `models` keeps the order of the file."""
 
     version: Annotated[int, Field(ge=1, le=1)]
@@ -140,103 +145,12 @@ def default_manifest_path() -> Path:
 
 def load_manifest(path: Path) -> Manifest:
     """Read and check a manifest. Raises ManifestError, whose message names file, line and key."""
-    text = _read(path)
-    try:
-        document = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        _raise_syntax(path, text, error)
-    try:
-        manifest = Manifest.model_validate(document)
-    except ValidationError as error:
-        _raise_first(path, text, _mistakes(error, document))
+    text = read_text(path, "model manifest", hint="name another with --manifest FILE")
+    file = TomlFile(path, text, hint="docs/models.md describes every key", words=_WORDS)
+    manifest = file.check(Manifest)
     if conflicts := dict(_conflicts(manifest)):
-        _raise_first(path, text, conflicts)
+        file.refuse(conflicts)
     return manifest
-
-
-def _read(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ManifestError(
-            f"{path}: the model manifest cannot be read: {error.strerror}", hint="name another with --manifest FILE"
-        ) from None
-    try:
-        return data.decode("utf-8-sig").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ManifestError(f"{path}:{line}: this is not UTF-8", hint="save the manifest as UTF-8") from None
-
-
-def _raise_syntax(path: Path, text: str, error: Exception) -> NoReturn:
-    """`tomllib` says the line only inside its message, and for a text that ends too early not at all."""
-    said = re.fullmatch(r"(.*) \(at line (\d+), column \d+\)", str(error), re.DOTALL)
-    line, what = (int(said[2]), said[1]) if said else (text.count("\n") + 1, str(error))
-    raise ManifestError(f"{path}:{line}: this is not TOML: {what}") from None
-
-
-def _raise_first(path: Path, text: str, mistakes: dict[KeyPath, str]) -> NoReturn:
-    key, message = next(iter(mistakes.items()))
-    others = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
-    raise ManifestError(
-        f"{path}:{TomlLines(text).line(key)}: {_dotted(key)}: {message}{others}",
-        hint="docs/models.md describes every key",
-    ) from None
-
-
-def _dotted(key: KeyPath) -> str:
-    text = ""
-    for part in key:
-        if isinstance(part, int):
-            text += f"[{part}]"
-        else:
-            text += ("." if text else "") + part
-    return text
-
-
-def _mistakes(error: ValidationError, document: object) -> dict[KeyPath, str]:
-    """One message per key; a value that fits no member of a union is one mistake, not one per member."""
-    mistakes: dict[KeyPath, str] = {}
-    for detail in error.errors(include_url=False, include_context=False):
-        key = _key(detail["loc"], document)
-        mistakes.setdefault(key, _wording(detail, key))
-    return mistakes
-
-
-def _key(location: KeyPath, document: object) -> KeyPath:
-    """Pydantic's location, cut where it goes on with something that is not in the document; a missing key is."""
-    path: KeyPath = ()
-    node = document
-    for part in location:
-        if isinstance(node, dict) and part != "[key]":
-            node = node.get(part)
-        elif isinstance(node, list) and isinstance(part, int):
-            node = node[part]
-        else:
-            break
-        path = (*path, part)
-    return path
-
-
-_WORDINGS = {
-    "extra_forbidden": "unknown key",
-    "missing": "this key is missing",
-    "dict_type": "must be a table",
-    "model_type": "must be a table",
-    "tuple_type": "must be an array of tables",
-}
-
-
-def _wording(detail: ErrorDetails, key: KeyPath) -> str:
-    if detail["type"] in _WORDINGS:
-        return _WORDINGS[detail["type"]]
-    match key[-1:]:
-        case ("version",):
-            return "only version 1 of the format is known"
-        case ("gpu_layers",):
-            return 'must be "auto", "all" or a number of layers'
-    message = detail["msg"].removeprefix("Value error, ")
-    return message[0].lower() + message[1:]
 
 
 def _conflicts(manifest: Manifest) -> Iterator[tuple[KeyPath, str]]:

@@ -9,13 +9,17 @@ from typing import TypeAlias
 
 import localrouter
 from localrouter.weights.manifest import Build
+from localrouter.weights.parts import parts
 
 ASSETS = Path(localrouter.__file__).parent / "assets"
 
 
 @dataclass(frozen=True)
 class Found:
-    """The file is there; `size` is in bytes. Its size is the manifest's, where that says one."""
+    """The file is there; `size` is in bytes. Its size is the manifest's, where that says one.
+
+    Of a split GGUF all parts are there, beside each other: `path` is the first one, `size` is of all together.
+    """
 
     path: str
     size: int
@@ -39,7 +43,7 @@ class Damaged:
 
 @dataclass(frozen=True)
 class Missing:
-    """No such file."""
+    """No such file, or not all parts of a split one."""
 
 
 Location: TypeAlias = Found | Damaged | Missing
@@ -71,7 +75,7 @@ def _candidates(build: Build, manifest_dir: Path, cache_dir: Path | None) -> Ite
     elif build.path is not None:
         yield str(expand(build.path, manifest_dir))
     elif build.repo is not None and build.file is not None:
-        yield from _cached(build.repo, build.file, build.revision, cache_dir)
+        yield from _cached(build.repo, parts(build.file)[0], build.revision, cache_dir)
 
 
 def _cached(repo: str, file: str, revision: str | None, cache_dir: Path | None) -> Iterator[str]:
@@ -92,13 +96,27 @@ def _cached(repo: str, file: str, revision: str | None, cache_dir: Path | None) 
         return  # a cache that may not be read has nothing for us
 
 
+def files_at(first: str) -> tuple[str, ...]:
+    """The file at this path, and the others that belong to it where the GGUF is split."""
+    folder, name = os.path.split(first)
+    return tuple(os.path.join(folder, part) for part in parts(name))
+
+
 def _examine(path: str, expected: int | None) -> Location:
+    files = files_at(path)
+    size = 0
+    for file in files:
+        taken = _size(file)
+        if taken is None:
+            return Missing()
+        size += taken
+    return Found(files[0], size) if expected in {None, size} else Damaged(files[0], size, expected or 0)
+
+
+def _size(path: str) -> int | None:
+    """Bytes of a file; None when there is none."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):
-        return Missing()
-    if not stat.S_ISREG(status.st_mode):
-        return Missing()
-    if expected is not None and status.st_size != expected:
-        return Damaged(path, status.st_size, expected)
-    return Found(path, status.st_size)
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None

@@ -21,6 +21,8 @@ class TomlLines:
     """The lines of all tables and keys of a text. `(a, 0, b)` is the key b in the first table of the array a."""
 
     def __init__(self, text: str) -> None:
+        self.headers: dict[int, KeyPath] = {}
+        """What each line with a table's header opens, in the order of the text."""
         self._lines: dict[KeyPath, int] = {(): 1}
         self._tables: Counter[KeyPath] = Counter()
         self._table: KeyPath = ()
@@ -49,6 +51,7 @@ class TomlLines:
             self._tables[path] += 1
             path = (*path, self._tables[path] - 1)
         self._table = path
+        self.headers[number] = path
         self._note(path, number)
 
     def _note(self, path: KeyPath, number: int) -> None:

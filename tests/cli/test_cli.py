@@ -22,6 +22,7 @@ from localrouter.cli.serve import announce, read_settings, serve
 from localrouter.config import Settings
 from localrouter.errors import ConfigError, OperatorError
 from localrouter.weights.catalog import BuildStatus, CatalogEntry, State
+from localrouter.weights.fit import Choice
 from localrouter.weights.manifest import Overrides
 
 
@@ -128,7 +129,8 @@ def test_without_a_model_it_says_where_to_look(capsys: pytest.CaptureFixture[str
 
 
 def _entry(alias: str, state: State) -> CatalogEntry:
-    return CatalogEntry(alias, "", Overrides(), (BuildStatus(f"{alias}-Q4", None, "hub", state, None, None),))
+    choice = Choice(0, "the only one") if state is State.ON_DISK else None
+    return CatalogEntry(alias, "", Overrides(), (BuildStatus(f"{alias}-Q4", None, "hub", state, None, None),), choice)
 
 
 def test_a_port_in_use_is_said_in_words() -> None:

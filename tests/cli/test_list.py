@@ -51,10 +51,18 @@ def test_shows_every_build_and_marks_the_one_that_would_answer(home: Path) -> No
         "big  Two sizes.",
         "  9b A-rather-long-name-of-a-build-UD-Q4_K_XL 5.68 GB apache-2.0 file missing",
         "> 4b Big-4B                                       4 B mit        on disk",
+        "> the only one on disk",
         "",
         "small",
         "     [bold]Small                                  5 B            wrong size",
     ]
+
+
+def test_says_why_a_build_was_chosen(home: Path) -> None:
+    (home / "nine.gguf").touch()
+    with (home / "nine.gguf").open("r+b") as file:
+        file.truncate(5680522464)  # a hole
+    assert any(line.startswith(("> the largest of 2", "> the smallest of 2")) for line in lines(run(home)))
 
 
 def test_the_legend_is_talk_and_no_data(home: Path) -> None:
@@ -93,7 +101,8 @@ def test_colours_the_state_in_a_terminal_unless_told_not_to(home: Path) -> None:
 
 def test_json_is_one_list_for_programs(home: Path) -> None:
     big, small = json.loads(run(home, "--json").stdout)
-    assert (big["alias"], big["description"]) == ("big", "Two sizes.")
+    assert (big["alias"], big["description"], big["reason"]) == ("big", "Two sizes.", "the only one on disk")
+    assert small["reason"] is None
     assert big["builds"][1] == {
         "model": "Big-4B",
         "variant": "4b",

@@ -87,7 +87,7 @@ def test_a_model_that_is_not_on_disk_says_how_to_get_it(server: RunningServer, t
         server.client().chat.completions.create(model="qwen:35b-a3b", messages=HELLO)
 
     assert caught.value.code == "model_not_downloaded"
-    assert "hf download" in caught.value.message
+    assert "localrouter pull" in caught.value.message
 
 
 def test_models_are_listed_and_retrieved(server: RunningServer) -> None:

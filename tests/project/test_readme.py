@@ -12,8 +12,6 @@ import pytest
 
 from localrouter.config import Settings
 from localrouter.schema import ChatRequest
-from localrouter.weights.absence import download_command
-from localrouter.weights.manifest import default_manifest_path, load_manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -47,7 +45,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 
 def test_every_command_is_of_a_kind_that_is_checked() -> None:
     program = {next(word for word in words if "=" not in word) for words in COMMANDS}
-    assert program == {"make", "curl", "localrouter", "hf"}
+    assert program == {"make", "curl", "localrouter"}
 
 
 @pytest.mark.parametrize("words", commands("make"), ids=" ".join)
@@ -57,7 +55,8 @@ def test_make_targets_exist(words: list[str]) -> None:
 
 @pytest.mark.parametrize("words", commands("localrouter"), ids=" ".join)
 def test_options_of_localrouter_exist(words: list[str]) -> None:
-    shown = run(sys.executable, "-m", "localrouter", words[0], "--help")
+    command = words[:2] if words[0] == "bundle" else words[:1]
+    shown = run(sys.executable, "-m", "localrouter", *command, "--help")
     assert shown.returncode == 0, shown.stderr
     for option in (word for word in words if word.startswith("--")):
         assert re.search(rf"{option}\b", shown.stdout), option
@@ -73,12 +72,6 @@ def test_the_table_of_settings_is_true() -> None:
             assert option == "--" + variable.lower().replace("_", "-")
             field = Settings.model_fields[variable.lower()]
             assert not default.startswith("`") or default == f"`{field.default}`"
-
-
-def test_downloads_are_those_of_the_manifest() -> None:
-    manifest = load_manifest(default_manifest_path())
-    known = {download_command(build) for model in manifest.models.values() for build in model.builds}
-    assert {"hf " + shlex.join(words) for words in commands("hf")} <= known
 
 
 def test_the_body_for_curl_is_a_valid_request() -> None:

@@ -1,16 +1,18 @@
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
-from gguf_bytes import SAMPLE
+from gguf_bytes import SAMPLE, header, number_pair, tensor, text_pair
 from hub_cache import FIRST, HubCache
 
 from localrouter.errors import ConfigError, ModelNotDownloaded, ModelNotFound
 from localrouter.weights import store
 from localrouter.weights.catalog import Catalog, ResolvedModel, State
-from localrouter.weights.manifest import Overrides
+from localrouter.weights.machine import Machine
+from localrouter.weights.manifest import Build, Manifest, Model, Overrides
 
 MANIFEST = f"""
 version = 1
@@ -75,11 +77,13 @@ def absence(home: Path, name: str, extra: Mapping[str, str] | None = None) -> st
     return caught.value.message
 
 
-def test_an_alias_is_its_first_build_on_disk(home: Path, hub: HubCache) -> None:
+def test_an_alias_is_its_largest_build_on_disk(home: Path, hub: HubCache) -> None:
     (home / "Big-2B.gguf").write_bytes(b"22")
     assert catalog(home).resolve("big").model == "Big-2B"
     pointer = hub.add("them/Big-9B-GGUF", "Big 9B.gguf", b"x" * 9)
-    assert catalog(home).resolve("big") == ResolvedModel(
+    found = catalog(home).resolve("big")
+    assert found.reason.startswith("the largest of 2 on disk that fits in ")
+    assert replace(found, reason="") == ResolvedModel(
         alias="big",
         model="Big-9B",
         backend="llama",
@@ -89,6 +93,75 @@ def test_an_alias_is_its_first_build_on_disk(home: Path, hub: HubCache) -> None:
         description="Three sizes.",
         overrides=Overrides(context=4096),
     )
+
+
+def small_machine(ram: int) -> Callable[[], Machine]:
+    return lambda: Machine(ram, ram)
+
+
+def sized(home: Path, name: str, weights: int) -> Path:
+    """A GGUF with one layer of so many bytes, which are a hole."""
+    header_of = header(text_pair("general.architecture", "qwen3"), number_pair("qwen3.block_count", 1), tensors=1)
+    (home / name).write_bytes(header_of + tensor("blk.0.a", (weights // 4,)))
+    with (home / name).open("r+b") as file:
+        file.truncate(weights + 4096)
+    return home / name
+
+
+def two_sizes(home: Path, ram: int) -> Catalog:
+    for name, weights in (("Large", 4 << 30), ("Small", 1 << 30)):
+        sized(home, f"{name}.gguf", weights)
+    builds = tuple(Build(name=name, path=f"{name}.gguf") for name in ("Small", "Large"))
+    manifest = Manifest(version=1, models={"two": Model(builds=builds)})
+    return Catalog(manifest, home, machine=small_machine(ram))
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "model", "reason"),
+    [
+        (16, "Large", "the largest of 2 on disk that fits in 11 GB"),
+        (4, "Small", "the largest of 2 on disk that fits in 2.7 GB"),
+        (1, "Small", "the smallest of 2 on disk; none fits in 0.7 GB"),
+    ],
+)
+def test_the_machine_decides_which_build_answers(home: Path, gigabytes: int, model: str, reason: str) -> None:
+    there = two_sizes(home, gigabytes * 10**9)
+    found = there.resolve("two")
+    assert (found.model, found.reason) == (model, reason)
+    [entry] = there.entries()
+    assert entry.chosen is not None
+    assert (entry.chosen.model, entry.choice.reason if entry.choice else None) == (model, reason)
+
+
+def test_who_asks_for_one_build_gets_it_whatever_fits(home: Path) -> None:
+    found = two_sizes(home, 10**9).resolve("Large")
+    assert (found.model, found.reason) == ("Large", "")
+
+
+def test_a_file_that_changes_is_looked_at_again(home: Path) -> None:
+    there = two_sizes(home, 16 * 10**9)
+    assert there.resolve("two").model == "Large"
+    sized(home, "Small.gguf", 5 << 30)
+    assert there.resolve("two").model == "Small"
+
+
+def test_the_machine_is_looked_at_once_and_only_for_a_choice(home: Path) -> None:
+    looks = []
+
+    def look() -> Machine:
+        looks.append(1)
+        return Machine(10**9, 10**9)
+
+    builds = tuple(Build(name=name, path=f"{name}.gguf") for name in ("Small", "Large"))
+    there = Catalog(Manifest(version=1, models={"two": Model(builds=builds)}), home, machine=look)
+    sized(home, "Small.gguf", 1 << 20)
+    there.resolve("two")
+    assert not looks
+    sized(home, "Large.gguf", 1 << 21)
+    there.resolve("two")
+    sized(home, "Large.gguf", 1 << 22)
+    there.resolve("two")
+    assert len(looks) == 1
 
 
 @pytest.mark.parametrize("name", ["big:4b", "Big-4B"])
@@ -122,14 +195,13 @@ def test_a_damaged_build_does_not_answer_for_its_alias(home: Path, hub: HubCache
 
 def test_an_alias_with_nothing_on_disk_names_the_command_for_the_smallest(home: Path) -> None:
     assert absence(home, "big") == (
-        "No build of 'big' is on this machine. Fetch the smallest one with: hf download them/Big-4B-GGUF Big-4B.gguf"
+        "No build of 'big' is on this machine. Fetch the smallest one with: localrouter pull Big-4B"
     )
 
 
-def test_a_pinned_build_names_the_command_with_its_revision(home: Path) -> None:
+def test_an_absent_build_names_the_command_that_brings_it(home: Path) -> None:
     assert absence(home, "Big-9B") == (
-        "The model 'Big-9B' is not on this machine. "
-        f"Fetch it with: hf download them/Big-9B-GGUF 'Big 9B.gguf' --revision {FIRST}"
+        "The model 'Big-9B' is not on this machine. Fetch it with: localrouter pull Big-9B"
     )
 
 
@@ -140,7 +212,7 @@ def test_a_damaged_download_names_both_sizes_and_the_command_that_replaces_it(
     hub.add("them/Big-4B-GGUF", "Big-4B.gguf", b"x" * 1234)
     message = absence(home, name)
     assert "Big-4B cannot be used: its file has 1,234 bytes where the manifest says 4" in message
-    assert message.endswith("Fetch it again with: hf download them/Big-4B-GGUF Big-4B.gguf --force-download")
+    assert message.endswith("Fetch it again with: localrouter pull Big-4B")
 
 
 def test_a_missing_local_file_is_told_without_its_path(home: Path) -> None:
@@ -259,6 +331,7 @@ def test_entries_stand_in_the_manifest_s_order_and_added_ones_at_the_end(home: P
 
 def test_an_alias_is_resolved_in_less_than_a_millisecond(home: Path, hub: HubCache) -> None:
     hub.add("them/Big-4B-GGUF", "Big-4B.gguf", b"x" * 4)
+    (home / "Big-2B.gguf").write_bytes(SAMPLE)
     there = catalog(home)
     there.resolve("big")
 

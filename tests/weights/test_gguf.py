@@ -1,14 +1,18 @@
+import re
 import struct
 import tracemalloc
 from pathlib import Path
 
 import gguf
+import numpy as np
 import pytest
-from gguf_bytes import SAMPLE, array_pair, header, number_pair, pair, text, text_pair
+from gguf_bytes import SAMPLE, TENSORS, array_pair, header, number_pair, pair, tensor, text, text_pair
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localrouter.weights.gguf import GgufError, GgufHeader, read_header
+from localrouter.weights.gguf import MAX_LIST, GgufError, GgufHeader, NeedMore, parse_header, read_header
+from localrouter.weights.gguf_tensors import TYPES
+from localrouter.weights.shape import shape_of_headers
 
 
 @pytest.fixture
@@ -166,3 +170,147 @@ def test_any_bytes_behind_the_magic_are_an_error_or_a_header(
     except GgufError:
         return
     assert len(found.metadata) + len(found.arrays) == 1
+
+
+def test_knows_each_tensor_and_where_its_data_lies(path: Path) -> None:
+    found = read(path, TENSORS)
+    embedding, norm, matrix, _ = found.tensors
+    assert (embedding.name, embedding.shape, embedding.type.name, embedding.size) == (
+        "token_embd.weight",
+        (64, 3),
+        "Q8_0",
+        204,
+    )
+    assert [tensor.offset for tensor in found.tensors] == [0, 224, 480, 768]
+    assert (norm.layer, matrix.layer, embedding.layer) == (0, 1, None)
+    assert found.data_offset == -(-len(TENSORS) // 32) * 32
+    assert found.data_end == found.data_offset + 768 + 252
+
+
+def test_sums_the_weights_and_those_of_each_layer(path: Path) -> None:
+    found = read(path, TENSORS)
+    assert found.weight_bytes == 204 + 256 + 288 + 252
+    assert found.layer_bytes == {0: 256, 1: 288}
+    assert (found.tensor_bytes("token_embd"), found.tensor_bytes("output")) == (204, 0)
+
+
+def test_keeps_short_arrays_of_numbers(path: Path) -> None:
+    found = read(path, TENSORS)
+    assert found.lists == {
+        "qwen3.attention.head_count_kv": (1, 2),
+        "qwen3.attention.sliding_window_pattern": (True, False),
+    }
+
+
+def test_skips_long_arrays_and_reads_on_behind_them(path: Path) -> None:
+    long = array_pair("long", 4, MAX_LIST + 1, bytes(4 * MAX_LIST + 4))
+    found = read(path, header(long, text_pair("general.name", "behind")))
+    assert (found.lists, found.arrays, found.name) == ({}, {"long": MAX_LIST + 1}, "behind")
+
+
+def test_agrees_with_the_gguf_package_about_tensors(path: Path) -> None:
+    writer = gguf.GGUFWriter(path, "qwen3")
+    writer.add_custom_alignment(64)
+    writer.add_tensor("token_embd.weight", np.zeros((5, 34), np.uint8), raw_dtype=gguf.GGMLQuantizationType.Q8_0)
+    writer.add_tensor("blk.0.attn_norm.weight", np.zeros(7, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    found, expected = read_header(path), gguf.GGUFReader(path).tensors
+    assert [(tensor.name, tensor.size) for tensor in found.tensors] == [(each.name, each.n_bytes) for each in expected]
+    assert [found.data_offset + tensor.offset for tensor in found.tensors] == [each.data_offset for each in expected]
+    assert found.data_end <= path.stat().st_size < found.data_end + 64
+
+
+@pytest.mark.parametrize("kind", [kind for kind in gguf.GGMLQuantizationType if kind.name != "Q8_1"])
+def test_sizes_of_types_are_those_of_the_gguf_package(kind: gguf.GGMLQuantizationType) -> None:
+    ours = TYPES[kind.value]
+    assert (ours.name, (ours.block, ours.size)) == (kind.name, gguf.GGML_QUANT_SIZES[kind])
+
+
+@pytest.mark.parametrize(
+    ("tensors", "words"),
+    [
+        ([tensor("a", (64,)), tensor("a", (64,), offset=256)], "two tensors of the name 'a'"),
+        ([tensor("a", (64,)), tensor("b", (64,), offset=128)], "'b' is said to be at 128, not 256"),
+        ([tensor("a", (64,), offset=2**63)], "said to be at"),
+        ([tensor("a", (1, 1, 1, 1, 1))], "5 dimensions"),
+        ([tensor("a", (64,), 4)], "of the type 4"),
+        ([tensor("a", (63,), 8)], "cannot have the shape"),
+        ([tensor("a", (2**62, 2**62))], "cannot have the shape"),
+        ([tensor("a" * 64, (1,))], "makes no sense"),
+        ([tensor("a", (64,))[:-1]], "ends in the middle"),
+    ],
+)
+def test_a_malformed_tensor_is_an_error_that_names_it(path: Path, tensors: list[bytes], words: str) -> None:
+    with pytest.raises(GgufError, match=re.escape(words)):
+        read(path, header(tensors=len(tensors)) + b"".join(tensors))
+
+
+def test_an_absurd_number_of_tensors_is_refused_before_they_are_read(path: Path) -> None:
+    path.write_bytes(header(tensors=2**20))
+    with path.open("r+b") as file:
+        file.truncate(2**33)  # sparse
+    with pytest.raises(GgufError, match="1048576 tensors, more than there can be"):
+        read_header(path)
+
+
+def test_an_alignment_that_is_no_power_of_two_is_refused(path: Path) -> None:
+    with pytest.raises(GgufError, match="its alignment is 48"):
+        read(path, header(number_pair("general.alignment", 48)))
+
+
+def parsed(data: bytes, size: int | None = None) -> GgufHeader | NeedMore:
+    return parse_header(data, name="m.gguf", size=size)
+
+
+@pytest.mark.parametrize("size", [None, 10_000_000])
+def test_the_first_bytes_of_a_file_are_enough(path: Path, size: int | None) -> None:
+    assert parsed(TENSORS, size) == read(path, TENSORS)
+
+
+@pytest.mark.parametrize("size", [None, len(TENSORS) + 1000])
+def test_a_beginning_that_is_too_short_asks_for_more_until_it_is_enough(path: Path, size: int | None) -> None:
+    whole = TENSORS + bytes(1000)
+    data, tries = whole[:24], 0
+    while isinstance(found := parsed(data, size), NeedMore):
+        assert len(data) < found.bytes <= len(whole) or size is None
+        data, tries = whole[: found.bytes], tries + 1
+    assert found == read(path, TENSORS)
+    assert tries < 7
+
+
+def test_a_file_that_ends_inside_its_header_is_not_asked_for_more(path: Path) -> None:
+    with pytest.raises(GgufError, match=r"m\.gguf is not a usable GGUF file: it ends in the middle"):
+        parsed(TENSORS[:-10], len(TENSORS) - 10)
+
+
+def test_a_header_that_goes_on_for_ever_is_refused() -> None:
+    with pytest.raises(GgufError, match=r"longer than 256 MiB|makes no sense|more than there can be"):
+        parsed(header(array_pair("k", 8, 1, struct.pack("<Q", 2**40)), text_pair("a", "b")))
+
+
+@settings(deadline=None)
+@given(
+    cut=st.integers(0, len(TENSORS)),
+    changes=st.lists(st.tuples(st.integers(0, len(TENSORS) - 1), st.integers(0, 255)), max_size=8),
+    size=st.none() | st.integers(0, 2**40),
+)
+def test_damaged_tensors_are_an_error_a_header_or_a_wish_for_more(
+    cut: int, changes: list[tuple[int, int]], size: int | None
+) -> None:
+    data = bytearray(TENSORS)
+    for index, value in changes:
+        data[index] = value
+    try:
+        found = parsed(bytes(data[:cut]), size)
+    except GgufError:
+        return
+    if isinstance(found, NeedMore):
+        assert cut < found.bytes <= 256 << 20
+    else:
+        assert 0 <= found.weight_bytes <= found.data_end < 2**80
+        assert sum(found.layer_bytes.values()) <= found.weight_bytes
+        shape = shape_of_headers([found])
+        assert shape.weights == found.weight_bytes or not shape.complete or len(shape.layers) < 2

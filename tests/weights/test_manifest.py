@@ -105,6 +105,12 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> N
         (ONE + 'path="x"\nsize="3"', ":6: models.a.builds[0].size: input should be a valid integer"),
         (ONE + 'path="x"\nsizes=3\nfoo=4', ":6: models.a.builds[0].sizes: unknown key (and 1 more)"),
         (
+            ONE + f'path="x-00001-of-00002.gguf"\nsha256="{"a" * 64}"',
+            ":3: models.a.builds[0]: sha256 is the digest of one file; leave it out where the GGUF is split",
+        ),
+        (HUB + "shape = { layers = 3 }", ":7: models.a.builds[0].shape.layers: unknown key"),
+        (HUB + "shape = 3", ":7: models.a.builds[0].shape: must be a table"),
+        (
             HUB + 'revision = "main"',
             ":7: models.a.builds[0].revision: must be a commit: 40 hexadecimal digits in lower case",
         ),

@@ -16,7 +16,7 @@ def test_the_example_manifest_is_right() -> None:
 
 
 def test_the_command_for_a_first_model_is_the_one_that_localrouter_prints() -> None:
-    [command] = re.findall(r"^\$ (hf download .*)$", PAGE, re.MULTILINE)
+    [command] = re.findall(r"^\$ (localrouter pull .*)$", PAGE, re.MULTILINE)
     builds = load_manifest(default_manifest_path()).models["qwen"].builds
     assert command == download_command(builds[-1])
 

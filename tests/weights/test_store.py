@@ -162,3 +162,35 @@ def test_the_environment_says_where_the_cache_is(tmp_path: Path, variable: str, 
 def test_the_hub_library_is_not_loaded_before_it_is_needed() -> None:
     program = "import sys, localrouter.weights.catalog; sys.exit('huggingface_hub' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def split(folder: Path, count: int = 3) -> list[Path]:
+    files = [folder / f"Big-{number:05}-of-00003.gguf" for number in range(1, count + 1)]
+    for file in files:
+        file.write_bytes(b"12345")
+    return files
+
+
+@pytest.mark.parametrize("named", [1, 3])
+def test_a_split_gguf_is_one_build_that_begins_with_its_first_part(tmp_path: Path, named: int) -> None:
+    files = split(tmp_path)
+    build = Build(name="big", path=files[named - 1].name, size=15)
+    assert locate(build, tmp_path) == Found(str(files[0]), 15)
+
+
+def test_a_split_gguf_is_missing_until_all_parts_are_there(tmp_path: Path) -> None:
+    files = split(tmp_path, 2)
+    assert locate(Build(name="big", path=files[0].name), tmp_path) == Missing()
+
+
+def test_the_size_of_a_split_gguf_is_that_of_all_parts(tmp_path: Path) -> None:
+    files = split(tmp_path)
+    assert locate(Build(name="big", path=files[0].name, size=14), tmp_path) == Damaged(str(files[0]), 15, 14)
+
+
+def test_the_parts_of_a_split_gguf_are_found_in_the_cache(cache: HubCache) -> None:
+    build = Build(name="big", repo=REPO, file="Q8/Big-00002-of-00002.gguf")
+    first = cache.add(REPO, "Q8/Big-00001-of-00002.gguf", b"123")
+    assert look(cache, build) == Missing()
+    cache.add(REPO, "Q8/Big-00002-of-00002.gguf", b"4567")
+    assert look(cache, build) == Found(str(first), 7)

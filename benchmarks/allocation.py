@@ -1,0 +1,107 @@
+"""What llama.cpp really allocates for a model: a child process loads it and reads the sizes from llama.cpp's own log.
+
+python -m benchmarks.allocation MODEL.gguf '[{"cells": 4096, "kv": "f16"}]'
+"""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from localrouter.weights.plan import KvType
+
+MIB = 1 << 20
+_BUFFER = re.compile(r"(\S+) +(model|KV|RS|compute|output) buffer size = +([\d.]+) MiB")
+_GGML_TYPES = {"f16": 1, "q8_0": 8, "q4_0": 2}
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A context; the other parameters are those of `engine/llama.py`."""
+
+    cells: int
+    kv: KvType = "f16"
+    sequences: int = 8
+    rows: int = 128
+    """Rows of a prompt beside one of each sequence."""
+    swa_full: bool = True
+    flash_attention: bool = True
+
+
+@dataclass(frozen=True)
+class Allocated:
+    """Bytes by what they are for, over all devices."""
+
+    model: int
+    kv: int
+    rs: int
+    compute: int
+    output: int
+
+
+def measure(model: Path, setups: Sequence[Setup]) -> list[Allocated]:
+    """Return what llama.cpp allocates for each setup. Raises subprocess.CalledProcessError."""
+    arguments = [str(model), json.dumps([asdict(setup) for setup in setups])]
+    command = [sys.executable, "-m", "benchmarks.allocation", *arguments]
+    root = Path(__file__).parent.parent
+    done = subprocess.run(command, cwd=root, check=True, stdout=subprocess.PIPE, text=True)
+    return [Allocated(**found) for found in json.loads(done.stdout)]
+
+
+def _main() -> None:
+    path, setups = sys.argv[1], [Setup(**each) for each in json.loads(sys.argv[2])]
+    print(json.dumps([asdict(found) for found in _load(path, setups)]))
+
+
+def _load(path: str, setups: Sequence[Setup]) -> list[Allocated]:
+    """Load the model once and a context for each setup. Only ever in a process of its own."""
+    import llama_cpp.llama_cpp as api  # noqa: PLC0415
+
+    lines: list[str] = []
+    log = api.llama_log_callback(lambda _level, text, _data: lines.append(text.decode(errors="replace")))
+    api.llama_log_set(log, None)
+    api.llama_backend_init()
+    params = api.llama_model_default_params()
+    params.n_gpu_layers = 0
+    params.use_extra_bufts = False
+    model = api.llama_model_load_from_file(path.encode(), params)
+    assert model, "".join(lines)
+    of_model = _sizes(lines)
+    found = []
+    for setup in setups:
+        lines.clear()
+        params = api.llama_context_default_params()
+        params.n_ctx = setup.cells
+        params.n_batch = setup.sequences + setup.rows
+        params.n_ubatch = min(params.n_batch, 512)
+        params.n_seq_max = params.n_outputs_max = setup.sequences
+        params.kv_unified = True
+        params.swa_full = setup.swa_full
+        params.type_k = params.type_v = _GGML_TYPES[setup.kv]
+        params.flash_attn_type = -1 if setup.flash_attention else 0
+        params.n_threads = params.n_threads_batch = 1
+        context = api.llama_init_from_model(model, params)
+        assert context, "".join(lines)
+        found.append(Allocated(**(of_model | _sizes(lines) | {"model": of_model["model"]})))
+        api.llama_free(context)
+    api.llama_model_free(model)
+    return found
+
+
+def _sizes(lines: list[str]) -> dict[str, int]:
+    """Sums by kind of buffer. Compute buffers are told again when they are reserved anew: the last word counts."""
+    sizes = dict.fromkeys(("model", "kv", "rs", "compute", "output"), 0)
+    compute: dict[str, int] = {}
+    for device, kind, size in _BUFFER.findall("".join(lines)):
+        if kind == "compute":
+            compute[device] = int(float(size) * MIB)
+        else:
+            sizes[kind.lower()] += int(float(size) * MIB)
+    return sizes | {"compute": sum(compute.values())}
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,114 @@
+"""Prints the memory that `localrouter plan` predicts beside what llama.cpp allocates.
+
+    python -m benchmarks.plan_table
+
+The models have the shapes of real ones and zeros for weights: holes in the file system that take no room on the disk.
+"""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmarks.allocation import MIB, Allocated, Setup, measure
+from benchmarks.shapes import HybridShape, Shape, WindowShape
+from benchmarks.synthetic import write_hollow
+from benchmarks.vocabulary import made_up
+from localrouter.weights.gguf import read_header
+from localrouter.weights.plan import KvType, Memory, Options, plan, sequences
+from localrouter.weights.shape import shape_of_headers
+
+VOCABULARY = 8192
+"""Small, because a real one takes seconds to load; logits and embedding are computed the same way."""
+CONTEXTS = (1024, 8192, 20_000)
+KV_TYPES: tuple[KvType, ...] = ("f16", "q8_0")
+SHAPES: Mapping[str, Shape] = {
+    "qwen3": Shape("qwen3", 8, 1024, 16, 8, 128, 3072, vocabulary=VOCABULARY),
+    "qwen35moe": HybridShape(
+        "qwen35moe", 12, 1024, 16, 2, 256, 512, vocabulary=VOCABULARY,
+        experts=32, experts_used=8, expert_feed_forward=256, state=128, groups=16, time_steps=32,
+    ),
+    "gemma4": WindowShape("gemma4", 12, 1280, 8, 2, 512, 5120, vocabulary=VOCABULARY, window=512, window_head=256),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One model with one context, predicted and measured; bytes."""
+
+    name: str
+    setup: Setup
+    predicted: Memory
+    measured: Allocated
+
+    @property
+    def pairs(self) -> Mapping[str, tuple[int, int]]:
+        """Predicted and measured, by what it is for."""
+        ours, theirs = self.predicted, self.measured
+        return {
+            "weights": (ours.weights, theirs.model),
+            "cache": (ours.cache, theirs.kv),
+            "states": (ours.states, theirs.rs),
+            "compute": (ours.compute, theirs.compute),
+            "logits": (ours.logits, theirs.output),
+            "total": (ours.total, sum((theirs.model, theirs.kv, theirs.rs, theirs.compute, theirs.output))),
+        }
+
+
+def setups() -> list[Setup]:
+    """The contexts to try: as the engine opens them, and with the options that it may come to have."""
+    plain = [Setup(cells, kv) for cells in CONTEXTS for kv in KV_TYPES]
+    return [
+        *plain,
+        Setup(20_000, "q4_0", sequences=64),
+        Setup(8192, sequences=1, rows=512),
+        Setup(20_000, swa_full=False),
+        Setup(8192, flash_attention=False),
+    ]
+
+
+def compare(name: str, folder: Path) -> Iterator[Comparison]:
+    """Yield the comparisons of one model, written to `folder`."""
+    path = folder / f"{name}.gguf"
+    write_hollow(path, name, SHAPES[name], made_up(VOCABULARY))
+    shape = shape_of_headers([read_header(path)])
+    tried = [replace(setup, sequences=sequences(shape, _options(setup))) for setup in setups()]
+    for setup, measured in zip(tried, measure(path, tried), strict=True):
+        yield Comparison(name, setup, plan(shape, _options(setup)).both, measured)
+    path.unlink()
+
+
+def _options(setup: Setup) -> Options:
+    return Options(
+        cells=setup.cells,
+        sequences=setup.sequences,
+        rows=setup.rows,
+        kv=setup.kv,
+        swa_full=setup.swa_full,
+        flash_attention=setup.flash_attention,
+    )
+
+
+def _main() -> None:
+    print("MiB, predicted/measured; at the end by how much the total is off\n")
+    titles = ("weights", "cache", "states", "compute", "logits", "total")
+    print(f"{'model':10}{'cells':>6} {'kv':5}{'options':15}" + "".join(f" {title:>15}" for title in titles))
+    with tempfile.TemporaryDirectory() as folder:
+        for name in SHAPES:
+            for found in compare(name, Path(folder)):
+                print(_line(found), flush=True)
+
+
+def _line(found: Comparison) -> str:
+    setup = found.setup
+    kind = "" if setup.swa_full else ", window"
+    kind += "" if setup.flash_attention else ", no fa"
+    cells = [f"{ours / MIB:.1f}/{theirs / MIB:.1f}" for ours, theirs in found.pairs.values()]
+    ours, theirs = found.pairs["total"]
+    columns = "".join(f" {cell:>15}" for cell in cells)
+    head = f"{found.name:10}{setup.cells:6} {setup.kv:5}{f'{setup.sequences} seq{kind}':15}"
+    return f"{head}{columns} {100 * (ours / theirs - 1):+.1f} %"
+
+
+if __name__ == "__main__":
+    _main()

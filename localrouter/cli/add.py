@@ -1,0 +1,83 @@
+"""`localrouter add`: a file of this machine, or one of the hub, gets a name."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from localrouter.cli.options import go_offline, json_option, manifest_option, offline_option, talk
+from localrouter.errors import ConfigError
+from localrouter.weights.addition import Addition, addition, refuse_duplicate
+from localrouter.weights.lock import Lock, lock_path, read_lock, write_lock
+from localrouter.weights.registry import Entry, Registry, user_manifest_path
+from localrouter.weights.user_manifest import add_build
+
+if TYPE_CHECKING:
+    from localrouter.weights.pin import Pin
+
+_STATUS = "Exit status: 0 added, 2 it cannot be done and nothing was changed, 130 Ctrl-C."
+
+
+@click.command("add", epilog=_STATUS)
+@click.argument("name", metavar="NAME[:VARIANT]")
+@click.argument("file", metavar="FILE.gguf|hf:REPO/FILE[@REV]")
+@click.option("--name", "full_name", metavar="FULL", help="The full name; default: that of the file without .gguf.")
+@manifest_option("Add to this manifest instead of your own.")
+@offline_option
+@json_option
+def add(name: str, file: str, *, full_name: str | None, manifest: Path | None, offline: bool, as_json: bool) -> None:
+    """Give a file of this machine a name, or one of the Hugging Face hub, in your own manifest.
+
+    A file of this machine stays where it is. One of the hub is looked up and pinned, and `localrouter pull` brings it;
+    offline it is only noted. A name that exists already gets one more build.
+    """
+    go_offline(offline)
+    own = manifest or user_manifest_path()
+    new = addition(name, file, full_name)
+    refuse_duplicate(new, Registry.read(manifest if manifest and manifest.exists() else None))
+    pin = None
+    if new.build.source == "hub":
+        new, pin = _look_up(new, own, offline=offline)
+    add_build(own, new.alias, new.build, new.description)
+    if pin is not None:
+        path = lock_path(own)
+        write_lock(path, Lock({**read_lock(path).entries, new.build.name: pin}))
+    _say(new, own, pin, as_json=as_json)
+
+
+def _look_up(new: Addition, own: Path, *, offline: bool) -> "tuple[Addition, Pin | None]":
+    """The build as the hub has it; a branch or a tag becomes the commit that it is now."""
+    if offline:
+        if new.revision is not None:
+            raise ConfigError(
+                f"only the hub knows which commit {new.revision!r} is, and localrouter is offline",
+                hint="give a commit of 40 hexadecimal digits, or leave out --offline",
+            )
+        return new, None
+    from localrouter.weights.hub import Hub  # noqa: PLC0415 - not before --offline, which the library reads only then
+    from localrouter.weights.resolve import resolve  # noqa: PLC0415
+
+    hub = Hub(tell=talk)
+    build, repo = new.build, new.build.repo
+    assert repo is not None
+    if new.revision is not None:
+        build = build.model_copy(update={"revision": hub.resolve(repo, new.revision).commit})
+    pin = resolve(Entry(new.alias, build, own), hub)
+    return dataclasses.replace(new, build=build.model_copy(update={"license": pin.license})), pin
+
+
+def _say(new: Addition, own: Path, pin: "Pin | None", *, as_json: bool) -> None:
+    build = new.build
+    name = f"{new.alias}:{build.variant}" if build.variant else new.alias
+    if as_json:
+        said = {"model": build.name, "alias": new.alias, "variant": build.variant, "manifest": str(own)}
+        click.echo(json.dumps(said | {"commit": pin.commit if pin else build.revision}, indent=2))
+        return
+    talk(f"{name} is {build.name}, in {own}")
+    if build.source == "hub":
+        unique = name if build.variant else build.name
+        if pin is None:
+            talk(f"it is not pinned yet; where there is a network: localrouter lock {unique}")
+        talk(f"bring it with: localrouter pull {unique}")

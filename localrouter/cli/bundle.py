@@ -1,0 +1,195 @@
+"""`localrouter bundle`: models, and localrouter itself, in one file for a machine without a network."""
+
+import json
+import shlex
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import rich_click as click
+
+from localrouter.cli.byte_progress import watching
+from localrouter.cli.list import human_size
+from localrouter.cli.options import FILE, json_option, offline_option, talk
+
+if TYPE_CHECKING:
+    from localrouter.weights.bundle import Contents
+    from localrouter.weights.bundle_index import Index
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+REFUSED = 1
+_STATUS = "Exit status: 0 done, 1 the bundle is damaged or its signature is not right, 2 it cannot be done, 130 Ctrl-C."
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+
+_signers = click.option(
+    "--signers",
+    type=FILE,
+    metavar="FILE",
+    help="Require a signature of someone in this file (ssh-keygen's ALLOWED SIGNERS).",
+)
+
+
+@click.group("bundle", epilog=_STATUS)
+def bundle() -> None:
+    """Carry models, and localrouter itself, to a machine without a network."""
+
+
+@bundle.command(epilog=_STATUS)
+@click.argument("out", type=FILE, metavar="OUT.tar")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option("--with-wheels", is_flag=True, help="Add localrouter and all it needs, for this Python and this system.")
+@click.option("--sign", "key", type=FILE, metavar="KEY", help="Sign with this SSH key, by ssh-keygen.")
+@click.option(
+    "--manifest", type=FILE, envvar="LOCALROUTER_MANIFEST", metavar="FILE", help="The model manifest to read."
+)
+@click.option("--delta", type=FILE, metavar="LOCKFILE", help="Leave out the files that this lock has already.")
+@offline_option
+@json_option
+def create(
+    out: Path, names: tuple[str, ...], *, with_wheels: bool, offline: bool, as_json: bool, **options: Path | None
+) -> None:
+    """Write the builds that answer to these names on this machine into OUT.tar."""
+    from localrouter.weights.bundle import write_bundle  # noqa: PLC0415 - --help should not wait for it
+
+    with tempfile.TemporaryDirectory() as scratch:
+        contents = _contents(names, options["manifest"], options["delta"])
+        if with_wheels:
+            contents = _add_wheels(contents, Path(scratch), offline=offline)
+        with watching(f"writing {out.name}", contents.size) as report:
+            index = write_bundle(out, contents, key=options["key"], report=report)
+    if as_json:
+        said = _facts(out, index) | {"signed": options["key"] is not None}
+        click.echo(json.dumps(said, indent=2))
+        return
+    talk(f"{out}: {human_size(out.stat().st_size)}, {', '.join(build.name for build in index.builds)}")
+    if index.presupposed:
+        talk(f"left out, since the lock has them: {', '.join(file.name for file in index.presupposed)}")
+    if index.wheels:
+        talk(f"its wheels are for {index.wheels.python} on {index.wheels.platform} ({index.wheels.libc or 'any libc'})")
+        talk("llama.cpp in them is not compiled for this CPU alone: it runs on any of this architecture")
+
+
+@bundle.command(epilog=_STATUS)
+@click.argument("file", type=FILE)
+@_signers
+@offline_option
+@json_option
+def verify(file: Path, *, signers: Path | None, offline: bool, as_json: bool) -> None:
+    """Read a bundle once and compare every byte with its index."""
+    from localrouter.weights.bundle_reader import Bundle  # noqa: PLC0415
+
+    with _verdict(as_json), Bundle(file) as opened:
+        signer = opened.signer(signers) if signers else None
+        with watching(f"reading {file.name}", sum(member.size for member in opened.index.members)) as report:
+            opened.check(report)
+        if as_json:
+            click.echo(json.dumps({"ok": True} | _facts(file, opened.index) | _signature(opened.signature, signer)))
+            return
+        talk(f"{file}: whole; {len(opened.index.members)} files, {', '.join(b.name for b in opened.index.builds)}")
+        _tell_signature(opened.signature, signer)
+
+
+@bundle.command("import", epilog=_STATUS)
+@click.argument("file", type=FILE)
+@click.option(
+    "--wheels", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write the wheels there."
+)
+@_signers
+@offline_option
+@json_option
+def import_(file: Path, *, wheels: Path | None, signers: Path | None, offline: bool, as_json: bool) -> None:
+    """Bring the models of a bundle to this machine; what is here already is not written again."""
+    from localrouter.weights.bundle_import import import_bundle  # noqa: PLC0415
+    from localrouter.weights.bundle_names import name_builds  # noqa: PLC0415
+    from localrouter.weights.bundle_reader import Bundle  # noqa: PLC0415
+    from localrouter.weights.bundle_target import Destination  # noqa: PLC0415
+
+    with _verdict(as_json), Bundle(file) as opened:
+        signer = opened.signer(signers) if signers else None
+        with watching(f"importing {file.name}", sum(member.size for member in opened.index.members)) as report:
+            done = import_bundle(opened, Destination.here(wheels), report)
+        named = name_builds(done.targets)
+        install = _install(wheels, opened.index.localrouter) if wheels and done.wheels else None
+        if as_json:
+            said = {"builds": done.outcomes, "written": done.written, "named": named, "papers": str(done.papers)}
+            click.echo(json.dumps(said | {"install": install} | _signature(opened.signature, signer), indent=2))
+            return
+        for name, outcome in done.outcomes.items():
+            talk(f"{name}: {outcome}")
+        talk(f"manifest, lock and licences lie in {done.papers}")
+        _tell_signature(opened.signature, signer)
+        if install:
+            talk(f"install localrouter with: {install}")
+
+
+def _contents(names: tuple[str, ...], manifest: Path | None, delta: Path | None) -> "Contents":
+    from localrouter.weights.bundle_contents import choose, gather, pinned_digests  # noqa: PLC0415
+    from localrouter.weights.bundle_index import BundleError  # noqa: PLC0415
+    from localrouter.weights.lock import read_lock  # noqa: PLC0415
+    from localrouter.weights.registry import Registry  # noqa: PLC0415
+
+    if delta and not delta.is_file():
+        raise BundleError(f"{delta}: there is no such lock", hint="name the lock of the machine that gets the bundle")
+    registry = Registry.read(manifest)
+    chosen = choose(registry, names)
+    with watching("hashing", sum(each.unhashed for each in chosen)) as report:
+        contents = gather(registry, chosen, report)
+    return contents.leaving_out(pinned_digests(read_lock(delta))) if delta else contents
+
+
+def _add_wheels(contents: "Contents", scratch: Path, *, offline: bool) -> "Contents":
+    from localrouter.weights.bundle_index import BundleError  # noqa: PLC0415
+    from localrouter.weights.wheels import build_wheels, wheel_target  # noqa: PLC0415
+
+    if offline:
+        raise BundleError("--with-wheels asks a package index, and --offline forbids it", hint="leave out one of them")
+    return contents.with_wheels(build_wheels(scratch, talk), wheel_target())
+
+
+@contextmanager
+def _verdict(as_json: bool) -> Iterator[None]:
+    """A bundle that is not to be trusted ends the command with a status of its own."""
+    from localrouter.weights.bundle_index import BundleRefused  # noqa: PLC0415
+
+    try:
+        yield
+    except BundleRefused as error:
+        if as_json:
+            click.echo(json.dumps({"ok": False, "error": error.message, "hint": error.hint}))
+        else:
+            talk(f"refused: {error.message}", "bold red")
+            talk(f"hint: {error.hint}" if error.hint else "hint: do not use this file")
+        sys.exit(REFUSED)
+
+
+def _facts(file: Path, index: "Index") -> dict[str, Any]:
+    return {
+        "bundle": str(file),
+        "size": file.stat().st_size,
+        "localrouter": index.localrouter,
+        "builds": [build.name for build in index.builds],
+        "left_out": [each.name for each in index.presupposed],
+        "wheels": index.wheels and index.wheels.model_dump(),
+    }
+
+
+def _signature(signature: bytes | None, signer: str | None) -> dict[str, Any]:
+    return {"signed": signature is not None, "signer": signer}
+
+
+def _tell_signature(signature: bytes | None, signer: str | None) -> None:
+    if signer:
+        talk(f"signed by {signer}")
+    elif signature:
+        talk("it is signed; --signers FILE checks by whom")
+    else:
+        talk("it is not signed: the checksums prove that it is whole, not who made it")
+
+
+def _install(wheels: Path, version: str) -> str:
+    command = [sys.executable, "-m", "pip", "install", "--no-index", "--find-links", str(wheels)]
+    return shlex.join([*command, f"localrouter=={version}"])

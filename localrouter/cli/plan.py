@@ -1,0 +1,199 @@
+"""`localrouter plan`: the memory that builds need, and whether this machine has it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+from rich.table import Table
+from rich.text import Text
+
+from localrouter.cli.list import human_size
+from localrouter.cli.options import (
+    go_offline,
+    json_option,
+    manifest_option,
+    names_argument,
+    offline_option,
+    print_data,
+    talk,
+)
+from localrouter.config import EngineSettings
+from localrouter.errors import HubError
+from localrouter.weights.fit import Fit, Place, fit
+from localrouter.weights.gguf import GgufError
+from localrouter.weights.machine import Machine, this_machine
+from localrouter.weights.parts import parts
+from localrouter.weights.plan import KV_TYPES, Memory, Options
+from localrouter.weights.registry import Entry, Registry
+from localrouter.weights.remote_header import Ranges, remote_headers
+from localrouter.weights.shape import Shape, shape_of_headers, shape_of_size
+from localrouter.weights.shape_cache import shape_of_file
+from localrouter.weights.store import Found
+
+DEFAULT_CONTEXT = 32_768
+"""Tokens, or what the model was trained for: the pool that the engine takes when nobody asks for another."""
+
+_STATUS = "Exit status: 0, whether anything fits or not; 2 wrong use, an unknown name or a wrong manifest."
+_LEGEND = """\
+KV: keys, values and recurrent states; other: compute buffers and logits.
+longest: the longest context that fits. facts: of the file, of the header on
+the hub, of the manifest, or of the size alone (+: cache and buffers are more)."""
+
+
+@dataclass(frozen=True)
+class _Row:
+    entry: Entry
+    shape: Shape
+    fit: Fit | None
+    """None: not even the size is known."""
+
+
+@click.command("plan", epilog=_STATUS)
+@names_argument
+@click.option("--context", type=click.IntRange(16, 4_194_304), metavar="TOKENS", help="Length of a conversation.")
+@click.option(
+    "--parallel", type=click.IntRange(1, 256), default=1, metavar="N", help="Conversations of that length at a time."
+)
+@click.option("--kv-type", type=click.Choice([*KV_TYPES]), default="f16", help="How keys and values are stored.")
+@manifest_option("The model manifest to read instead of the one that comes with localrouter.")
+@offline_option
+@json_option
+def plan(
+    names: tuple[str, ...], context: int | None, parallel: int, manifest: Path | None, *, as_json: bool, **more: Any
+) -> None:
+    """Show how much memory builds need, and whether it is there.
+
+    Without NAME: all builds, from what is on this machine. The header of a build that is not here is read from the
+    hub when the build is named, some 15 MB.
+    """
+    go_offline(more["offline"])
+    entries = Registry.read(manifest).select(names)
+    hub = None if more["offline"] or not names else _hub()
+    machine = this_machine()
+    sequences = max(parallel, EngineSettings().max_sequences)
+    rows = []
+    for entry in entries:
+        shape = _shape(entry, hub)
+        tokens = context or entry_context(shape)
+        options = Options(cells=tokens * parallel, sequences=sequences, kv=more["kv_type"])
+        rows.append(_Row(entry, shape, fit(shape, options, machine, parallel=parallel) if shape.weights else None))
+    if as_json:
+        click.echo(json.dumps({"machine": asdict(machine), "builds": [_as_json(row) for row in rows]}, indent=2))
+        return
+    print_data(_table(rows))
+    talk(f"\n{_LEGEND}\n{_asked(context, parallel, more['kv_type'])}\n{in_words(machine)}", "dim")
+
+
+def _asked(context: int | None, parallel: int, kv_type: str) -> str:
+    length = f"{context:,} tokens" if context else f"{DEFAULT_CONTEXT:,} tokens, or what the model was trained for"
+    return f"Planned for: {length}; {parallel} at a time; {kv_type}."
+
+
+def entry_context(shape: Shape) -> int:
+    """The context to plan for when nobody says one, in tokens."""
+    return min(shape.trained or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
+
+
+def in_words(machine: Machine) -> str:
+    """The memory of a machine, for a person."""
+    words = f"This machine: {human_size(machine.ram_free)} of {human_size(machine.ram_total)} RAM free"
+    for gpu in machine.gpus:
+        words += f"; {gpu.name}: {human_size(gpu.free)} of {human_size(gpu.total)} free"
+    if not machine.gpus:
+        words += ", no GPU that llama.cpp could use"
+    return words + (", which is the same memory." if machine.unified else ".")
+
+
+def _hub() -> Ranges:
+    from localrouter.weights.hub import Hub  # noqa: PLC0415  # 0.2 s, only when it is asked
+
+    return Hub(tell=talk)
+
+
+def _shape(entry: Entry, hub: Ranges | None) -> Shape:
+    """The best facts there are."""
+    location = entry.locate()
+    if isinstance(location, Found):
+        shape = shape_of_file(location)
+        if shape.complete:
+            return shape
+    if hub is not None and entry.build.repo and entry.build.file:
+        try:
+            return _shape_on_hub(entry, hub)
+        except (HubError, GgufError) as error:
+            talk(f"{entry.name}: {error.message}; what the manifest says is taken", "yellow")
+    pin = entry.pin
+    size = (pin.size if pin else entry.build.size) or 0
+    return entry.build.shape.of_size(size) if entry.build.shape and size else shape_of_size(size)
+
+
+def _shape_on_hub(entry: Entry, hub: Ranges) -> Shape:
+    pin, build = entry.pin, entry.build
+    assert build.repo is not None
+    assert build.file is not None
+    commit = pin.commit if pin else build.revision or "main"
+    return shape_of_headers(remote_headers(hub, build.repo, commit, parts(build.file)), "hub")
+
+
+def _table(rows: Sequence[_Row]) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for title in ("build", "weights", "KV", "other", "total", "fits", "longest", "facts"):
+        left = title in {"build", "fits", "facts"}
+        table.add_column(title, justify="left" if left else "right", overflow="fold", no_wrap=title != "build")
+    for row in rows:
+        table.add_row(*_cells(row))
+    return table
+
+
+def _cells(row: _Row) -> list[Text]:
+    if row.fit is None:
+        return [Text(row.entry.name), *[Text("?")] * 6, Text(row.shape.source, "dim")]
+    both = row.fit.plan.both
+    known = row.shape.complete
+    return [
+        Text(row.entry.name),
+        Text(human_size(both.weights)),
+        Text(human_size(both.cache + both.states) if known else "?"),
+        Text(human_size(both.compute + both.logits) if known else "?"),
+        Text(human_size(both.total) + ("" if known else " +"), "bold"),
+        _place(row.fit),
+        Text(f"{row.fit.longest:,}" if row.fit.longest else "?" if not known else "-"),
+        Text(row.shape.source, "dim"),
+    ]
+
+
+def _place(fitted: Fit) -> Text:
+    match fitted.place:
+        case Place.GPU:
+            return Text("GPU", "green") if fitted.plan.shape.complete else Text("GPU ?", "yellow")
+        case Place.BOTH:
+            return Text(f"{fitted.layers_on_gpu}/{len(fitted.plan.shape.layers) + 1} GPU", "yellow")
+        case Place.RAM:
+            return Text("RAM", "green") if fitted.plan.shape.complete else Text("RAM ?", "yellow")
+    return Text("no", "red")
+
+
+def _as_json(row: _Row) -> dict[str, Any]:
+    told: dict[str, Any] = {"model": row.entry.build.name, "name": row.entry.name, "facts": row.shape.source}
+    if row.fit is None:
+        return told | {"complete": False, "place": None}
+    planned = row.fit.plan
+    return told | {
+        "complete": row.shape.complete,
+        "cells": planned.options.cells,
+        "kv_type": planned.options.kv,
+        "ram": _bytes(planned.ram),
+        "gpu": _bytes(planned.gpu),
+        "place": row.fit.place.value,
+        "layers": len(row.shape.layers) + 1,
+        "layers_on_gpu": row.fit.layers_on_gpu,
+        "longest_context": row.fit.longest or None,
+        "trained_context": row.shape.trained,
+    }
+
+
+def _bytes(memory: Memory) -> dict[str, int]:
+    return {**asdict(memory), "total": memory.total}

@@ -1,0 +1,178 @@
+"""`localrouter pull`: brings models from the Hugging Face hub, exactly as they are pinned."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+from rich.console import Console
+
+from localrouter.cli.list import human_size
+from localrouter.cli.options import go_offline, json_option, manifest_option, offline_option
+from localrouter.errors import ConfigError
+from localrouter.weights.choice import SHARE, Choice, choose, physical_memory, size_of
+from localrouter.weights.registry import Entry, Registry
+from localrouter.weights.store import Found
+
+if TYPE_CHECKING:
+    from localrouter.weights.download import Brought
+    from localrouter.weights.hub import Hub
+    from localrouter.weights.pin import Pin
+
+_STATUS = (
+    "Exit status: 0 all of it is here, 2 it cannot be done, 130 Ctrl-C. What has arrived is kept for the next time."
+)
+
+
+@dataclass(frozen=True)
+class _Have:
+    """A build that is here now. `pin` and `files` are of those that come from the hub."""
+
+    entry: Entry
+    paths: tuple[Path, ...]
+    pin: "Pin | None" = None
+    files: "tuple[Brought, ...]" = ()
+
+    @property
+    def state(self) -> str:
+        return "downloaded" if any(file.outcome == "downloaded" for file in self.files) else "present"
+
+
+@click.command("pull", epilog=_STATUS)
+@click.argument("names", nargs=-1, required=True, metavar="NAME[:VARIANT]...")
+@manifest_option("The model manifest to read instead of the one that comes with localrouter.")
+@click.option("--unlocked", is_flag=True, help="Take builds without a pin as the hub has them now, whatever that is.")
+@offline_option
+@json_option
+def pull(names: tuple[str, ...], manifest: Path | None, *, unlocked: bool, offline: bool, as_json: bool) -> None:
+    """Download models into the Hugging Face cache, and go on where an earlier download stopped.
+
+    An alias alone means its largest build that fits this machine. Every file is checked against size and sha256 of its
+    pin. The paths are printed, one a line; what happens is told on stderr.
+    """
+    go_offline(offline)
+    talk = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+    registry = Registry.read(manifest)
+    entries = list({entry.build.name: entry for entry in _meant(registry, names, talk)}.values())
+    if not unlocked:
+        _require_pins(entries)
+    have = _bring(entries, talk, offline=offline)
+    for each in have:
+        talk.print(f"{each.entry.build.name}: {'is here now' if each.state == 'downloaded' else 'was here already'}")
+    if as_json:
+        click.echo(json.dumps([_as_json(each) for each in have], indent=2))
+    else:
+        click.echo("\n".join(str(path) for each in have for path in each.paths))
+
+
+def _meant(registry: Registry, names: Iterable[str], talk: Console) -> Iterator[Entry]:
+    for name in names:
+        choice = choose(registry.find(name), memory := physical_memory())
+        if choice.considered > 1:
+            talk.print(_why(name, choice, memory))
+        yield choice.entry
+
+
+def _why(name: str, choice: Choice, memory: int) -> str:
+    size = size_of(choice.entry)
+    told = "" if size is None else f" ({human_size(size)})"
+    limit = f"{SHARE:.0%} of this machine's {human_size(memory)}"
+    why = f"the largest of {choice.considered} builds within {limit}"
+    if not choice.fits:
+        why = f"the smallest of {choice.considered} builds; none is within {limit}"
+    return f"{name}: {choice.entry.build.name}{told}, {why}. For another: localrouter pull {name}:VARIANT"
+
+
+def _require_pins(entries: Sequence[Entry]) -> None:
+    free = [entry for entry in entries if entry.build.source == "hub" and entry.pin is None]
+    if free:
+        names = " ".join(entry.name for entry in free)
+        raise ConfigError(
+            f"{', '.join(entry.build.name for entry in free)}: not pinned, so nothing says which bytes are right",
+            hint=f"pin what the hub has now with: localrouter lock {names}; or take it unseen with --unlocked",
+        )
+
+
+def _bring(entries: Sequence[Entry], talk: Console, *, offline: bool) -> list[_Have]:
+    remote = [entry for entry in entries if _has_to_be_asked(entry, offline=offline)]
+    local = {entry.build.name: _local(entry) for entry in entries if entry not in remote}
+    brought = dict(zip((each.build.name for each in remote), _pull(remote, talk, offline=offline), strict=True))
+    return [local.get(entry.build.name) or brought[entry.build.name] for entry in entries]
+
+
+def _has_to_be_asked(entry: Entry, *, offline: bool) -> bool:
+    """Whether the hub has this build. Offline, any copy of one without a pin will do."""
+    any_will_do = offline and entry.pin is None and isinstance(entry.locate(), Found)
+    return entry.build.source == "hub" and not any_will_do
+
+
+def _local(entry: Entry) -> _Have:
+    """A build that no hub is asked for: it is here, or it has to be put here by hand."""
+    found = entry.locate()
+    if not isinstance(found, Found):
+        raise ConfigError(
+            f"{entry.build.name} is a file of this machine, and it is not there or not the right one",
+            hint=f"{entry.manifest} says where it should be; nothing can download it",
+        )
+    return _Have(entry, entry.files(found.path))
+
+
+def _pull(entries: Sequence[Entry], talk: Console, *, offline: bool) -> list[_Have]:
+    if not entries:
+        return []
+    from localrouter.cli.progress import showing  # noqa: PLC0415 - --help should not wait for it, nor before --offline
+    from localrouter.weights.cached_file import cache_directory, write_ref  # noqa: PLC0415
+    from localrouter.weights.download import Download, Stop  # noqa: PLC0415
+    from localrouter.weights.hub import Hub  # noqa: PLC0415
+
+    stop, cache = Stop(), cache_directory()
+    hub = Hub(offline=offline, pause=stop.pause, tell=talk.print)
+    pins = [_pin(entry, hub, talk) for entry in entries]
+    try:
+        with showing(talk) as watch:
+            brought = Download(hub, cache, watch, stop).run(pins)
+    except KeyboardInterrupt:
+        talk.print("interrupted; the same command goes on from here")
+        raise
+    for entry, pin in zip(entries, pins, strict=True):
+        if entry.pin is None and entry.build.revision is None:
+            write_ref(cache, pin, "main")
+    return [
+        _Have(entry, tuple(file.path for file in files), pin, files)
+        for entry, pin, files in zip(entries, pins, brought, strict=True)
+    ]
+
+
+def _pin(entry: Entry, hub: "Hub", talk: Console) -> "Pin":
+    """What to bring: as pinned, or as the hub has it at this moment."""
+    if entry.pin is not None:
+        return entry.pin
+    repo, file, revision = entry.build.repo, entry.build.file, entry.build.revision
+    assert repo is not None
+    assert file is not None
+    talk.print(
+        f"warning: {entry.build.name} is not pinned. Whatever {repo} has at {revision or 'main'} now is taken: whoever "
+        "controls that repository, or the way to it, decides what runs here, and another machine may get another "
+        f"file. `localrouter lock {entry.name}` pins it.",
+        style="yellow",
+    )
+    return hub.pin(repo, file, revision)
+
+
+def _as_json(have: _Have) -> dict[str, Any]:
+    return {
+        "model": have.entry.build.name,
+        "alias": have.entry.alias,
+        "state": have.state,
+        "repo": have.pin and have.pin.repo,
+        "commit": have.pin and have.pin.commit,
+        "files": [
+            {"path": str(file.path), "size": file.file.size, "sha256": file.file.sha256, "state": file.outcome}
+            for file in have.files
+        ]
+        or [
+            {"path": str(path), "size": path.stat().st_size, "sha256": None, "state": "present"} for path in have.paths
+        ],
+    }

@@ -1,0 +1,93 @@
+"""`localrouter verify`: reads the files of builds again and says which one is bad, and what to do."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from localrouter.cli.byte_progress import watching
+from localrouter.cli.list import human_size
+from localrouter.cli.options import json_option, manifest_option, names_argument, talk
+from localrouter.errors import ConfigError
+from localrouter.weights.registry import Entry, Registry
+from localrouter.weights.verify import BuildVerdict, Expected, expected_files, verify
+
+BAD = 1
+_STATUS = "Exit status: 0 all is good, 1 something is bad, 2 it cannot be done, 130 Ctrl-C."
+
+
+@click.command("verify", epilog=_STATUS)
+@names_argument
+@manifest_option("Verify builds of this manifest instead of the one that comes with localrouter and your own.")
+@json_option
+def verify_builds(names: tuple[str, ...], manifest: Path | None, *, as_json: bool) -> None:
+    """Check builds on this machine: size, header, that all tensors are inside the file, and the sha256 of every byte.
+
+    Without names every build that is here.
+    """
+    files = {entry: expected_files(entry) for entry in Registry.read(manifest).select(names)}
+    here = {entry: expected for entry, expected in files.items() if expected}
+    _require(names, here, list(files))
+    verdicts = [_verify(entry, expected) for entry, expected in here.items()]
+    if as_json:
+        click.echo(json.dumps([_as_json(verdict) for verdict in verdicts], indent=2))
+    else:
+        for verdict in verdicts:
+            click.echo("\n".join(_lines(verdict)))
+    bad = [verdict for verdict in verdicts if not verdict.good]
+    for verdict in bad:
+        talk(f"hint: {verdict.entry.build.name}: {verdict.remedy}")
+    if not verdicts:
+        talk("no build is on this machine")
+    if bad:
+        raise SystemExit(BAD)
+
+
+def _require(names: Sequence[str], here: dict[Entry, tuple[Expected, ...]], asked: list[Entry]) -> None:
+    """Who names something that is not here should not read that all is good."""
+    if names and not here:
+        raise ConfigError(
+            f"{', '.join(names)}: not on this machine", hint=f"bring it with: localrouter pull {asked[-1].name}"
+        )
+
+
+def _verify(entry: Entry, expected: tuple[Expected, ...]) -> BuildVerdict:
+    total = sum(_to_read(file) for file in expected)
+    if total == 0:
+        return verify(entry, expected)
+    with watching(entry.build.name, total) as report:
+        return verify(entry, expected, report)
+
+
+def _to_read(file: Expected) -> int:
+    """Bytes that will be hashed: none of a file of the wrong size, or one whose sha256 nobody knows."""
+    size = file.path.stat().st_size if file.path.is_file() else 0
+    return size if file.sha256 and size == file.size else 0
+
+
+def _lines(verdict: BuildVerdict) -> list[str]:
+    name, size = verdict.entry.build.name, sum(file.size for file in verdict.files)
+    if verdict.good:
+        told = "" if verdict.hashed else ", header only: no sha256 is known for it"
+        return [f"good  {name}  {human_size(size)}{told}"]
+    return [f"bad   {name}", *(f"      {file.path}: {flaw}" for file in verdict.files for flaw in file.flaws)]
+
+
+def _as_json(verdict: BuildVerdict) -> dict[str, Any]:
+    return {
+        "model": verdict.entry.build.name,
+        "good": verdict.good,
+        "files": [
+            {
+                "path": str(file.path),
+                "size": file.size,
+                "good": file.good,
+                "sha256": file.sha256,
+                "flaws": list(file.flaws),
+            }
+            for file in verdict.files
+        ],
+        "remedy": None if verdict.good else verdict.remedy,
+    }

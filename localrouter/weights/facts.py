@@ -1,0 +1,78 @@
+"""Everything that is known of a build: from the manifest, from its pin, from the disk and from the file itself."""
+
+from pathlib import Path
+from typing import Any
+
+from localrouter.weights.gguf import GgufError, GgufHeader, read_header
+from localrouter.weights.manifest import Source
+from localrouter.weights.registry import Entry
+from localrouter.weights.resolve import TEMPLATE, template_digest
+from localrouter.weights.store import Damaged, Found, Location
+
+
+def facts(entry: Entry) -> dict[str, Any]:
+    """The facts of a build as plain data for JSON; None where nothing is known. Raises ManifestError."""
+    build, pin, location = entry.locked, entry.pin, entry.locate()
+    return {
+        "model": build.name,
+        "alias": entry.alias,
+        "variant": build.variant,
+        "license": build.license,
+        "source": build.source,
+        "repo": build.repo,
+        "file": build.file or build.path or build.asset,
+        "revision": build.revision,
+        "page": _page(entry),
+        "pinned_by": None if pin is None else "lock" if entry.build.name in entry.lock.entries else "manifest",
+        "size": pin.size if pin else build.size,
+        "files": [] if pin is None else [{"name": f.name, "size": f.size, "sha256": f.sha256} for f in pin.files],
+        "sha256": build.sha256,
+        "template_sha256": None if pin is None else pin.template_sha256,
+        "manifest": str(entry.manifest),
+        "state": _state(build.source, location),
+        "paths": [str(path) for path in entry.files(location.path)] if isinstance(location, (Found, Damaged)) else [],
+        "header": _header(location),
+    }
+
+
+def header_facts(header: GgufHeader) -> dict[str, Any]:
+    """What a GGUF says of itself, as far as people ask for it."""
+    return {
+        "name": header.name,
+        "architecture": header.architecture,
+        "quantization": header.file_type,
+        "parameters": header.parameters,
+        "context_length": header.context_length,
+        "license": header.license,
+        "chat_template": TEMPLATE in header.metadata,
+        "template_sha256": template_digest(header),
+        "tensors": header.tensor_count,
+        "weight_bytes": header.weight_bytes,
+        "version": header.version,
+    }
+
+
+def _header(location: Location) -> dict[str, Any] | None:
+    """The header's facts, or an error; of a file that is not there nothing."""
+    if not isinstance(location, (Found, Damaged)):
+        return None
+    try:
+        return header_facts(read_header(Path(location.path)))
+    except GgufError as error:
+        return {"error": error.message}
+
+
+def _state(source: Source, location: Location) -> str:
+    match location:
+        case Found():
+            return "on_disk"
+        case Damaged():
+            return "wrong_size"
+    return "not_downloaded" if source == "hub" else "missing"
+
+
+def _page(entry: Entry) -> str | None:
+    build = entry.locked
+    if build.repo is None:
+        return None
+    return f"https://huggingface.co/{build.repo}/blob/{build.revision or 'main'}/{build.file}"

@@ -1,0 +1,140 @@
+"""The bytes of a GGUF header, walked through from front to back.
+
+Nobody has checked them yet, so every length is held against what there can be before anything is read or kept. They
+come from a file, or from its first megabytes in memory.
+"""
+
+import os
+import struct
+from collections.abc import Callable
+from typing import BinaryIO
+
+MAX_HEADER = 256 * 1024 * 1024
+"""Bytes of a header; the largest vocabularies take some 20 MB."""
+MAX_KEPT = 32 * 1024 * 1024
+"""Bytes of all texts together that are kept; a chat template is some 20 kB."""
+
+U32, U64 = struct.Struct("<I"), struct.Struct("<Q")
+
+_WINDOW = 256 * 1024
+
+
+class Malformed(Exception):
+    """These bytes are no header that llama.cpp could load."""
+
+    def __init__(self, message: str, hint: str = "fetch or convert the file again") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class Ended(Exception):
+    """The bytes in memory end before the header does; the first `needed` bytes of the file would show more."""
+
+    def __init__(self, needed: int) -> None:
+        super().__init__(needed)
+        self.needed = needed
+
+
+class HeaderBytes:
+    """A position in a header, and a window: skipping a large vocabulary costs neither memory nor calls.
+
+    `read` gives at least `least` bytes from `position` on; `size` are the bytes of the whole file.
+    """
+
+    def __init__(self, read: Callable[[int, int], bytes], size: int) -> None:
+        self._read = read
+        self._size = size
+        self._window = b""
+        self._start = 0
+        self._kept = 0
+        self.position = 0
+
+    @classmethod
+    def of_file(cls, file: BinaryIO) -> "HeaderBytes":
+        """The bytes of an open, unbuffered file."""
+
+        def read(position: int, least: int) -> bytes:
+            file.seek(position)
+            data = b""
+            while len(data) < least:
+                chunk = file.read(max(_WINDOW, least - len(data)))
+                if not chunk:
+                    raise Malformed("it became shorter while it was read")
+                data += chunk
+            return data
+
+        return cls(read, os.fstat(file.fileno()).st_size)
+
+    @classmethod
+    def of_memory(cls, data: bytes, size: int | None) -> "HeaderBytes":
+        """The first bytes of a file of `size` bytes, None: of unknown size. Reading behind them raises Ended."""
+
+        def read(position: int, least: int) -> bytes:
+            if position + least > len(data):
+                raise Ended(position + least)
+            return data[position : position + max(_WINDOW, least)]
+
+        return cls(read, 2**63 if size is None else size)
+
+    def integer(self, kind: struct.Struct) -> int:
+        """The next number of this kind."""
+        return int(kind.unpack(self.take(kind.size))[0])
+
+    def count(self, what: str, *, least: int, limit: int = 2**64) -> int:
+        """A count of things of at least `least` bytes each; more than the rest of the header can hold is absurd."""
+        count = self.integer(U64)
+        if count > limit or count * least > min(self._size, MAX_HEADER) - self.position:
+            raise Malformed(f"it claims to have {count} {what}, more than there can be")
+        return count
+
+    def text(self, *, limit: int) -> str:
+        """The next text, of at most `limit` bytes."""
+        length = self.integer(U64)
+        if length > limit or not self.may_keep(length):
+            raise Malformed(f"it has a text of {length} bytes where that makes no sense")
+        return self.take(length).decode("utf-8", "replace")
+
+    def may_keep(self, size: int) -> bool:
+        """Whether `size` more bytes can be kept in memory; if so they are counted."""
+        if self._kept + size > MAX_KEPT:
+            return False
+        self._kept += size
+        return True
+
+    def skip_texts(self, count: int) -> None:
+        """The one hot loop: a vocabulary has hundreds of thousands of texts."""
+        position, start, window = self.position, self._start, self._window
+        for _ in range(count):
+            offset = position - start
+            if offset + 8 > len(window):
+                self.position = position
+                self._fill(8)
+                offset, start, window = 0, self._start, self._window
+            position += 8 + int(U64.unpack_from(window, offset)[0])
+        self.position = position
+
+    def take(self, length: int) -> bytes:
+        """The next `length` bytes."""
+        offset = self.position - self._start
+        if offset + length > len(self._window):
+            self._fill(length)
+            offset = 0
+        self.position += length
+        return self._window[offset : offset + length]
+
+    def check_end(self) -> None:
+        """Raise Malformed when the position has come to lie behind the file."""
+        if self.position > self._size:
+            raise Malformed(
+                "it ends in the middle of its header", "fetch it again: an unfinished download looks like this"
+            )
+        if self.position > MAX_HEADER:
+            raise Malformed(f"its header is longer than {MAX_HEADER >> 20} MiB")
+
+    def _fill(self, length: int) -> None:
+        """Move the window to the position; it then holds at least `length` bytes."""
+        self.position += length
+        self.check_end()
+        self.position -= length
+        self._window = self._read(self.position, length)
+        self._start = self.position

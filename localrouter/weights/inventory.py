@@ -1,0 +1,281 @@
+"""What the builds take on this disk, and what of it may go: through the Hugging Face cache as its library sees it."""
+
+import dataclasses
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Sequence, Set
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import Timeout
+from huggingface_hub import CachedRepoInfo, DeleteCacheStrategy, HFCacheInfo, scan_cache_dir
+from huggingface_hub.errors import CacheNotFound
+from huggingface_hub.utils._cache_manager import CachedFileInfo
+from huggingface_hub.utils._fixes import WeakFileLock
+
+from localrouter.errors import OperatorError
+from localrouter.weights.cached_file import PARTIAL, CachedFile, cache_directory
+from localrouter.weights.parts import parts
+from localrouter.weights.registry import Entry
+from localrouter.weights.store import Damaged, Found
+
+DAY = 86_400.0
+_ENDINGS = (PARTIAL, ".incomplete")
+
+
+@dataclass(frozen=True)
+class Holding:
+    """The files of one build on this machine; those of a split build that are there."""
+
+    entry: Entry
+    files: tuple[Path, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all of them."""
+        return sum(path.stat().st_size for path in self.files)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Bytes on disk. `total` counts a file once that several builds share, and the unfinished downloads."""
+
+    holdings: tuple[Holding, ...]
+    unfinished: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Removal:
+    """Files of builds that can be deleted, and the bytes that it frees: none for what another snapshot has too."""
+
+    files: tuple[Path, ...]
+    freed: int
+    strategy: DeleteCacheStrategy | None = None
+    unfinished: tuple[CachedFile, ...] = ()
+
+    def execute(self) -> None:
+        """Delete them, with snapshots that have nothing left. Raises OperatorError when one resists."""
+        for place in self.unfinished:
+            _delete_unfinished(place)
+        if self.strategy is None:
+            return
+        try:
+            self.strategy.execute()
+        except OSError as error:
+            raise _resists(self.files, error) from None
+        if left := [path for path in (*self.files, *self.strategy.blobs) if path.is_symlink() or path.exists()]:
+            raise _resists(left)
+        for repo in {_snapshot(path).parents[1] for path in self.files}:
+            _drop_empty(repo)
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """Something in the cache that no manifest asks for: a revision, or a file."""
+
+    what: str
+    repo: str
+    name: str
+    size: int
+    """Bytes that its deletion frees."""
+    strategy: DeleteCacheStrategy
+
+    def delete(self) -> None:
+        """Delete it. Raises OperatorError when it resists."""
+        try:
+            self.strategy.execute()
+        except OSError as error:
+            raise _resists([*self.strategy.files, *self.strategy.blobs], error) from None
+        gone = (*self.strategy.files, *self.strategy.blobs, *self.strategy.snapshots, *self.strategy.repos)
+        if left := [path for path in gone if path.exists()]:
+            raise _resists(left)
+
+
+def scan_cache() -> HFCacheInfo | None:
+    """Everything in the Hugging Face cache; None: there is none."""
+    try:
+        return scan_cache_dir(cache_directory())
+    except (CacheNotFound, ValueError):
+        return None
+    except OSError as error:
+        raise OperatorError(f"{cache_directory()}: the cache cannot be read: {error.strerror}") from None
+
+
+def holding(entry: Entry) -> Holding:
+    """The files of a build that are on this machine, of whatever size they are."""
+    location = entry.locate()
+    if not isinstance(location, (Found, Damaged)):
+        return Holding(entry, ())
+    return Holding(entry, tuple(path for path in entry.files(location.path) if path.is_file()))
+
+
+def usage(entries: Iterable[Entry]) -> Usage:
+    """What these builds take, and what unfinished downloads of the cache take."""
+    holdings = tuple(each for each in map(holding, entries) if each.files)
+    sizes = {_identity(path): path.stat().st_size for each in holdings for path in each.files}
+    unfinished = sum(path.stat().st_size for path in unfinished_downloads(cache_directory()))
+    return Usage(holdings, unfinished, sum(sizes.values()) + unfinished)
+
+
+def removal(entries: Sequence[Entry], cache: HFCacheInfo | None) -> Removal:
+    """What of the cache belongs to these builds alone: a pinned one's revision, otherwise every copy of the file."""
+    if cache is None:
+        return Removal((), 0)
+    unfinished = tuple(place for entry in entries for place in _unfinished(entry))
+    begun = sum(place.partial.stat().st_size for place in unfinished)
+    files = {file for entry in entries for file in _cached(entry, cache)}
+    if not files:
+        return Removal((), begun, None, unfinished)
+    strategy = cache.delete_files(*files)
+    paths = tuple(sorted(file.file_path for file in files))
+    return Removal(paths, strategy.expected_freed_size + begun, strategy, unfinished)
+
+
+def leftovers(entries: Sequence[Entry], cache: HFCacheInfo | None, now: float | None = None) -> list[Leftover]:
+    """What may go: unfinished downloads of more than a day, and of the repositories of these builds every revision
+    that none of them names and every blob, older than a day too, that no snapshot uses.
+    """
+    if cache is None or cache.cache_dir is None:
+        return []
+    before = (time.time() if now is None else now) - DAY
+    repos = {entry.build.repo for entry in entries if entry.build.repo}
+    found = [*_old_downloads(cache.cache_dir, repos, before)]
+    for repo in sorted(cache.repos, key=lambda repo: repo.repo_id):
+        if repo.repo_type == "model" and repo.repo_id in repos:
+            found += _unnamed(repo, named_revisions(entries, repo.repo_id), cache)
+            found += _unused_blobs(repo, before)
+    return found
+
+
+def named_revisions(entries: Iterable[Entry], repo: str) -> frozenset[str]:
+    """The commits of a repository that builds need: pinned ones, and for the others where their file was found."""
+    commits: set[str] = set()
+    for entry in entries:
+        if entry.build.repo != repo:
+            continue
+        if commit := _commit(entry):
+            commits.add(commit)
+        elif files := holding(entry).files:
+            commits.add(_snapshot(files[0]).name)
+    return frozenset(commits)
+
+
+def unfinished_downloads(cache: Path) -> Iterator[Path]:
+    """Partial files of the cache, ours and those of the library."""
+    for path in sorted(cache.glob("*/blobs/*")):
+        if path.name.endswith(_ENDINGS) and path.is_file():
+            yield path
+
+
+def _cached(entry: Entry, cache: HFCacheInfo) -> Iterator[CachedFileInfo]:
+    assert entry.build.file is not None
+    wanted, commit = parts(entry.build.file), _commit(entry)
+    for repo in cache.repos:
+        if repo.repo_type == "model" and repo.repo_id == entry.build.repo:
+            for revision in repo.revisions:
+                places = {revision.snapshot_path / name for name in wanted}
+                if commit in (None, revision.commit_hash):
+                    yield from (file for file in revision.files if file.file_path in places)
+
+
+def _unfinished(entry: Entry) -> Iterator[CachedFile]:
+    """Parts of a pinned build that have begun to arrive."""
+    if pin := entry.pin:
+        places = (CachedFile(cache_directory(), pin.repo, pin.commit, file) for file in pin.files)
+        yield from (place for place in places if place.partial.is_file())
+
+
+def _commit(entry: Entry) -> str | None:
+    return entry.locked.revision
+
+
+def _old_downloads(cache: Path, repos: Set[str], before: float) -> Iterator[Leftover]:
+    """Ours wherever they are; those of the library only in our repositories, for the others are another program's."""
+    for path in unfinished_downloads(cache):
+        found = _file("unfinished download", path)
+        if (path.name.endswith(PARTIAL) or found.repo in repos) and path.stat().st_mtime < before:
+            yield found
+
+
+def _unnamed(repo: CachedRepoInfo, named: frozenset[str], cache: HFCacheInfo) -> Iterator[Leftover]:
+    """Revisions, one after the other: what each frees once those before it are gone."""
+    left = repo
+    for revision in sorted(repo.revisions, key=lambda revision: revision.commit_hash):
+        if revision.commit_hash not in named:
+            # Only this repository is shown to the library, which takes a commit for unique in the whole cache.
+            shown = dataclasses.replace(cache, repos=frozenset({left}))
+            strategy = shown.delete_revisions(revision.commit_hash)
+            size = strategy.expected_freed_size
+            yield Leftover("revision", repo.repo_id, revision.commit_hash, size, strategy)
+            left = dataclasses.replace(left, revisions=left.revisions - {revision})
+
+
+def _unused_blobs(repo: CachedRepoInfo, before: float) -> Iterator[Leftover]:
+    used = {file.blob_path for revision in repo.revisions for file in revision.files}
+    for path in sorted((repo.repo_path / "blobs").glob("*")):
+        unfinished = path.name.endswith(_ENDINGS)
+        if path not in used and not unfinished and path.is_file() and path.stat().st_mtime < before:
+            yield _file("unused file", path)
+
+
+def _file(what: str, path: Path) -> Leftover:
+    repo = path.parents[1].name.partition("--")[2].replace("--", "/")
+    size = path.stat().st_size
+    nothing: frozenset[Path] = frozenset()
+    strategy = DeleteCacheStrategy(size, nothing, nothing, nothing, nothing, files=frozenset({path}))
+    return Leftover(what, repo, path.name, size, strategy)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def _snapshot(pointer: Path) -> Path:
+    """The snapshot that a file of the cache belongs to."""
+    return next(
+        folder
+        for folder in reversed(pointer.parents)
+        if folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--")
+    )
+
+
+def _drop_empty(repo: Path) -> None:
+    """Remove what has no files any more: snapshots, refs to them, and in the end the folder of the repository.
+
+    Not while something is arriving there: its writer has made its directories already.
+    """
+    if any(path.name.endswith(_ENDINGS) for path in repo.glob("blobs/*")):
+        return
+    snapshots = [*repo.glob("snapshots/*")]
+    empty = [
+        folder for folder in snapshots if not any(path.is_symlink() or path.is_file() for path in folder.rglob("*"))
+    ]
+    with suppress(OSError):
+        for folder in empty:
+            shutil.rmtree(folder)
+        for ref in repo.glob("refs/**/*"):
+            if ref.is_file() and ref.read_text() in {folder.name for folder in empty}:
+                ref.unlink()
+        if len(empty) == len(snapshots) and not [*repo.glob("blobs/*")]:
+            shutil.rmtree(repo)
+
+
+def _delete_unfinished(place: CachedFile) -> None:
+    """Under the lock that every writer of this file takes."""
+    try:
+        with WeakFileLock(place.lock, timeout=0.1):
+            place.partial.unlink(missing_ok=True)
+    except Timeout:
+        raise OperatorError(
+            f"{place.file.name} is being downloaded by another process", hint="end that first"
+        ) from None
+
+
+def _resists(paths: Sequence[Path], error: OSError | None = None) -> OperatorError:
+    why = f": {error.strerror or error}" if error else ""
+    return OperatorError(
+        f"{paths[0]} cannot be deleted{why}", hint="look at the permissions of the cache, and run this again"
+    )

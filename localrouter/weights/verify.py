@@ -1,0 +1,136 @@
+"""Whether the files of a build are what they should be: size, header, tensors inside the file, sha256."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from localrouter.weights.gguf import GgufError, GgufHeader, read_header
+from localrouter.weights.hashed_copy import CutShort, Report, hashed, silent
+from localrouter.weights.pin import PinnedFile
+from localrouter.weights.registry import Entry
+from localrouter.weights.store import Missing
+
+
+@dataclass(frozen=True)
+class Expected:
+    """One file of a build and what is known of it beforehand; None: nobody said. `part` counts from 1."""
+
+    path: Path
+    size: int | None = None
+    sha256: str | None = None
+    part: int = 1
+    parts: int = 1
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found of one file. `sha256` is its digest, None where it was not computed or compared with nothing."""
+
+    path: Path
+    size: int
+    sha256: str | None
+    flaws: tuple[str, ...]
+
+    @property
+    def good(self) -> bool:
+        """Nothing is wrong with it, as far as is known."""
+        return not self.flaws
+
+
+@dataclass(frozen=True)
+class BuildVerdict:
+    """What was found of a build."""
+
+    entry: Entry
+    files: tuple[Verdict, ...]
+
+    @property
+    def good(self) -> bool:
+        """Every file is good."""
+        return all(file.good for file in self.files)
+
+    @property
+    def hashed(self) -> bool:
+        """Every file was held against a digest."""
+        return all(file.sha256 is not None for file in self.files)
+
+    @property
+    def remedy(self) -> str:
+        """What to do about a bad build."""
+        match self.entry.build.source:
+            case "hub":
+                name = self.entry.name
+                return f"localrouter remove {name} && localrouter pull {name}"
+            case "asset":
+                return "install localrouter again"
+        return "put a whole copy in its place"
+
+
+def expected_files(entry: Entry) -> tuple[Expected, ...]:
+    """The files of a build on this machine, and what its pin or its manifest says of them; none: it is not there."""
+    location = entry.locate()
+    if isinstance(location, Missing):
+        return ()
+    paths = entry.files(location.path)
+    known = _known(entry, len(paths))
+    return tuple(
+        Expected(path, file.size if file else None, file.sha256 if file else None, number, len(paths))
+        for number, (path, file) in enumerate(zip(paths, known, strict=True), 1)
+    )
+
+
+def verify(entry: Entry, files: Iterable[Expected], report: Report = silent) -> BuildVerdict:
+    """Look at all of a build. `report` hears of bytes as they are read."""
+    return BuildVerdict(entry, tuple(verify_file(file, report) for file in files))
+
+
+def verify_file(expected: Expected, report: Report = silent) -> Verdict:
+    """Look at one file; cheap questions first, and the digest only when its answer is not known before."""
+    try:
+        size = expected.path.stat().st_size
+        flaws = tuple(_flaws(expected, size))
+        if flaws or expected.sha256 is None:
+            return Verdict(expected.path, size, None, flaws)
+        with expected.path.open("rb", buffering=0) as file:
+            digest = hashed(file, size, report)
+    except FileNotFoundError:
+        return Verdict(expected.path, 0, None, ("it is missing",))
+    except OSError as error:
+        return Verdict(expected.path, 0, None, (f"it cannot be read: {error.strerror}",))
+    except CutShort:
+        return Verdict(expected.path, size, None, ("it became shorter while it was read",))
+    if digest != expected.sha256:
+        return Verdict(expected.path, size, digest, (f"its sha256 is {digest}, and {expected.sha256} is right",))
+    return Verdict(expected.path, size, digest, ())
+
+
+def _flaws(expected: Expected, size: int) -> Iterator[str]:
+    """What a look at size and header shows."""
+    if expected.size is not None and size != expected.size:
+        yield f"it has {size:,} bytes, and {expected.size:,} are right"
+        return
+    try:
+        header = read_header(expected.path)
+    except GgufError as error:
+        yield error.message.removeprefix(f"{expected.path} ")
+        return
+    if size < header.data_end:
+        yield f"its tensors end at byte {header.data_end:,}, and it has {size:,}: it was cut"
+    yield from _header_flaws(expected, header)
+
+
+def _header_flaws(expected: Expected, header: GgufHeader) -> Iterator[str]:
+    # Only the first part of a split file says what the model is.
+    if expected.part == 1 and not header.architecture:
+        yield "its header does not say which architecture it is"
+    if header.parts != expected.parts:
+        yield f"its header says that it is one of {header.parts} files, and its name that it is one of {expected.parts}"
+
+
+def _known(entry: Entry, count: int) -> tuple[PinnedFile | None, ...]:
+    pin, build = entry.pin, entry.build
+    if pin is not None and len(pin.files) == count:
+        return pin.files
+    if count == 1 and build.size is not None and build.sha256 is not None:
+        return (PinnedFile(build.file or build.name, build.size, build.sha256),)
+    return (None,) * count

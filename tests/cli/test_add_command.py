@@ -1,0 +1,98 @@
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from gguf_bytes import SAMPLE
+from hub_cache import FIRST
+from hub_server import HubServer
+from model_home import Home, home
+
+from localrouter.cli.add import add
+from localrouter.weights import hub as hub_module
+from localrouter.weights.hub import Hub
+from localrouter.weights.lock import lock_path, read_lock
+from localrouter.weights.manifest import load_manifest
+from localrouter.weights.registry import Registry
+
+__all__ = ["home"]
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    with HubServer() as server:
+        server.add("o/New", "New-Q8_0.gguf", SAMPLE)
+        monkeypatch.setattr(hub_module, "Hub", partial(Hub, server.endpoint))
+        yield server
+
+
+def test_a_file_gets_a_name_and_stays_where_it_is(home: Home) -> None:
+    file = home.gguf("Mine-Q8_0.gguf")
+    assert home.run(add, "mine:q8", file).exit_code == 0
+    [entry] = Registry.read().find("mine:q8")
+    assert (entry.build.name, entry.build.path, entry.build.license) == ("Mine-Q8_0", str(file), "apache-2.0")
+
+
+def test_an_alias_that_exists_gets_one_more_build(home: Home) -> None:
+    home.run(add, "big", home.gguf("Mine.gguf"))
+    assert [entry.build.name for entry in Registry.read().find("big")] == ["Mine", "Big-9B", "Big-4B"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["big:9b", "Mine.gguf"], "'big:9b' is Big-9B already"),
+        (["new", "Mine.gguf", "--name", "Big-9B"], "'Big-9B' is in use"),
+        (["new", "none.gguf"], "there is no file"),
+        (["new", "text.gguf"], "is not a usable GGUF"),
+        (["New", "Mine.gguf"], "cannot be a name"),
+        (["new", "Mine.gguf", "--name", "a:b"], "a name is 1 to 255"),
+        (["new", "hf:only-one"], "not of the form hf:OWNER"),
+        (["new", "hf:o/n/../x.gguf"], "plain relative path"),
+        (["new", "hf:o/n/x.gguf@main", "--offline"], "only the hub knows which commit 'main' is"),
+    ],
+)
+def test_what_cannot_be_added_changes_nothing(
+    home: Home, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
+) -> None:
+    monkeypatch.chdir(home.root)
+    home.gguf("Mine.gguf")
+    Path("text.gguf").write_text("no")
+    result = home.run(add, *arguments)
+    assert (result.exit_code, words in result.stderr, home.own.exists()) == (2, True, False), result.stderr
+
+
+def test_a_file_of_the_hub_is_looked_up_and_pinned(home: Home, hub: HubServer) -> None:
+    result = home.run(add, "new", "hf:o/New/New-Q8_0.gguf")
+    assert result.exit_code == 0, result.output
+    pin = read_lock(lock_path(home.own)).entries["New-Q8_0"]
+    assert pin.commit == hub.repos["o/New"].refs["main"]
+    [build] = load_manifest(home.own).models["new"].builds
+    assert (build.revision, build.license) == (None, "apache-2.0")
+    assert "localrouter pull New-Q8_0" in result.stderr
+
+
+def test_a_branch_becomes_the_commit_that_it_is(home: Home, hub: HubServer) -> None:
+    commit = hub.add("o/New", "New-Q8_0.gguf", SAMPLE, branch="dev")
+    said = json.loads(home.run(add, "new", "hf:o/New/New-Q8_0.gguf@dev", "--json").stdout)
+    [build] = load_manifest(home.own).models["new"].builds
+    assert said["commit"] == build.revision == commit
+
+
+def test_a_file_that_the_hub_does_not_have_is_not_added(home: Home, hub: HubServer) -> None:
+    assert hub.repos
+    assert home.run(add, "new", "hf:o/New/Other.gguf").exit_code == 2
+    assert not home.own.exists()
+
+
+def test_offline_a_file_of_the_hub_is_noted(home: Home) -> None:
+    result = home.run(add, "new", f"hf:o/New/New.gguf@{FIRST}", "--offline")
+    assert (result.exit_code, "not pinned yet" in result.stderr) == (0, True)
+    assert load_manifest(home.own).models["new"].builds[0].revision == FIRST
+
+
+def test_another_manifest_can_be_added_to(home: Home) -> None:
+    home.run(add, "mine", home.gguf("Mine.gguf"), "--manifest", home.root / "m.toml")
+    assert list(load_manifest(home.root / "m.toml").models) == ["mine"]
+    assert not home.own.exists()

@@ -1,0 +1,156 @@
+import json
+from pathlib import Path
+
+import gguf
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from localrouter.cli import plan as command
+from localrouter.errors import ConfigError, HubUnreachable
+from localrouter.weights.machine import Gpu, Machine
+
+MANIFEST = f"""
+version = 1
+[models.m]
+[[models.m.builds]]
+name = "Here"
+variant = "here"
+path = "here.gguf"
+[[models.m.builds]]
+name = "A-rather-long-name-of-a-build-UD-Q4_K_XL"
+variant = "told"
+repo = "them/Told"
+file = "Told.gguf"
+revision = "{"c" * 40}"
+size = 9_000_000_000
+shape = {{ full_attention_layers = 10, kv_heads = 2, head_len = 256, recurrent_layers = 30, context = 65536 }}
+[[models.m.builds]]
+name = "Sized"
+variant = "sized"
+repo = "them/Sized"
+file = "Sized.gguf"
+size = 99_000_000_000
+[[models.m.builds]]
+name = "Nothing"
+variant = "nothing"
+path = "nothing.gguf"
+"""
+
+
+def write_gguf(path: Path) -> None:
+    writer = gguf.GGUFWriter(path, "qwen3")
+    for key, value in {"block_count": 1, "embedding_length": 64, "context_length": 4096}.items():
+        writer.add_uint32(f"qwen3.{key}", value)
+    writer.add_uint32("qwen3.attention.head_count", 2)
+    writer.add_uint32("qwen3.vocab_size", 10)
+    writer.add_tensor("blk.0.attn_q.weight", np.zeros((64, 64), np.float32))
+    writer.add_tensor("token_embd.weight", np.zeros((10, 64), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "manifest.toml").write_text(MANIFEST)
+    write_gguf(tmp_path / "here.gguf")
+    monkeypatch.setattr(command, "this_machine", lambda: Machine(16 * 10**9, 32 * 10**9))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")  # --offline sets it
+    return tmp_path
+
+
+def run(home: Path, *arguments: str, env: dict[str, str] | None = None) -> Result:
+    arguments = (*arguments, "--manifest", str(home / "manifest.toml"))
+    return CliRunner().invoke(command.plan, arguments, env=env, catch_exceptions=False)
+
+
+def test_a_table_says_what_each_build_needs_and_where_that_is_known_from(home: Path) -> None:
+    rows = [line.split() for line in run(home, "--context", "8192", "--offline").stdout.splitlines()]
+    assert rows[0] == ["build", "weights", "KV", "other", "total", "fits", "longest", "facts"]
+    assert [row[0] for row in rows[1:]] == ["m:here", "m:told", "m:sized", "m:nothing"]
+    assert [row[-1] for row in rows[1:]] == ["file", "manifest", "size", "size"]
+    assert rows[2][1:3] + rows[2][-3:] == ["9.00", "GB", "RAM", "65,536", "manifest"]
+    assert rows[3][-3:] == ["no", "?", "size"]
+
+
+def test_the_legend_and_the_machine_are_talk(home: Path) -> None:
+    result = run(home, "--offline")
+    assert "This machine: 16.0 GB of 32.0 GB RAM free, no GPU" in result.stderr
+    assert "machine" not in result.stdout
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_no_line_is_wider_than_the_terminal(home: Path, columns: int) -> None:
+    env = {"FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "dumb", "COLUMNS": str(columns)}
+    text = run(home, "--offline", env=env).stdout.splitlines()
+    assert max(map(len, text)) <= columns
+    assert len(text) == 5
+
+
+def plans(result: Result) -> dict[str, dict[str, object]]:
+    return {build["model"]: build for build in json.loads(result.stdout)["builds"]}
+
+
+def test_json_has_bytes_by_place_and_by_purpose(home: Path) -> None:
+    found = plans(run(home, "m:here", "--context", "1024", "--json", "--offline"))["Here"]
+    assert found["ram"] == {
+        "weights": (64 + 10) * 64 * 4,
+        "cache": 1024 * (64 + 64) * 2,
+        "states": 0,
+        "compute": found["ram"]["compute"],  # type: ignore[index]
+        "logits": 64 * 10 * 4,
+        "total": found["ram"]["total"],  # type: ignore[index]
+    }
+    assert (found["facts"], found["place"], found["longest_context"]) == ("file", "ram", 4096)
+
+
+def test_conversations_at_a_time_and_the_type_of_the_cache_count(home: Path) -> None:
+    one = plans(run(home, "m:told", "--context", "8192", "--json", "--offline"))
+    four = plans(
+        run(home, "m:told", "--context", "8192", "--parallel", "4", "--kv-type", "q8_0", "--json", "--offline")
+    )
+    caches = [found[next(iter(found))]["ram"]["cache"] for found in (one, four)]  # type: ignore[index]
+    assert caches[1] / caches[0] == pytest.approx(4 * 34 / 64)
+
+
+def test_layers_on_gpus_are_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    on = Machine(16 * 10**9, 32 * 10**9, (Gpu("RTX 2060", 6 * 10**9, 6 * 10**9),))
+    monkeypatch.setattr(command, "this_machine", lambda: on)
+    result = run(home, "m:told", "--context", "8192", "--offline")
+    assert "/41 GPU" in result.stdout
+    assert "RTX 2060: 6.00 GB of 6.00 GB free" in result.stderr
+
+
+class FakeHub:
+    def __init__(self, content: bytes | None) -> None:
+        self.content = content
+
+    def read_range(self, repo: str, file: str, commit: str, start: int, stop: int) -> bytes:
+        if self.content is None:
+            raise HubUnreachable("the hub cannot be reached")
+        return self.content[start:stop]
+
+
+def test_a_build_that_is_named_is_read_from_the_hub(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "_hub", lambda: FakeHub((home / "here.gguf").read_bytes()))
+    assert [build["facts"] for build in plans(run(home, "m", "--json")).values()] == ["file", "hub", "hub", "size"]
+
+
+def test_without_a_name_the_hub_is_not_asked(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "_hub", lambda: pytest.fail("it was asked"))
+    run(home)
+    run(home, "m", "--offline")
+
+
+def test_a_hub_that_cannot_be_reached_leaves_the_manifest_s_facts(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "_hub", lambda: FakeHub(None))
+    result = run(home, "m:told", "--json")
+    assert plans(result)["A-rather-long-name-of-a-build-UD-Q4_K_XL"]["facts"] == "manifest"
+    assert "m:told: the hub cannot be reached; what the manifest says is taken" in result.stderr
+
+
+def test_an_unknown_name_is_left_to_the_one_place_for_errors(home: Path) -> None:
+    with pytest.raises(ConfigError, match="nix"):
+        run(home, "nix")
