@@ -14,9 +14,9 @@ from benchmarks.allocation import MIB, Allocated, Setup, measure
 from benchmarks.shapes import HybridShape, Shape, WindowShape
 from benchmarks.synthetic import write_hollow
 from benchmarks.vocabulary import made_up
-from localrouter.weights.gguf import read_header
-from localrouter.weights.plan import KvType, Memory, Options, plan, sequences
-from localrouter.weights.shape import shape_of_headers
+from localrouter.gguf.header import read_header
+from localrouter.memory.plan import KvType, Memory, Options, plan, sequences
+from localrouter.memory.shape import shape_of_headers
 
 VOCABULARY = 8192
 """Small, because a real one takes seconds to load; logits and embedding are computed the same way."""

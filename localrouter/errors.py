@@ -23,8 +23,8 @@
         │   ├── HubNotFound                  it has no such repository, revision or file
         │   └── HubUnreachable               it cannot be asked: offline, no network, or no end of failures
         ├── TransferError                a file could not be brought whole: disk, cache, checksum
-        ├── GgufError                    no GGUF, or a damaged one (weights/gguf.py)
-        └── BundleError                  a bundle that is not what it should be (weights/bundle_index.py)
+        ├── GgufError                    no GGUF, or a damaged one (gguf/header.py)
+        └── BundleError                  a bundle that is not what it should be (weights/bundle/index.py)
 
 `api/errors.py` is the only place that turns them into HTTP, `cli` the only one that turns them into an exit status.
 A message says what happened, to what, and what to do next; it never carries a stack trace or a path of the machine

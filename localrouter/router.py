@@ -12,7 +12,7 @@ from localrouter.engine.messages import Gauge, Load, LoadOptions, ModelInfo, Sam
 from localrouter.engine.process import WorkerProcess
 from localrouter.errors import ModelLoadFailed, Overloaded, ShuttingDown
 from localrouter.weights.catalog import Catalog, ResolvedModel
-from localrouter.weights.manifest import Overrides
+from localrouter.weights.manifest.manifest import Overrides
 
 log = logging.getLogger(__name__)
 

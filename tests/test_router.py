@@ -11,7 +11,7 @@ from localrouter.engine.messages import Device, Gauge, ModelInfo, Sampling, Segm
 from localrouter.errors import ModelLoadFailed, ModelNotFound, Overloaded, ShuttingDown
 from localrouter.router import Router
 from localrouter.weights.catalog import Catalog, ResolvedModel
-from localrouter.weights.manifest import default_manifest_path, load_manifest
+from localrouter.weights.manifest.manifest import default_manifest_path, load_manifest
 
 INFO = ModelInfo("fake", 100, 100, 1, 0, 0, 10, Device("CPU", 0, 1), 1, None, "", "", [])
 

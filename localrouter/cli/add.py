@@ -9,13 +9,13 @@ import rich_click as click
 
 from localrouter.cli.options import go_offline, json_option, manifest_option, offline_option, talk
 from localrouter.errors import ConfigError
-from localrouter.weights.addition import Addition, addition, refuse_duplicate
-from localrouter.weights.lock import Lock, lock_path, read_lock, write_lock
-from localrouter.weights.registry import Entry, Registry, user_manifest_path
-from localrouter.weights.user_manifest import add_build
+from localrouter.weights.manifest.addition import Addition, addition, refuse_duplicate
+from localrouter.weights.manifest.lock import Lock, lock_path, read_lock, write_lock
+from localrouter.weights.manifest.registry import Entry, Registry, user_manifest_path
+from localrouter.weights.manifest.user_manifest import add_build
 
 if TYPE_CHECKING:
-    from localrouter.weights.pin import Pin
+    from localrouter.weights.manifest.pin import Pin
 
 _STATUS = "Exit status: 0 added, 2 it cannot be done and nothing was changed, 130 Ctrl-C."
 
@@ -56,8 +56,8 @@ def _look_up(new: Addition, own: Path, *, offline: bool) -> "tuple[Addition, Pin
                 hint="give a commit of 40 hexadecimal digits, or leave out --offline",
             )
         return new, None
-    from localrouter.weights.hub import Hub  # noqa: PLC0415 - not before --offline, which the library reads only then
-    from localrouter.weights.resolve import resolve  # noqa: PLC0415
+    from localrouter.weights.hub.client import Hub  # noqa: PLC0415 - not before --offline, which the library reads only then
+    from localrouter.weights.hub.resolve import resolve  # noqa: PLC0415
 
     hub = Hub(tell=talk)
     build, repo = new.build, new.build.repo

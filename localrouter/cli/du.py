@@ -9,7 +9,7 @@ from rich.table import Table
 
 from localrouter.cli.list import human_size
 from localrouter.cli.options import json_option, manifest_option, names_argument, print_data, talk
-from localrouter.weights.registry import Registry
+from localrouter.weights.manifest.registry import Registry
 
 _STATUS = "Exit status: 0 done, 2 there is no such name or a manifest is wrong."
 

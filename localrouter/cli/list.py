@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from localrouter.weights.catalog import BuildStatus, Catalog, CatalogEntry, State
-from localrouter.weights.extra import split_entries
+from localrouter.weights.manifest.extra import split_entries
 
 _STATES = {
     State.ON_DISK: ("on disk", "green"),

@@ -20,12 +20,12 @@ from localrouter.cli.options import (
     talk,
 )
 from localrouter.errors import ConfigError
-from localrouter.weights.lock import Lock, lock_path, read_lock, write_lock
-from localrouter.weights.registry import Entry, Layer, Registry
+from localrouter.weights.manifest.lock import Lock, lock_path, read_lock, write_lock
+from localrouter.weights.manifest.registry import Entry, Layer, Registry
 
 if TYPE_CHECKING:
-    from localrouter.weights.pin import Pin
-    from localrouter.weights.resolve import Change
+    from localrouter.weights.hub.resolve import Change
+    from localrouter.weights.manifest.pin import Pin
 
 MOVED = 1
 _STATUS = (
@@ -79,8 +79,8 @@ def _of_the_hub(registry: Registry, names: tuple[str, ...]) -> list[Entry]:
 
 
 def _check(entries: Sequence[Entry], *, offline: bool) -> "list[Change]":
-    from localrouter.weights.hub import Hub  # noqa: PLC0415 - --help should not wait for it, nor --offline come late
-    from localrouter.weights.resolve import at_once, check  # noqa: PLC0415
+    from localrouter.weights.hub.client import Hub  # noqa: PLC0415 - --help should not wait for it, nor --offline come late
+    from localrouter.weights.hub.resolve import at_once, check  # noqa: PLC0415
 
     hub = Hub(offline=offline, tell=talk)
     talk(f"asking the hub about {len(entries)} builds")
@@ -88,8 +88,8 @@ def _check(entries: Sequence[Entry], *, offline: bool) -> "list[Change]":
 
 
 def _lock(registry: Registry, entries: Sequence[Entry], output: Path | None, *, offline: bool) -> "list[Change]":
-    from localrouter.weights.hub import Hub  # noqa: PLC0415
-    from localrouter.weights.resolve import at_once, changes, resolve  # noqa: PLC0415
+    from localrouter.weights.hub.client import Hub  # noqa: PLC0415
+    from localrouter.weights.hub.resolve import at_once, changes, resolve  # noqa: PLC0415
 
     hub = Hub(offline=offline, tell=talk)
     talk(f"asking the hub about {len(entries)} builds")

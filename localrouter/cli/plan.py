@@ -22,14 +22,14 @@ from localrouter.cli.options import (
 )
 from localrouter.config import EngineSettings
 from localrouter.errors import HubError
-from localrouter.weights.fit import Fit, Place, fit
-from localrouter.weights.gguf import GgufError
-from localrouter.weights.machine import Machine, this_machine
+from localrouter.gguf.header import GgufError
+from localrouter.memory.fit import Fit, Place, fit
+from localrouter.memory.machine import Machine, this_machine
+from localrouter.memory.plan import KV_TYPES, Memory, Options
+from localrouter.memory.shape import Shape, shape_of_headers, shape_of_size
+from localrouter.weights.hub.remote_header import Ranges, remote_headers
+from localrouter.weights.manifest.registry import Entry, Registry
 from localrouter.weights.parts import parts
-from localrouter.weights.plan import KV_TYPES, Memory, Options
-from localrouter.weights.registry import Entry, Registry
-from localrouter.weights.remote_header import Ranges, remote_headers
-from localrouter.weights.shape import Shape, shape_of_headers, shape_of_size
 from localrouter.weights.shape_cache import shape_of_file
 from localrouter.weights.store import Found
 
@@ -108,7 +108,7 @@ def in_words(machine: Machine) -> str:
 
 
 def _hub() -> Ranges:
-    from localrouter.weights.hub import Hub  # noqa: PLC0415  # 0.2 s, only when it is asked
+    from localrouter.weights.hub.client import Hub  # noqa: PLC0415  # 0.2 s, only when it is asked
 
     return Hub(tell=talk)
 

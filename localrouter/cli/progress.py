@@ -18,8 +18,8 @@ from rich.progress import (
 )
 
 from localrouter.cli.list import human_size
-from localrouter.weights.pin import PinnedFile
-from localrouter.weights.transfer import Watch
+from localrouter.weights.hub.transfer import Watch
+from localrouter.weights.manifest.pin import PinnedFile
 
 LINE_SECONDS = 5.0
 BAR_SECONDS = 0.1

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from localrouter.cli.list import human_size
 from localrouter.cli.options import consent, json_option, manifest_option, print_data, talk, yes_option
-from localrouter.weights.registry import Entry, Layer, Registry
+from localrouter.weights.manifest.registry import Entry, Layer, Registry
 
 if TYPE_CHECKING:
     from localrouter.weights.inventory import Leftover

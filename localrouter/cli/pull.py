@@ -13,13 +13,13 @@ from localrouter.cli.list import human_size
 from localrouter.cli.options import go_offline, json_option, manifest_option, offline_option
 from localrouter.errors import ConfigError
 from localrouter.weights.choice import SHARE, Choice, choose, physical_memory, size_of
-from localrouter.weights.registry import Entry, Registry
+from localrouter.weights.manifest.registry import Entry, Registry
 from localrouter.weights.store import Found
 
 if TYPE_CHECKING:
-    from localrouter.weights.download import Brought
-    from localrouter.weights.hub import Hub
-    from localrouter.weights.pin import Pin
+    from localrouter.weights.hub.client import Hub
+    from localrouter.weights.hub.download import Brought
+    from localrouter.weights.manifest.pin import Pin
 
 _STATUS = (
     "Exit status: 0 all of it is here, 2 it cannot be done, 130 Ctrl-C. What has arrived is kept for the next time."
@@ -123,9 +123,9 @@ def _pull(entries: Sequence[Entry], talk: Console, *, offline: bool) -> list[_Ha
     if not entries:
         return []
     from localrouter.cli.progress import showing  # noqa: PLC0415 - --help should not wait for it, nor before --offline
-    from localrouter.weights.cached_file import cache_directory, write_ref  # noqa: PLC0415
-    from localrouter.weights.download import Download, Stop  # noqa: PLC0415
-    from localrouter.weights.hub import Hub  # noqa: PLC0415
+    from localrouter.weights.hub.cached_file import cache_directory, write_ref  # noqa: PLC0415
+    from localrouter.weights.hub.client import Hub  # noqa: PLC0415
+    from localrouter.weights.hub.download import Download, Stop  # noqa: PLC0415
 
     stop, cache = Stop(), cache_directory()
     hub = Hub(offline=offline, pause=stop.pause, tell=talk.print)

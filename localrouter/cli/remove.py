@@ -11,9 +11,9 @@ import rich_click as click
 from localrouter.cli.list import human_size
 from localrouter.cli.options import consent, json_option, manifest_option, talk, yes_option
 from localrouter.errors import ConfigError
-from localrouter.weights.lock import Lock, lock_path, read_lock, write_lock
-from localrouter.weights.registry import Entry, Registry, user_manifest_path
-from localrouter.weights.user_manifest import remove_build
+from localrouter.weights.manifest.lock import Lock, lock_path, read_lock, write_lock
+from localrouter.weights.manifest.registry import Entry, Registry, user_manifest_path
+from localrouter.weights.manifest.user_manifest import remove_build
 
 if TYPE_CHECKING:
     from localrouter.weights.inventory import Removal

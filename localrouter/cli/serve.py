@@ -97,7 +97,7 @@ def _run(settings: Settings, models: Iterable[str]) -> None:
     from localrouter.api.server import Server, base_url, bind  # noqa: PLC0415
     from localrouter.router import Router  # noqa: PLC0415
     from localrouter.weights.catalog import Catalog  # noqa: PLC0415
-    from localrouter.weights.extra import split_entries  # noqa: PLC0415
+    from localrouter.weights.manifest.extra import split_entries  # noqa: PLC0415
 
     catalog = Catalog.read(settings.manifest, split_entries(models))
     listener = bind(settings.host, settings.port)

@@ -12,7 +12,7 @@ from rich.text import Text
 from localrouter.cli.list import human_size
 from localrouter.cli.options import json_option, manifest_option, print_data
 from localrouter.weights.facts import facts
-from localrouter.weights.registry import Registry
+from localrouter.weights.manifest.registry import Registry
 
 _STATES = {
     "on_disk": "on disk",

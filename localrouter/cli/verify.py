@@ -11,7 +11,7 @@ from localrouter.cli.byte_progress import watching
 from localrouter.cli.list import human_size
 from localrouter.cli.options import json_option, manifest_option, names_argument, talk
 from localrouter.errors import ConfigError
-from localrouter.weights.registry import Entry, Registry
+from localrouter.weights.manifest.registry import Entry, Registry
 from localrouter.weights.verify import BuildVerdict, Expected, expected_files, verify
 
 BAD = 1

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from math import inf
 
 from localrouter.errors import ModelNotDownloaded, ModelNotFound
-from localrouter.weights.manifest import Build
+from localrouter.weights.manifest.manifest import Build
 from localrouter.weights.store import Damaged, Location
 
 _LONGEST_NAME = 100

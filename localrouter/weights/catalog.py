@@ -8,12 +8,12 @@ from types import MappingProxyType
 from typing import Literal
 
 from localrouter.errors import ConfigError
+from localrouter.memory.fit import USEFUL_CELLS, Choice, choose
+from localrouter.memory.machine import Machine, this_machine
 from localrouter.weights.absence import not_downloaded, not_found
-from localrouter.weights.extra import Echo, Origin, check_entry
-from localrouter.weights.fit import USEFUL_CELLS, Choice, choose
-from localrouter.weights.machine import Machine, this_machine
-from localrouter.weights.manifest import Build, Manifest, Overrides
-from localrouter.weights.registry import Registry
+from localrouter.weights.manifest.extra import Echo, Origin, check_entry
+from localrouter.weights.manifest.manifest import Build, Manifest, Overrides
+from localrouter.weights.manifest.registry import Registry
 from localrouter.weights.shape_cache import ShapeCache, Stamp, stamp
 from localrouter.weights.store import Damaged, Found, Location, Missing, locate
 

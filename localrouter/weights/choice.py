@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from localrouter.weights.registry import Entry
+from localrouter.weights.manifest.registry import Entry
 
 SHARE = 0.7
 """Of the memory that a file may fill. The rest is for the cache of the conversations, and for everything else."""

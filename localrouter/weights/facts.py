@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from localrouter.weights.gguf import GgufError, GgufHeader, read_header
-from localrouter.weights.manifest import Source
-from localrouter.weights.registry import Entry
-from localrouter.weights.resolve import TEMPLATE, template_digest
+from localrouter.gguf.header import GgufError, GgufHeader, read_header
+from localrouter.weights.hub.resolve import TEMPLATE, template_digest
+from localrouter.weights.manifest.manifest import Source
+from localrouter.weights.manifest.registry import Entry
 from localrouter.weights.store import Damaged, Found, Location
 
 

@@ -15,9 +15,9 @@ from huggingface_hub.utils._cache_manager import CachedFileInfo
 from huggingface_hub.utils._fixes import WeakFileLock
 
 from localrouter.errors import OperatorError
-from localrouter.weights.cached_file import PARTIAL, CachedFile, cache_directory
+from localrouter.weights.hub.cached_file import PARTIAL, CachedFile, cache_directory
+from localrouter.weights.manifest.registry import Entry
 from localrouter.weights.parts import parts
-from localrouter.weights.registry import Entry
 from localrouter.weights.store import Damaged, Found
 
 DAY = 86_400.0

@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 from typing import TypeAlias
 
-from localrouter.weights.gguf import GgufError, read_header
-from localrouter.weights.shape import Shape, shape_of_headers, shape_of_size
+from localrouter.gguf.header import GgufError, read_header
+from localrouter.memory.shape import Shape, shape_of_headers, shape_of_size
 from localrouter.weights.store import Found, files_at
 
 Stamp: TypeAlias = tuple[tuple[str, int, int], ...]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import localrouter
-from localrouter.weights.manifest import Build
+from localrouter.weights.manifest.manifest import Build
 from localrouter.weights.parts import parts
 
 ASSETS = Path(localrouter.__file__).parent / "assets"

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from localrouter.weights.gguf import GgufError, GgufHeader, read_header
+from localrouter.gguf.header import GgufError, GgufHeader, read_header
 from localrouter.weights.hashed_copy import CutShort, Report, hashed, silent
-from localrouter.weights.pin import PinnedFile
-from localrouter.weights.registry import Entry
+from localrouter.weights.manifest.pin import PinnedFile
+from localrouter.weights.manifest.registry import Entry
 from localrouter.weights.store import Missing
 
 

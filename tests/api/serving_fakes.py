@@ -28,7 +28,7 @@ from localrouter.engine.messages import (
 from localrouter.errors import ShuttingDown
 from localrouter.router import EngineStatus
 from localrouter.weights.catalog import Catalog
-from localrouter.weights.manifest import Manifest
+from localrouter.weights.manifest.manifest import Manifest
 
 CHAT = "/v1/chat/completions"
 HELLO = {"model": "echo", "messages": [{"role": "user", "content": "Hello"}]}

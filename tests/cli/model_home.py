@@ -13,7 +13,7 @@ from hub_cache import FIRST, HubCache
 
 from localrouter.cli import _complain
 from localrouter.errors import OperatorError
-from localrouter.weights import registry
+from localrouter.weights.manifest import registry
 
 REPO, FILE = "them/Big-GGUF", "Big.gguf"
 MANIFEST = f"""

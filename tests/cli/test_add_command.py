@@ -10,11 +10,11 @@ from hub_server import HubServer
 from model_home import Home, home
 
 from localrouter.cli.add import add
-from localrouter.weights import hub as hub_module
-from localrouter.weights.hub import Hub
-from localrouter.weights.lock import lock_path, read_lock
-from localrouter.weights.manifest import load_manifest
-from localrouter.weights.registry import Registry
+from localrouter.weights.hub import client as hub_module
+from localrouter.weights.hub.client import Hub
+from localrouter.weights.manifest.lock import lock_path, read_lock
+from localrouter.weights.manifest.manifest import load_manifest
+from localrouter.weights.manifest.registry import Registry
 
 __all__ = ["home"]
 

@@ -9,7 +9,7 @@ from huggingface_hub import constants
 
 from localrouter.cli import COMMANDS, main
 from localrouter.cli.byte_progress import PlainLines
-from localrouter.weights.registry import Registry
+from localrouter.weights.manifest.registry import Registry
 from localrouter.weights.store import ASSETS
 
 WEIGHTS = b"these are no weights, and nothing here loads them" * 100

@@ -21,9 +21,9 @@ from localrouter.cli import COMMANDS, main
 from localrouter.cli.serve import announce, read_settings, serve
 from localrouter.config import Settings
 from localrouter.errors import ConfigError, OperatorError
+from localrouter.memory.fit import Choice
 from localrouter.weights.catalog import BuildStatus, CatalogEntry, State
-from localrouter.weights.fit import Choice
-from localrouter.weights.manifest import Overrides
+from localrouter.weights.manifest.manifest import Overrides
 
 
 @pytest.fixture(autouse=True)

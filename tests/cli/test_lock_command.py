@@ -10,9 +10,9 @@ from hub_server import HubServer
 from model_home import FILE, REPO, Home, home
 
 from localrouter.cli.lock import lock
-from localrouter.weights import hub as hub_module
-from localrouter.weights.hub import Hub
-from localrouter.weights.lock import lock_path, read_lock
+from localrouter.weights.hub import client as hub_module
+from localrouter.weights.hub.client import Hub
+from localrouter.weights.manifest.lock import lock_path, read_lock
 
 __all__ = ["home"]
 TEMPLATED = header(text_pair("general.architecture", "qwen3"), text_pair("tokenizer.chat_template", "{{ m }}"))

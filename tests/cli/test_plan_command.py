@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 
 from localrouter.cli import plan as command
 from localrouter.errors import ConfigError, HubUnreachable
-from localrouter.weights.machine import Gpu, Machine
+from localrouter.memory.machine import Gpu, Machine
 
 MANIFEST = f"""
 version = 1

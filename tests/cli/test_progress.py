@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from localrouter.cli.progress import Lines, duration, line, showing
-from localrouter.weights.pin import PinnedFile
+from localrouter.weights.manifest.pin import PinnedFile
 
 FILE = PinnedFile("folder/a.gguf", 100_000_000, "0" * 64)
 

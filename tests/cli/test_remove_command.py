@@ -4,7 +4,7 @@ from model_home import FILE, REPO, Home, home
 
 from localrouter.cli.add import add
 from localrouter.cli.remove import remove
-from localrouter.weights.manifest import load_manifest
+from localrouter.weights.manifest.manifest import load_manifest
 
 __all__ = ["home"]
 

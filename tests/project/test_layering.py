@@ -7,7 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[2] / "localrouter"
-LAYERS = ["__main__", "cli", "api", "router chat", "engine weights", "schema config", "errors", "__init__"]
+LAYERS = [
+    "__main__",
+    "cli",
+    "api",
+    "router chat",
+    "engine weights",
+    "memory",
+    "gguf",
+    "schema config",
+    "errors",
+    "__init__",
+]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer.split()}
 VISIBLE = {"localrouter.engine.messages", "localrouter.engine.client", "localrouter.engine.process"}
 

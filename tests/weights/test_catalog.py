@@ -9,10 +9,10 @@ from gguf_bytes import SAMPLE, header, number_pair, tensor, text_pair
 from hub_cache import FIRST, HubCache
 
 from localrouter.errors import ConfigError, ModelNotDownloaded, ModelNotFound
+from localrouter.memory.machine import Machine
 from localrouter.weights import store
 from localrouter.weights.catalog import Catalog, ResolvedModel, State
-from localrouter.weights.machine import Machine
-from localrouter.weights.manifest import Build, Manifest, Model, Overrides
+from localrouter.weights.manifest.manifest import Build, Manifest, Model, Overrides
 
 MANIFEST = f"""
 version = 1

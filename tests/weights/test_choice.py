@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 
 from localrouter.weights.choice import choose, physical_memory
-from localrouter.weights.lock import Lock
-from localrouter.weights.manifest import Build
-from localrouter.weights.pin import Pin, PinnedFile
-from localrouter.weights.registry import Entry
+from localrouter.weights.manifest.lock import Lock
+from localrouter.weights.manifest.manifest import Build
+from localrouter.weights.manifest.pin import Pin, PinnedFile
+from localrouter.weights.manifest.registry import Entry
 
 GB = 10**9
 

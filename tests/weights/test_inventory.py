@@ -9,12 +9,12 @@ from hub_cache import FIRST, SECOND, HubCache
 from huggingface_hub.utils._fixes import WeakFileLock
 
 from localrouter.errors import OperatorError
-from localrouter.weights.cached_file import CachedFile
+from localrouter.weights.hub.cached_file import CachedFile
 from localrouter.weights.inventory import leftovers, removal, scan_cache, unfinished_downloads, usage
-from localrouter.weights.lock import Lock
-from localrouter.weights.manifest import Build
-from localrouter.weights.pin import Pin, PinnedFile
-from localrouter.weights.registry import Entry
+from localrouter.weights.manifest.lock import Lock
+from localrouter.weights.manifest.manifest import Build
+from localrouter.weights.manifest.pin import Pin, PinnedFile
+from localrouter.weights.manifest.registry import Entry
 
 REPO, FILE = "them/A", "A.gguf"
 OTHER = "c" * 40

@@ -9,7 +9,7 @@ import pytest
 from hub_cache import FIRST, SECOND, HubCache
 
 from localrouter.weights import store
-from localrouter.weights.manifest import Build
+from localrouter.weights.manifest.manifest import Build
 from localrouter.weights.store import Damaged, Found, Location, Missing, locate
 
 REPO, FILE = "them/A-GGUF", "A-Q8_0.gguf"
@@ -144,7 +144,7 @@ def test_no_connection_is_opened(cache: HubCache, monkeypatch: pytest.MonkeyPatc
 def test_the_environment_says_where_the_cache_is(tmp_path: Path, variable: str, folder: str) -> None:
     pointer = HubCache(tmp_path / folder).add(REPO, FILE, b"12345")
     program = (
-        "from pathlib import Path; from localrouter.weights.manifest import Build;"
+        "from pathlib import Path; from localrouter.weights.manifest.manifest import Build;"
         "from localrouter.weights.store import locate;"
         f"print(locate(Build(name='a', repo={REPO!r}, file={FILE!r}), Path()).path)"
     )

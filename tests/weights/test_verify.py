@@ -7,9 +7,9 @@ import pytest
 from gguf_bytes import SAMPLE, TENSORS, header, number_pair, text_pair
 from hub_cache import FIRST, HubCache
 
-from localrouter.weights.gguf import read_header
-from localrouter.weights.manifest import Build
-from localrouter.weights.registry import Entry
+from localrouter.gguf.header import read_header
+from localrouter.weights.manifest.manifest import Build
+from localrouter.weights.manifest.registry import Entry
 from localrouter.weights.verify import Expected, Verdict, expected_files, verify, verify_file
 
 DATA = bytes(range(256)) * 8

@@ -1,0 +1,146 @@
+"""Whether a model fits into a machine, how much of it onto the GPUs, and which of several builds to take. Pure."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from localrouter.memory.machine import Machine
+from localrouter.memory.plan import Memory, Options, Plan, plan
+from localrouter.memory.shape import Shape
+
+SHARE = 0.9
+"""Share of free memory that a plan may fill: the rest is for what no plan foresees."""
+USEFUL_CELLS = 8192
+"""Cells beside which a build must fit to be chosen, where nobody says how long conversations are."""
+LONGEST_CELLS = 262_144
+"""Tokens up to which a longest context is looked for, where nobody says what the model was trained for."""
+ROWS_ON_GPU = 512
+"""Rows of prompts in one step when layers are on a GPU, as the engine sets it."""
+_STEP = 256
+
+
+class Place(StrEnum):
+    """Where a model runs."""
+
+    GPU = "gpu"
+    """All layers."""
+    BOTH = "gpu+ram"
+    """Some layers on GPUs, the others on the CPU."""
+    RAM = "ram"
+    NOWHERE = "nowhere"
+    """It does not fit."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A plan on a machine. Where nothing fits, the plan is for the CPU."""
+
+    plan: Plan
+    place: Place
+    longest: int
+    """The longest context that fits, in tokens for each of the parallel conversations; 0: none does."""
+
+    @property
+    def layers_on_gpu(self) -> int:
+        """Layers on GPUs, the output layer counted as one."""
+        return self.plan.options.gpu_layers
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which of several builds answers, as an index, and why."""
+
+    index: int
+    reason: str
+    fits: bool = True
+
+
+def fit(shape: Shape, options: Options, machine: Machine, *, parallel: int = 1) -> Fit:
+    """Place a model: as many layers on the GPUs as fit, the rest in RAM. The options' own `gpu_layers` do not matter.
+
+    `parallel` conversations share the cells; the longest context is what each of them could have, up to what the model
+    was trained for.
+    """
+    placed = _place(shape, options, machine)
+    most = shape.trained or max(LONGEST_CELLS, options.cells)
+    longest = _largest(most, lambda tokens: _fits_with(shape, options, machine, tokens * parallel))
+    if not shape.complete:
+        longest = 0
+    if placed is None:
+        return Fit(plan(shape, replace(options, gpu_layers=0)), Place.NOWHERE, longest)
+    return Fit(placed, _named(placed), longest)
+
+
+def choose(shapes: Sequence[Shape], machine: Machine, cells: int = USEFUL_CELLS) -> Choice:
+    """The largest build that fits; of equal ones the first. Where none does, the smallest.
+
+    Builds that fit onto the GPUs as a whole go before larger ones that do not: they are many times faster.
+    """
+    places = [place_of(shape, machine, cells) for shape in shapes]
+    count = f"of {len(shapes)} on disk"
+    for wanted in ({Place.GPU}, {Place.GPU, Place.BOTH, Place.RAM}):
+        fitting = [index for index, place in enumerate(places) if place in wanted]
+        if fitting:
+            index = max(fitting, key=lambda each: (shapes[each].weights, -each))
+            return Choice(index, f"the largest {count} that fits in {_room(machine, wanted)}")
+    index = min(range(len(shapes)), key=lambda each: (shapes[each].weights, each))
+    return Choice(index, f"the smallest {count}; none fits in {_room(machine, set(Place))}", fits=False)
+
+
+def place_of(shape: Shape, machine: Machine, cells: int) -> Place:
+    """Where a model would run with so many cells."""
+    placed = _place(shape, Options(cells=cells), machine)
+    return Place.NOWHERE if placed is None else _named(placed)
+
+
+def in_gigabytes(size: float) -> str:
+    """Memory in words, of a thousand million bytes: 12 GB."""
+    gigabytes = size / 1e9
+    return f"{gigabytes:.0f} GB" if gigabytes >= 9.95 else f"{gigabytes:.1f} GB"
+
+
+def _room(machine: Machine, places: set[Place]) -> str:
+    if places == {Place.GPU}:
+        return f"{in_gigabytes(SHARE * machine.gpu_free)} of GPU memory"
+    gpus = 0 if machine.unified else machine.gpu_free
+    return in_gigabytes(SHARE * (machine.ram_free + gpus))
+
+
+def _named(placed: Plan) -> Place:
+    if not placed.options.gpu_layers:
+        return Place.RAM
+    return Place.GPU if placed.options.gpu_layers > len(placed.shape.layers) else Place.BOTH
+
+
+def _place(shape: Shape, options: Options, machine: Machine) -> Plan | None:
+    """The plan with the most layers on the GPUs; None when the rest does not fit into RAM."""
+
+    def on_gpu(layers: int) -> Plan:
+        return plan(shape, replace(options, gpu_layers=layers, rows=ROWS_ON_GPU if layers else options.rows))
+
+    layers = 0
+    if machine.gpus:
+        room = SHARE * machine.gpu_free
+        layers = _largest(len(shape.layers) + 1, lambda count: on_gpu(count).gpu.total <= room, step=1)
+    placed = on_gpu(layers)
+    return placed if _in_ram(placed, machine) else None
+
+
+def _in_ram(placed: Plan, machine: Machine) -> bool:
+    needed: Memory = placed.both if machine.unified else placed.ram
+    return needed.total <= SHARE * machine.ram_free
+
+
+def _fits_with(shape: Shape, options: Options, machine: Machine, cells: int) -> bool:
+    return _place(shape, replace(options, cells=cells), machine) is not None
+
+
+def _largest(most: int, fits: Callable[[int], bool], *, step: int = _STEP) -> int:
+    """The largest of 0, step, 2 * step, ... and `most` that fits, where less always fits better; 0 is not tried."""
+    if most > 0 and fits(most):
+        return most
+    low, high = 0, -(-most // step)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle * step) else (low, middle)
+    return low * step

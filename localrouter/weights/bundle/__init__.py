@@ -1,0 +1,1 @@
+"""Bundles: models, and localrouter itself, in one file."""

@@ -1,0 +1,159 @@
+"""What goes into a bundle for some names: the builds that answer to them here, their files, and under which licence."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from localrouter.gguf.header import GgufError, read_header
+from localrouter.weights.bundle.index import BundledBuild, BundledFile, BundleError, Kind
+from localrouter.weights.bundle.writer import Contents, Ingredient, ingredient
+from localrouter.weights.hashed_copy import Report, silent
+from localrouter.weights.manifest.lock import Lock, lock_path
+from localrouter.weights.manifest.registry import Entry, Layer, Registry, user_manifest_path
+from localrouter.weights.parts import parts
+from localrouter.weights.store import Found
+
+_LICENCE_FILE = re.compile(r"(licen[cs]e|copying|notice|usage_policy|gemma_prohibited)", re.IGNORECASE)
+_MAX_LICENCE = 1 << 20
+_UNSAFE = re.compile(r"[^A-Za-z0-9._+-]")
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """One build that is on this machine, with its files in order."""
+
+    entry: Entry
+    description: str
+    paths: tuple[Path, ...]
+
+    @property
+    def unhashed(self) -> int:
+        """Bytes that have to be read to learn their digest."""
+        return sum(path.stat().st_size for path, digest in zip(self.paths, self.digests, strict=True) if not digest)
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """The sha256 that each file should have; empty where nobody said it."""
+        if pin := self.entry.pin:
+            return tuple(file.sha256 for file in pin.files)
+        return (self.entry.build.sha256 or "",) if len(self.paths) == 1 else ("",) * len(self.paths)
+
+
+def choose(registry: Registry, names: Iterable[str]) -> list[Chosen]:
+    """The builds that answer to these names on this machine, each once. Raises OperatorError when one is not here."""
+    chosen: dict[str, Chosen] = {}
+    for name in names:
+        one = _first_here(registry, name)
+        chosen[one.entry.build.name] = one
+    return list(chosen.values())
+
+
+def gather(registry: Registry, chosen: Sequence[Chosen], report: Report = silent) -> Contents:
+    """What goes into a bundle of these builds. `report` hears of their `unhashed` bytes. Raises BundleError."""
+    builds: list[BundledBuild] = []
+    ingredients = [each for layer in registry.layers for each in _papers(layer)]
+    for each in chosen:
+        weights = [_weight(path, known, report) for path, known in zip(each.paths, each.digests, strict=True)]
+        builds.append(_describe(each, weights))
+        ingredients += [*weights, *_licences(each, builds[-1])]
+    return Contents(tuple(builds), tuple(ingredients))
+
+
+def _first_here(registry: Registry, name: str) -> Chosen:
+    entries = registry.find(name)
+    for entry in entries:
+        if isinstance(found := entry.locate(), Found):
+            paths = entry.files(found.path)
+            if absent := [path.name for path in paths if not path.is_file()]:
+                raise BundleError(f"{entry.name}: {absent[0]} is not on this machine", hint=_pull(entry))
+            return Chosen(entry, registry.manifest.models[entry.alias].description, paths)
+    raise BundleError(f"no build of {name!r} is on this machine", hint=_pull(entries[-1]))
+
+
+def _pull(entry: Entry) -> str:
+    return f"bring it with: localrouter pull {entry.name}"
+
+
+def _papers(layer: Layer) -> Iterator[Ingredient]:
+    """A manifest and its lock, as they were reviewed."""
+    folder = "user" if layer.path == user_manifest_path() else "manifest"
+    yield ingredient(f"{folder}/model_manifest.toml", Kind.MANIFEST, layer.path)
+    if (lock := lock_path(layer.path)).is_file():
+        yield ingredient(f"{folder}/model_manifest.lock", Kind.LOCK, lock)
+
+
+def pinned_digests(lock: Lock) -> set[str]:
+    """The digests of all files of a lock: what a machine that follows it has."""
+    return {file.sha256 for pin in lock.entries.values() for file in pin.files}
+
+
+def _weight(path: Path, digest: str, report: Report) -> Ingredient:
+    made = ingredient("weights/unnamed", Kind.WEIGHT, path, report, sha256=digest)
+    name = f"weights/{made.member.sha256}/{_safe(path.name)}"
+    return Ingredient(made.member.model_copy(update={"name": name}), path)
+
+
+def _describe(chosen: Chosen, weights: Sequence[Ingredient]) -> BundledBuild:
+    build, pin = chosen.entry.build, chosen.entry.pin
+    names = parts(build.file) if build.file else [path.name for path in chosen.paths]
+    files = [
+        BundledFile(name=name, size=weight.member.size, sha256=weight.member.sha256)
+        for name, weight in zip(names, weights, strict=True)
+    ]
+    return BundledBuild(
+        name=build.name,
+        alias=chosen.entry.alias,
+        variant=build.variant,
+        description=chosen.description,
+        license=build.license or (pin and pin.license) or _license_in_header(chosen.paths[0]),
+        source=build.source,
+        repo=build.repo,
+        commit=_commit(chosen) if build.repo else None,
+        files=tuple(files),
+    )
+
+
+def _commit(chosen: Chosen) -> str:
+    """The commit of a hub build: what it is pinned to, or the snapshot of the cache in which it was found."""
+    if pin := chosen.entry.pin:
+        return pin.commit
+    depth = (chosen.entry.build.file or "").count("/")
+    return chosen.paths[0].parents[depth].name
+
+
+def _license_in_header(path: Path) -> str | None:
+    try:
+        return read_header(path).license or None
+    except GgufError:
+        return None
+
+
+def _licences(chosen: Chosen, build: BundledBuild) -> list[Ingredient]:
+    """The licence as a fact, and the texts that lie beside the weights."""
+    folder = f"licences/{_safe(build.name)}"
+    beside = sorted(path for path in chosen.paths[0].parent.iterdir() if _is_licence(path))
+    return [
+        ingredient(f"{folder}/FACTS.txt", Kind.LICENCE, _facts(build).encode()),
+        *(ingredient(f"{folder}/{_safe(path.name)}", Kind.LICENCE, path) for path in beside),
+    ]
+
+
+def _is_licence(path: Path) -> bool:
+    return bool(_LICENCE_FILE.match(path.name)) and path.is_file() and path.stat().st_size <= _MAX_LICENCE
+
+
+def _facts(build: BundledBuild) -> str:
+    origin = {
+        "hub": f"https://huggingface.co/{build.repo}/tree/{build.commit}",
+        "asset": "shipped with localrouter",
+        "path": "a file of the machine on which the bundle was made",
+    }[build.source]
+    lines = [f"model: {build.name}", f"licence: {build.license or 'not known'}", f"source: {origin}"]
+    lines += [f"file: {file.name}, {file.size} bytes, sha256 {file.sha256}" for file in build.files]
+    return "\n".join(lines) + "\n"
+
+
+def _safe(name: str) -> str:
+    """A name that every tar and file system takes; what it was stands in the index."""
+    return _UNSAFE.sub("_", name).lstrip(".+-")[-100:] or "_"

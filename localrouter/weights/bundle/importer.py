@@ -1,0 +1,167 @@
+"""Bringing a bundle in: every file is whole and checked before it takes its name, and a second run goes on.
+
+Weights of the hub go into the Hugging Face cache as the library would have left them; others become the user's own.
+"""
+
+import errno
+import hashlib
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from localrouter.weights.bundle.index import INDEX, BundleError, BundleRefused, Index, Kind
+from localrouter.weights.bundle.reader import Bundle, Place, require_digest
+from localrouter.weights.bundle.target import Destination, Target, targets
+from localrouter.weights.hashed_copy import CutShort, Report, copy_hashed, hashed, silent
+
+
+class Outcome(StrEnum):
+    """What became of a build."""
+
+    PRESENT = "present"
+    WRITTEN = "written"
+
+
+@dataclass
+class Imported:
+    """What an import did: full names by outcome, where the papers lie, and the wheels it wrote."""
+
+    targets: Sequence[Target]
+    papers: Path
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    wheels: list[Path] = field(default_factory=list)
+    written: int = 0
+    """Bytes of weights that were copied; what was there already does not count."""
+
+
+def import_bundle(bundle: Bundle, where: Destination, report: Report = silent) -> Imported:
+    """Bring everything in. `report` hears of the bytes of all members. Raises BundleError, BundleRefused."""
+    files = targets(bundle.index, where)
+    by_digest: defaultdict[str, list[Target]] = defaultdict(list)
+    for target in files:
+        by_digest[target.file.sha256].append(target)
+    done = Imported(files, where.papers / hashlib.sha256(bundle.index_bytes).hexdigest()[:12])
+    for file in bundle.index.presupposed:
+        _require_present(by_digest[file.sha256], done)
+    _require_room(bundle.index, files, where)
+    for place in bundle.places():
+        if place.member.kind is Kind.WEIGHT:
+            for target in by_digest[place.member.sha256]:
+                _bring(bundle, place, target, done, report)
+        elif place.member.kind is not Kind.WHEEL:
+            _extract(bundle, place, done.papers / place.member.name, report)
+        elif where.wheels is not None:
+            done.wheels.append(where.wheels / Path(place.member.name).name)
+            _extract(bundle, place, done.wheels[-1], report)
+        else:
+            report(place.member.size)
+    with _writing(done.papers):
+        done.papers.mkdir(parents=True, exist_ok=True)
+        (done.papers / INDEX).write_bytes(bundle.index_bytes)
+    return done
+
+
+def _require_present(files: Sequence[Target], done: Imported) -> None:
+    for target in files:
+        if not target.is_whole():
+            raise BundleError(
+                f"this delta bundle builds on {target.file.name} of {target.build.name}, which is not on this machine",
+                hint="import the bundle it was made against first, or ask for a whole one",
+            )
+        with _writing(target.path), target.alone():
+            target.link()
+        done.outcomes.setdefault(target.build.name, Outcome.PRESENT)
+
+
+def _require_room(index: Index, files: Sequence[Target], where: Destination) -> None:
+    """Compare with what is free before the first byte is written, for each disk by itself."""
+    needs: defaultdict[int, int] = defaultdict(int)
+    some: dict[int, Path] = {}
+    wanted = {target.path: target.missing for target in files}
+    if where.wheels is not None:
+        wanted |= {where.wheels / member.name: member.size for member in index.of(Kind.WHEEL)}
+    for path, size in wanted.items():
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        disk = folder.stat().st_dev
+        needs[disk] += size
+        some[disk] = folder
+    for disk, size in needs.items():
+        free = shutil.disk_usage(some[disk]).free
+        if size > free:
+            raise BundleError(
+                f"{some[disk]}: {size:,} bytes are needed and {free:,} are free there",
+                hint="free some, or name another place with HF_HOME or XDG_DATA_HOME",
+            )
+
+
+def _bring(bundle: Bundle, place: Place, target: Target, done: Imported, report: Report) -> None:
+    """One weight: nothing to do, or copied, checked and moved into place."""
+    name = target.build.name
+    if isinstance(target.place, Path) and target.is_whole(report):
+        done.outcomes.setdefault(name, Outcome.PRESENT)  # without a lock: the shipped model lies where nobody may write
+        return
+    with _writing(target.path), target.alone():
+        if target.is_whole(report):
+            done.outcomes.setdefault(name, Outcome.PRESENT)
+        else:
+            if isinstance(target.place, Path) and target.path.exists():
+                raise BundleError(f"{target.path}: another file has this name", hint="move it away, then import again")
+            done.written += _fill(bundle, place, target.partial, report)
+            target.keep()
+            done.outcomes[name] = Outcome.WRITTEN
+        target.link()
+
+
+def _fill(bundle: Bundle, place: Place, partial: Path, report: Report) -> int:
+    """Complete a partial file, from its beginning when what is there is wrong; returns the bytes that were copied."""
+    have = min(partial.stat().st_size, place.member.size) if partial.exists() else 0
+    found = _go_on(bundle, place, partial, have, report)
+    copied = place.member.size - have
+    if found != place.member.sha256 and have:
+        found = _go_on(bundle, place, partial, 0, report)
+        copied += place.member.size
+    if found != place.member.sha256:
+        partial.unlink()
+    require_digest(place.member, found)
+    return copied
+
+
+def _go_on(bundle: Bundle, place: Place, partial: Path, have: int, report: Report) -> str:
+    """Hash the first `have` bytes of the partial file, copy the rest, and return the digest of all."""
+    digest = hashlib.sha256()
+    with partial.open("r+b" if have else "wb", buffering=0) as file:
+        hashed(file, have, report, digest)
+        file.truncate(have)
+        found = copy_hashed(bundle.open_at(place.offset + have), file, place.member.size - have, report, digest)
+        os.fsync(file.fileno())
+    return found
+
+
+def _extract(bundle: Bundle, place: Place, path: Path, report: Report) -> None:
+    """A small file, whole or not at all."""
+    partial = path.with_name(f".{path.name}.localrouter-partial")
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.unlink(missing_ok=True)
+        _fill(bundle, place, partial, report)
+        partial.replace(path)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Say in words what went wrong with writing; what was written stays for the next time."""
+    try:
+        yield
+    except CutShort:
+        raise BundleRefused("the bundle is cut: it ends before it should", hint="copy it again") from None
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise BundleError(
+            f"{path}: cannot be written: {error.strerror}",
+            hint="free some space; then the same command goes on where it stopped" if full else None,
+        ) from None

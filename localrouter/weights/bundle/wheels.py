@@ -1,0 +1,154 @@
+"""The wheels of localrouter and of everything it needs, for this Python and this system, with a portable llama.cpp.
+
+An installation compiles llama.cpp for the CPU it stands on. A wheel that travels must not: here every variant of the
+CPU kernels is compiled into a library of its own, and llama.cpp takes the fastest that the machine can run.
+"""
+
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from importlib.metadata import distributions, version
+from pathlib import Path
+from typing import TypeAlias
+
+import localrouter
+from localrouter.weights.bundle.index import BundleError, WheelTarget
+
+LLAMA = "llama-cpp-python"
+NATIVE_OFF = ("-DGGML_NATIVE=OFF", "-DGGML_OPENMP=OFF", "-DLLAVA_BUILD=OFF")
+"""Nothing of this CPU; and threads of ggml's own, since libgomp is missing where no compiler is."""
+EVERY_VARIANT = (
+    "-DGGML_BACKEND_DL=ON",
+    "-DGGML_CPU_ALL_VARIANTS=ON",
+    "-DCMAKE_INSTALL_BINDIR=llama_cpp/lib",
+    "-DCMAKE_INSTALL_LIBDIR=llama_cpp/lib",
+    "-DCMAKE_INSTALL_INCLUDEDIR=llama_cpp/include",
+)
+"""The install folders are those of the package: llama-cpp-python itself does not know of the variants."""
+_SECONDS_BETWEEN = 10.0
+
+Say: TypeAlias = Callable[[str], object]
+Pip: TypeAlias = Callable[[Sequence[str], Mapping[str, str], Say], None]
+"""Runs pip with these arguments and this environment beside ours. Raises BundleError."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where localrouter comes from: a checkout with its constraints, or an installation without one."""
+
+    checkout: Path | None
+
+    @classmethod
+    def here(cls) -> "Origin":
+        """The origin of the running localrouter."""
+        root = Path(localrouter.__file__).parent.parent
+        return cls(root if (root / "constraints.txt").is_file() and (root / "pyproject.toml").is_file() else None)
+
+    @property
+    def requirement(self) -> str:
+        """What pip is asked for."""
+        return str(self.checkout) if self.checkout else f"localrouter=={localrouter.__version__}"
+
+    @property
+    def lean(self) -> Path | None:
+        """The CMake file that leaves out parts of llama.cpp which we do not load."""
+        return self.checkout and self.checkout / "scripts" / "llama.cmake"
+
+    def constraints(self) -> str:
+        """Exact versions: those of the checkout, or those that are installed here."""
+        if self.checkout:
+            return (self.checkout / "constraints.txt").read_text(encoding="utf-8")
+        installed = {each.name.lower(): each.version for each in distributions()}
+        return "".join(f"{name}=={number}\n" for name, number in sorted(installed.items()) if name != "localrouter")
+
+
+def build_wheels(folder: Path, say: Say, *, pip: Pip | None = None, origin: Origin | None = None) -> list[Path]:
+    """Put all wheels into `folder` and return them. The compiled one is kept for the next time. Raises BundleError."""
+    pip, origin = pip or run_pip, origin or Origin.here()
+    constraints = folder / "constraints.txt"
+    constraints.write_text(origin.constraints(), encoding="utf-8")
+    llama = _portable_llama(pip, origin, constraints, say)
+    say("collecting the wheels of localrouter and its dependencies")
+    pip(["wheel", "-c", str(constraints), "-w", str(folder), origin.requirement, str(llama)], {}, say)
+    constraints.unlink()
+    return sorted(folder.glob("*.whl"))
+
+
+def wheel_target() -> WheelTarget:
+    """Where wheels that are made here can be installed."""
+    return WheelTarget(
+        python=f"cp{sys.version_info.major}{sys.version_info.minor}",
+        platform=sysconfig.get_platform(),
+        libc=" ".join(platform.libc_ver()).strip(),
+    )
+
+
+def llama_flags(system: str, lean: Path | None) -> list[str]:
+    """The CMake flags of a llama.cpp for every CPU of this architecture."""
+    flags = [*NATIVE_OFF]
+    if system == "Linux":  # on macOS all CPUs of an architecture are near enough, and Metal computes anyway
+        flags += EVERY_VARIANT
+    return flags + ([f"-DCMAKE_PROJECT_llama.cpp_INCLUDE={lean}"] if lean else [])
+
+
+def run_pip(arguments: Sequence[str], environment: Mapping[str, str], say: Say) -> None:
+    """Run this Python's pip and say how far the compiler is. Raises BundleError with pip's last words."""
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
+    with subprocess.Popen(  # noqa: S603
+        command, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        words: list[str] = []
+        said = time.monotonic()
+        for line in process.stdout or ():
+            words = [*words[-7:], line.rstrip()]
+            step = re.match(r"\s*\[(\d+)/(\d+)\]", line)
+            if step and time.monotonic() - said > _SECONDS_BETWEEN:
+                said = time.monotonic()
+                say(f"compiling llama.cpp: {step[1]} of {step[2]}")
+    if process.returncode:
+        raise BundleError(
+            "pip could not make the wheels:\n  " + "\n  ".join(words),
+            hint="they need pip in this environment, a C++ compiler, and a network or a folder of wheels (pip config)",
+        )
+
+
+def _portable_llama(pip: Pip, origin: Origin, constraints: Path, say: Say) -> Path:
+    """The portable wheel of llama-cpp-python: kept from before, or compiled now."""
+    flags = llama_flags(platform.system(), origin.lean)
+    number = version(LLAMA)
+    kept = _cache_home() / "wheels" / _key(number, flags, origin.lean)
+    if found := sorted(kept.glob("*.whl")):
+        return found[0]
+    say(f"compiling llama.cpp for every {platform.machine()} CPU; this takes some minutes, once")
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
+        # pip looks at a wheel's name only, so its own cache would hand out one that was compiled for this CPU alone.
+        fresh = ["--no-cache-dir", "--no-binary", LLAMA, "--no-deps"]
+        arguments = ["wheel", "-v", *fresh, "-c", str(constraints), "-w", scratch, f"{LLAMA}=={number}"]
+        pip(arguments, {"CMAKE_ARGS": shlex.join(flags)}, say)
+        shutil.rmtree(kept, ignore_errors=True)
+        Path(scratch).rename(kept)
+        Path(scratch).mkdir()  # for TemporaryDirectory to remove
+    return next(kept.glob("*.whl"))
+
+
+def _key(number: str, flags: Sequence[str], lean: Path | None) -> str:
+    facts = [*(flag for flag in flags if not flag.endswith("llama.cmake")), lean.read_text() if lean else ""]
+    target = wheel_target()
+    digest = blake2b("\n".join(facts).encode(), digest_size=6).hexdigest()
+    return f"llama-{number}-{target.python}-{target.platform}-{digest}"
+
+
+def _cache_home() -> Path:
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (given if given.is_absolute() else Path.home() / ".cache") / "localrouter"

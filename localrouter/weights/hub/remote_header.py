@@ -1,0 +1,34 @@
+"""The headers of a build on the hub, from the first megabytes of its files."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from localrouter.gguf.header import GgufHeader, NeedMore, parse_header
+
+FIRST = 8 * 1024 * 1024
+"""Bytes asked for first; a header with the vocabulary of Qwen or Gemma has 6 to 16 million."""
+FIRST_OF_OTHERS = 1024 * 1024
+"""The same for further parts of a split GGUF, which have no vocabulary."""
+
+
+class Ranges(Protocol):
+    """What is needed of the hub; `weights.hub.Hub` has it."""
+
+    def read_range(self, repo: str, file: str, commit: str, start: int, stop: int) -> bytes:
+        """The bytes from `start` up to `stop`, exclusive; fewer where the file ends before."""
+
+
+def remote_headers(ranges: Ranges, repo: str, commit: str, files: Sequence[str]) -> list[GgufHeader]:
+    """Fetch and read the headers of all files of a build. Raises GgufError, and what `ranges` raises."""
+    return [
+        _remote_header(ranges, repo, commit, file, FIRST_OF_OTHERS if number else FIRST)
+        for number, file in enumerate(files)
+    ]
+
+
+def _remote_header(ranges: Ranges, repo: str, commit: str, file: str, stop: int) -> GgufHeader:
+    data = ranges.read_range(repo, file, commit, 0, stop)
+    while isinstance(found := parse_header(data, name=file, size=len(data) if len(data) < stop else None), NeedMore):
+        stop = found.bytes
+        data += ranges.read_range(repo, file, commit, len(data), stop)
+    return found

@@ -1,0 +1,178 @@
+"""What the hub has for a build now, as a pin; and what differs between two locks."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from localrouter.errors import HubNotFound, ManifestError
+from localrouter.gguf.header import GgufError, GgufHeader, NeedMore, parse_header, read_header
+from localrouter.weights.manifest.lock import Lock
+from localrouter.weights.manifest.pin import Pin
+from localrouter.weights.manifest.registry import Entry
+from localrouter.weights.store import Found
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+TEMPLATE = "tokenizer.chat_template"
+FIRST_BYTES = 8 * 1024 * 1024
+"""Read of a file on the hub at first: the header of most models, whose vocabulary is the bulk of it."""
+AT_ONCE = 4
+"""Builds that the hub is asked about at the same time."""
+GONE, NOTHING = "gone", "-"
+
+
+class PinSource(Protocol):
+    """The two questions that are asked of the hub; both raise HubError."""
+
+    def pin(self, repo: str, file: str, revision: str | None = None) -> Pin:
+        """Commit, licence, size and sha256 of a GGUF with all its parts; default: at the head of main."""
+
+    def read_range(self, repo: str, file: str, commit: str, start: int, stop: int) -> bytes:
+        """The bytes from `start` up to `stop`, exclusive; fewer where the file ends before."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that stands otherwise in another lock; `-` where a side has nothing."""
+
+    build: str
+    what: str
+    old: str
+    new: str
+
+
+def resolve(entry: Entry, hub: PinSource) -> Pin:
+    """The pin of a build from the hub: at the manifest's commit, or where it names none, at the head of main.
+
+    Raises HubError, GgufError, and ManifestError when the hub has another file than the manifest says.
+    """
+    assert entry.build.repo is not None
+    assert entry.build.file is not None
+    pin = hub.pin(entry.build.repo, entry.build.file, entry.build.revision)
+    _require_manifest(entry, pin)
+    return replace(pin, template_sha256=_template(entry, pin, hub))
+
+
+def check(entry: Entry, hub: PinSource) -> list[Change]:
+    """What has moved on the hub since the build was pinned. Raises HubError, GgufError, ManifestError."""
+    old, name = entry.pin, entry.build.name
+    assert entry.build.repo is not None
+    assert entry.build.file is not None
+    try:
+        head = hub.pin(entry.build.repo, entry.build.file)
+    except HubNotFound:
+        return [Change(name, "main", old.commit if old else NOTHING, GONE)]
+    if old is None:
+        return [Change(name, "pin", NOTHING, head.commit)]
+    there = _still_there(old, hub) if old.commit != head.commit else []
+    same = old.files == head.files
+    # An equal file has an equal template; of a new one it is read only where the old one is known.
+    template = old.template_sha256 if same or old.template_sha256 is None else _remote_template(head, hub)
+    head = replace(head, license=head.license if old.license else None, template_sha256=template)
+    return [Change(name, what, old.commit, GONE) for what in there] + changes(Lock({name: old}), Lock({name: head}))
+
+
+def changes(old: Lock, new: Lock) -> list[Change]:
+    """Everything that differs, by name of the build."""
+    found: list[Change] = []
+    for name in sorted(old.entries.keys() | new.entries.keys()):
+        before, after = old.entries.get(name), new.entries.get(name)
+        if before is None or after is None:
+            commits = (pin.commit if pin else NOTHING for pin in (before, after))
+            found.append(Change(name, "pin", *commits))
+        elif before != after:
+            found += [Change(name, *difference) for difference in _differences(before, after)]
+    return found
+
+
+def template_digest(header: GgufHeader) -> str | None:
+    """The sha256 of the chat template in a header; None: there is none."""
+    text = header.metadata.get(TEMPLATE)
+    return hashlib.sha256(text.encode()).hexdigest() if isinstance(text, str) else None
+
+
+def remote_header(pin: Pin, hub: PinSource) -> GgufHeader:
+    """The header of the (first) file of a pin, from as few of its bytes as it takes. Raises HubError, GgufError."""
+    file, data, wanted = pin.files[0], b"", FIRST_BYTES
+    while True:
+        data += hub.read_range(pin.repo, file.name, pin.commit, len(data), min(wanted, file.size))
+        header = parse_header(data, name=f"{pin.repo}/{file.name}", size=file.size)
+        if not isinstance(header, NeedMore):
+            return header
+        if header.bytes <= len(data) or len(data) < min(wanted, file.size):
+            raise GgufError(f"{pin.repo}/{file.name} is not a usable GGUF file: it ends in the middle of its header")
+        wanted = header.bytes
+
+
+def at_once(ask: Callable[[S], T], things: Iterable[S]) -> list[T]:
+    """The answers in order; the first failure is raised when those already asked have answered."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return [*pool.map(ask, things)]
+
+
+def _require_manifest(entry: Entry, pin: Pin) -> None:
+    """The manifest's size and digest say which file is meant; a lock must not say otherwise."""
+    build = entry.build
+    pairs: list[tuple[str, object, object]] = [("size", build.size, pin.size)]
+    if len(pin.files) == 1:
+        pairs.append(("sha256", build.sha256, pin.files[0].sha256))
+    for what, said, is_now in pairs:
+        if said is not None and said != is_now:
+            raise ManifestError(
+                f"{entry.manifest}: {build.name}: its {what} is {said} in the manifest, "
+                f"and {is_now} on the hub at {pin.commit}",
+                hint=f"look at https://huggingface.co/{pin.repo}/commits/main; then correct `{what}`, or `revision`",
+            )
+
+
+def _template(entry: Entry, pin: Pin, hub: PinSource) -> str | None:
+    """From what is at hand: the lock, the file on this machine, else the first megabytes on the hub."""
+    before = entry.lock.entries.get(entry.build.name)
+    if before is not None and before.files == pin.files and before.template_sha256 is not None:
+        return before.template_sha256
+    locked = replace(entry, lock=Lock({entry.build.name: pin}))
+    location = locked.locate()
+    if isinstance(location, Found):
+        try:
+            return template_digest(read_header(Path(location.path)))
+        except GgufError:
+            pass  # `verify` speaks of files that are bad; what is locked is the hub's
+    return _remote_template(pin, hub)
+
+
+def _remote_template(pin: Pin, hub: PinSource) -> str | None:
+    return template_digest(remote_header(pin, hub))
+
+
+def _still_there(old: Pin, hub: PinSource) -> list[str]:
+    """Histories can be rewritten: then the locked commit cannot be fetched any more."""
+    try:
+        hub.pin(old.repo, old.files[0].name, old.commit)
+    except HubNotFound:
+        return ["locked commit"]
+    return []
+
+
+def _differences(old: Pin, new: Pin) -> Iterator[tuple[str, str, str]]:
+    plain = (
+        ("repo", old.repo, new.repo),
+        ("commit", old.commit, new.commit),
+        ("license", old.license, new.license),
+        ("template", old.template_sha256, new.template_sha256),
+    )
+    for what, before, after in plain:
+        if before != after:
+            yield what, before or NOTHING, after or NOTHING
+    befores, afters = ({file.name: file for file in pin.files} for pin in (old, new))
+    for name in sorted(befores.keys() | afters.keys()):
+        was, now = befores.get(name), afters.get(name)
+        if was is None or now is None:
+            yield "file", name if was else NOTHING, name if now else NOTHING
+        elif was.sha256 != now.sha256:
+            yield "sha256", was.sha256, now.sha256
+        elif was.size != now.size:
+            yield "size", str(was.size), str(now.size)

@@ -1,0 +1,211 @@
+"""Brings one file of the hub into the cache: goes on where an earlier run stopped, and trusts nothing but the sha256.
+
+huggingface_hub would start again from the first byte: its partial files have names of their own in each process. So the
+transfer is ours, and what it leaves behind is what the library would have left.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from filelock import Timeout
+from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined] # lazily exported
+
+from localrouter.errors import HubError, TransferError
+from localrouter.weights.hashed_copy import hashed
+from localrouter.weights.hub.answer import RangeRefused
+from localrouter.weights.hub.cached_file import CachedFile, writing
+from localrouter.weights.hub.client import Hub
+from localrouter.weights.hub.retry import Patience, Transient
+from localrouter.weights.manifest.pin import PinnedFile
+
+TRIES = 9
+"""Failures in a row that a transfer survives, if no byte comes in between; they take a minute and a half."""
+LOCK_SECONDS = 0.5
+"""How long to wait for another process before looking whether to stop."""
+
+
+class Outcome(StrEnum):
+    """How a file came to be there."""
+
+    PRESENT = "present"
+    DOWNLOADED = "downloaded"
+
+
+class Watch(Protocol):
+    """Sees a transfer go on, from the transfer's thread. What it raises ends the transfer, which can be resumed."""
+
+    def at(self, file: PinnedFile, done: int) -> None:
+        """So many bytes of the file are here."""
+
+    def checking(self, file: PinnedFile, done: int) -> None:
+        """So many bytes of what was on disk have been read again."""
+
+    def tell(self, file: PinnedFile, message: str) -> None:
+        """Something that a person should know."""
+
+
+class Transfer:
+    """One file on its way."""
+
+    def __init__(self, hub: Hub, place: CachedFile, watch: Watch) -> None:
+        self.place = place
+        self._hub = hub
+        self._watch = watch
+        self._file = place.file
+        self._digest = hashlib.sha256()
+        self._done = 0
+        self._refused = False
+
+    def check(self) -> None:
+        """Ask the hub whether it has the pinned bytes. Raises HubError; nothing is written."""
+        there = self._hub.file(self.place.repo, self._file.name, self.place.commit)
+        if there != self._file:
+            raise HubError(
+                f"the hub's {self._file.name} is not the pinned one: it has {there.size:,} bytes and sha256 "
+                f"{there.sha256}, and the pin says {self._file.size:,} bytes and {self._file.sha256}",
+                hint="do not use it before you know why; `localrouter lock --check` compares all, `lock` pins anew",
+            )
+
+    def run(self) -> Outcome:
+        """Bring the file, or find it there. Raises HubError, TransferError; what has arrived stays for the next run."""
+        if self.place.is_present():
+            return Outcome.PRESENT
+        with writing(self.place.cache):
+            self.place.prepare()
+            with self._alone():
+                if self.place.is_present():
+                    return Outcome.PRESENT
+                outcome = Outcome.PRESENT if self._blob_is_good() else self._download()
+                self.place.link()
+                return outcome
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the lock that every writer of this file takes."""
+        told = False
+        while True:
+            with ExitStack() as stack:
+                try:
+                    stack.enter_context(WeakFileLock(self.place.lock, timeout=LOCK_SECONDS))
+                except Timeout:
+                    if not told:
+                        self._watch.tell(self._file, "another process is bringing it; waiting for that one")
+                    told = True
+                    self._watch.at(self._file, self.place.arrived())
+                    continue
+                yield
+                return
+
+    def _blob_is_good(self) -> bool:
+        """Whether the bytes are here already, for another commit or by an interrupted run, and are the right ones."""
+        blob = self.place.blob
+        if not blob.is_file() or blob.stat().st_size != self._file.size:
+            return False
+        if self._read_again(blob, self._file.size) == self._file.sha256:
+            return True
+        self._watch.tell(self._file, "the copy in the cache is damaged and is replaced")
+        return False
+
+    def _read_again(self, path: Path, size: int) -> str:
+        """Take the first bytes of a file into the digest."""
+        self._digest = hashlib.sha256()
+        read = 0
+
+        def report(count: int) -> None:
+            nonlocal read
+            read += count
+            self._watch.checking(self._file, read)
+
+        with path.open("rb") as source:
+            return hashed(source, size, report, self._digest)
+
+    def _download(self) -> Outcome:
+        # Not truncated, and written at explicit places: see CachedFile.keep on locks that do nothing.
+        descriptor = os.open(self.place.partial, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        with open(descriptor, "r+b", buffering=0) as partial:
+            self._resume(partial)
+            name = self._file.name
+            patience = self._hub.patience(name, TRIES, lambda message: self._watch.tell(self._file, message))
+            while self._done < self._file.size:
+                self._receive(partial, patience)
+            os.fsync(partial.fileno())
+        self._require_digest()
+        self.place.keep()
+        return Outcome.DOWNLOADED
+
+    def _resume(self, partial: BinaryIO) -> None:
+        """Start behind what an earlier run has left."""
+        self._done = os.fstat(partial.fileno()).st_size
+        if self._done > self._file.size:
+            self._start_over(partial)
+        self._read_again(self.place.partial, self._done)
+        partial.seek(self._done)
+        self._watch.at(self._file, self._done)
+
+    def _start_over(self, partial: BinaryIO) -> None:
+        self._digest, self._done = hashlib.sha256(), 0
+        partial.seek(0)
+        partial.truncate()
+
+    def _receive(self, partial: BinaryIO, patience: Patience) -> None:
+        """Take what one connection brings."""
+        before = self._done
+        try:
+            with self._hub.stream(self.place.repo, self._file.name, self.place.commit, before) as body:
+                self._take(partial, body.start, body.chunks)
+            if self._done < self._file.size:
+                raise Transient(f"the server sent {self._done:,} of {self._file.size:,} bytes")
+        except RangeRefused:
+            self._bear_refusal(before)
+            self._start_over(partial)
+        except Transient as failure:
+            if self._done > before:
+                patience.renew()
+            patience.bear(failure)
+
+    def _bear_refusal(self, place: int) -> None:
+        """Allow once that nothing lies behind the bytes that are here: those may be of another file."""
+        if self._refused:
+            raise HubError(
+                f"the hub's {self._file.name} ends at byte {place:,}, and the pin says {self._file.size:,} bytes",
+                hint="run this again later; if it stays so, compare with: localrouter lock --check",
+            )
+        self._refused = True
+        self._watch.tell(self._file, f"the server has nothing behind byte {place:,}; starting over")
+
+    def _take(self, partial: BinaryIO, start: int, chunks: Iterator[bytes]) -> None:
+        """Write and hash what lies behind the bytes that are here; a server without ranges sends those too."""
+        if start > self._done:
+            raise HubError(f"the server skipped a part of {self._file.name}")
+        skip = self._done - start
+        for chunk in chunks:
+            new = chunk[skip:]
+            skip = max(0, skip - len(chunk))
+            if self._done + len(new) > self._file.size:
+                self._discard(f"the server sent more than the {self._file.size:,} bytes of {self._file.name}")
+            self._write(partial, new)
+            self._watch.at(self._file, self._done)
+
+    def _write(self, partial: BinaryIO, data: bytes) -> None:
+        left = memoryview(data)
+        while left:
+            written = partial.write(left)  # of what a full disk takes, the digest takes as much
+            self._digest.update(left[:written])
+            self._done += written
+            left = left[written:]
+
+    def _require_digest(self) -> None:
+        digest = self._digest.hexdigest()
+        if digest != self._file.sha256:
+            self._discard(f"{self._file.name} arrived damaged: its sha256 is {digest}, pinned is {self._file.sha256}")
+
+    def _discard(self, why: str) -> None:
+        self.place.partial.unlink(missing_ok=True)
+        raise TransferError(
+            f"{why}; it was deleted", hint="run this again; if it happens again, something on the way lies"
+        )

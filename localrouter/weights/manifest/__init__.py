@@ -1,0 +1,1 @@
+"""Manifests and locks: which builds there are, and what exactly each one is."""

@@ -1,0 +1,152 @@
+"""The lock: for every build of the manifest that comes from the hub, the commit and the exact files it was pinned to.
+
+It stands beside the manifest, is written by `localrouter lock` alone, and is meant to be reviewed and kept like code.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from localrouter.errors import ManifestError
+from localrouter.weights.manifest.manifest import Build, BuildName, Repo, RepoFile, Revision, Sha256, Text
+from localrouter.weights.manifest.pin import Pin, PinnedFile
+from localrouter.weights.manifest.toml_file import Strict, TomlFile, quoted, read_text, write_text
+from localrouter.weights.parts import parts
+
+_WORDS = {"version": "only version 1 of the lock is known; it was written by another localrouter"}
+_AGAIN = "restore it, or delete it and write it again with: localrouter lock"
+_HEADER = """\
+# Written by `localrouter lock` from the model manifest beside it. Do not edit: change the manifest and lock again.
+# Keep this file with the manifest. `localrouter lock --check` says whether the hub still has what stands here.
+
+version = 1
+"""
+
+
+@dataclass(frozen=True)
+class Lock:
+    """Pins by the full name of their build."""
+
+    entries: Mapping[str, Pin] = field(default_factory=lambda: MappingProxyType({}))
+
+
+class _File(Strict):
+    name: RepoFile
+    size: Annotated[int, Field(ge=1)]
+    sha256: Sha256
+
+
+def _check_files(files: tuple[_File, ...]) -> tuple[_File, ...]:
+    names = tuple(file.name for file in files)
+    if not names or names != parts(names[0]):
+        raise ValueError("must be one file, or all parts of a split one in their order")
+    return files
+
+
+class _Entry(Strict):
+    repo: Repo
+    commit: Revision
+    license: Text | None = None
+    template_sha256: Sha256 | None = None
+    files: Annotated[tuple[_File, ...], Field(strict=False), AfterValidator(_check_files)]
+
+
+class _Document(Strict):
+    version: Annotated[int, Field(ge=1, le=1)]
+    builds: dict[BuildName, _Entry] = Field(default_factory=dict)
+
+
+def lock_path(manifest: Path) -> Path:
+    """Where the lock of a manifest stands: beside it, with the ending `.lock`."""
+    return manifest.with_suffix(".lock")
+
+
+def read_lock(path: Path) -> Lock:
+    """Read and check a lock; one that is not there has no entries. Raises ManifestError with file, line and key."""
+    if not os.path.lexists(path):
+        return Lock()
+    text = read_text(path, "lock", hint=_AGAIN)
+    document = TomlFile(path, text, hint=_AGAIN, words=_WORDS).check(_Document)
+    return Lock({name: _pin(entry) for name, entry in document.builds.items()})
+
+
+def write_lock(path: Path, lock: Lock) -> None:
+    """Replace the lock at `path` in one step. Raises ManifestError when that directory cannot be written."""
+    try:
+        write_text(path, render_lock(lock))
+    except OSError as error:
+        raise ManifestError(
+            f"{path}: the lock cannot be written: {error.strerror}",
+            hint="copy the manifest to a directory of your own, or write the lock elsewhere with --output FILE",
+        ) from None
+
+
+def render_lock(lock: Lock) -> str:
+    """The text of a lock: entries by name, so that equal locks are equal texts and a diff shows what moved."""
+    return _HEADER + "".join(_render(name, pin) for name, pin in sorted(lock.entries.items()))
+
+
+def pin_of(build: Build, lock: Lock) -> Pin | None:
+    """What a build is pinned to: by the lock, or by the manifest itself where that says commit, size and digest.
+
+    None: by neither, or the build does not come from the hub. Raises ManifestError when the two contradict each other.
+    """
+    if build.repo is None or build.file is None:
+        return None
+    pin = lock.entries.get(build.name)
+    if pin is None:
+        return _manifest_pin(build)
+    contradictions = list(_contradictions(build, pin))
+    if contradictions:
+        raise ManifestError(
+            f"{build.name}: the manifest and its lock contradict each other: {'; '.join(contradictions)}",
+            hint=f"correct the manifest, or take over what it says with: localrouter lock {build.name}",
+        )
+    return pin
+
+
+def _manifest_pin(build: Build) -> Pin | None:
+    """The manifest has room for the digest of one file; the parts of a split build are pinned by the lock alone."""
+    if build.repo is None or build.file is None or len(parts(build.file)) > 1:
+        return None
+    if build.revision is None or build.size is None or build.sha256 is None:
+        return None
+    file = PinnedFile(build.file, build.size, build.sha256)
+    return Pin(build.repo, build.revision, (file,), build.license)
+
+
+def _contradictions(build: Build, pin: Pin) -> Iterable[str]:
+    first = pin.files[0]
+    pairs: list[tuple[str, object, object]] = [
+        ("repo", build.repo, pin.repo),
+        ("revision", build.revision, pin.commit),
+        ("file", build.file and parts(build.file)[0], first.name),
+        ("size", build.size, pin.size),
+    ]
+    if len(pin.files) == 1:
+        pairs.append(("sha256", build.sha256, first.sha256))
+    for what, said, locked in pairs:
+        if said is not None and said != locked:
+            yield f"{what} is {said} in the manifest and {locked} in the lock"
+
+
+def _pin(entry: _Entry) -> Pin:
+    files = tuple(PinnedFile(file.name, file.size, file.sha256) for file in entry.files)
+    return Pin(entry.repo, entry.commit, files, entry.license, entry.template_sha256)
+
+
+def _render(name: str, pin: Pin) -> str:
+    lines = [f"[builds.{quoted(name)}]", f"repo = {quoted(pin.repo)}", f"commit = {quoted(pin.commit)}"]
+    if pin.license is not None:
+        lines.append(f"license = {quoted(pin.license)}")
+    if pin.template_sha256 is not None:
+        lines.append(f"template_sha256 = {quoted(pin.template_sha256)}")
+    for file in pin.files:
+        lines += ["", f"[[builds.{quoted(name)}.files]]", f"name = {quoted(file.name)}"]
+        lines += [f"size = {file.size:_}", f"sha256 = {quoted(file.sha256)}"]
+    return "\n" + "\n".join(lines) + "\n"

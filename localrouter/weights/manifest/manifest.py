@@ -1,0 +1,171 @@
+"""The model manifest: which builds stand behind which alias, and where each comes from.
+
+It is written by people, so it is read strictly, and whatever is wrong is named with file, line and key.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+
+import localrouter
+from localrouter.config import GpuLayers
+from localrouter.weights.manifest.model_shape import ManifestShape
+from localrouter.weights.manifest.toml_file import Strict, TomlFile, read_text
+from localrouter.weights.manifest.toml_lines import KeyPath
+from localrouter.weights.parts import parts
+
+ALIAS = re.compile(r"[a-z0-9][a-z0-9._-]*")
+
+Source = Literal["asset", "path", "hub"]
+
+_WORDS = {
+    "version": "only version 1 of the format is known",
+    "gpu_layers": 'must be "auto", "all" or a number of layers',
+}
+
+
+def _like(pattern: str, description: str) -> AfterValidator:
+    """A text of this form; pydantic's own message would show the expression instead of saying what it means."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"must be {description}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _check_name(name: str) -> str:
+    if not name.isprintable() or name != name.strip() or ":" in name or not 0 < len(name) <= 255:
+        raise ValueError("a name is 1 to 255 printable characters, none of them a colon, no space at its ends")
+    return name
+
+
+def _check_file(file: str) -> str:
+    path = PurePosixPath(file)
+    if "\\" in file or path.is_absolute() or ".." in path.parts or file != str(path) or file == ".":
+        raise ValueError("must be a plain relative path inside the repository, with forward slashes")
+    return file
+
+
+_PLAIN = r"[A-Za-z0-9](?:[._-]?[A-Za-z0-9_])*"
+AliasName = Annotated[str, _like(ALIAS.pattern, f"of the form {ALIAS.pattern}")]
+BuildName = Annotated[str, AfterValidator(_check_name)]
+AssetName = Annotated[str, _like(r"[A-Za-z0-9][A-Za-z0-9._-]*", "the plain name of a file")]
+Repo = Annotated[str, _like(rf"{_PLAIN}/{_PLAIN}", "OWNER/NAME, a repository of the Hugging Face hub")]
+RepoFile = Annotated[str, AfterValidator(_check_file)]
+Revision = Annotated[str, _like(r"[0-9a-f]{40}", "a commit: 40 hexadecimal digits in lower case")]
+Sha256 = Annotated[str, _like(r"[0-9a-f]{64}", "64 hexadecimal digits in lower case")]
+Text = Annotated[str, StringConstraints(min_length=1)]
+
+
+class Overrides(Strict):
+    """What an alias sets for its builds instead of `config.EngineSettings`; None: nothing."""
+
+    context: Annotated[int, Field(ge=16, le=4_194_304)] | None = None
+    gpu_layers: GpuLayers | None = None
+    require_gpu: bool | None = None
+
+
+class Build(Strict):
+    """One GGUF file, or all parts of a split one. Exactly one of `asset`, `path` and `repo` (with `file`) says where it
+    comes from; of a split one any part stands for all.
+    """
+
+    name: BuildName
+    variant: AliasName | None = None
+    asset: AssetName | None = None
+    path: Text | None = None
+    repo: Repo | None = None
+    file: RepoFile | None = None
+    revision: Revision | None = None
+    size: Annotated[int, Field(ge=1)] | None = None
+    """Bytes of all parts together."""
+    sha256: Sha256 | None = None
+    license: Text | None = None
+    shape: ManifestShape | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Build":
+        given = [key for key in ("asset", "path", "repo") if getattr(self, key) is not None]
+        if len(given) > 1:
+            raise ValueError(f"has two sources, {given[0]} and {given[1]}; keep one")
+        if not given:
+            raise ValueError("has no source; give one of asset, path, or repo and file")
+        if (self.repo is None) != (self.file is None):
+            raise ValueError("repo and file go together")
+        if self.revision is not None and self.repo is None:
+            raise ValueError("revision goes with repo and file")
+        if self.sha256 is not None and len(parts(self.file or self.path or "")) > 1:
+            raise ValueError("sha256 is the digest of one file; leave it out where the GGUF is split")
+        return self
+
+    @property
+    def source(self) -> Source:
+        """Which kind of source this build has."""
+        if self.repo is not None:
+            return "hub"
+        return "asset" if self.asset is not None else "path"
+
+
+def _check_builds(builds: tuple[Build, ...]) -> tuple[Build, ...]:
+    if not builds:
+        raise ValueError("an alias needs at least one build")
+    return builds
+
+
+class Model(Overrides):
+    """What stands behind one alias: builds in order of preference."""
+
+    description: str = ""
+    builds: Annotated[tuple[Build, ...], Field(strict=False), AfterValidator(_check_builds)]
+
+    @property
+    def overrides(self) -> Overrides:
+        """The settings of this alias by themselves."""
+        return Overrides(context=self.context, gpu_layers=self.gpu_layers, require_gpu=self.require_gpu)
+
+
+class Manifest(Strict):
+    """A whole manifest; `models` keeps the order of the file."""
+
+    version: Annotated[int, Field(ge=1, le=1)]
+    models: dict[AliasName, Model]
+
+
+def default_manifest_path() -> Path:
+    """The manifest in the installed package, or the one at the top of a checkout."""
+    package = Path(localrouter.__file__).parent
+    packaged, checkout = package / "model_manifest.toml", package.parent / "model_manifest.toml"
+    return checkout if checkout.is_file() and not packaged.is_file() else packaged
+
+
+def load_manifest(path: Path) -> Manifest:
+    """Read and check a manifest. Raises ManifestError, whose message names file, line and key."""
+    text = read_text(path, "model manifest", hint="name another with --manifest FILE")
+    file = TomlFile(path, text, hint="docs/models.md describes every key", words=_WORDS)
+    manifest = file.check(Manifest)
+    if conflicts := dict(_conflicts(manifest)):
+        file.refuse(conflicts)
+    return manifest
+
+
+def _conflicts(manifest: Manifest) -> Iterator[tuple[KeyPath, str]]:
+    """Names that would mean two things."""
+    owners: dict[str, str] = {}
+    for alias, model in manifest.models.items():
+        variants: set[str] = set()
+        for index, build in enumerate(model.builds):
+            key: KeyPath = ("models", alias, "builds", index)
+            if build.name in owners:
+                yield (*key, "name"), f"{build.name!r} is already the name of a build of {owners[build.name]!r}"
+            if build.variant is not None and build.variant in variants:
+                yield (*key, "variant"), f"{build.variant!r} is already a variant of {alias!r}"
+            owners.setdefault(build.name, alias)
+            variants.add(build.variant or "")
+    for alias in manifest.models:
+        if alias in owners:
+            yield ("models", alias), f"this alias is also the full name of a build of {owners[alias]!r}"

@@ -1,0 +1,56 @@
+"""What the manifest may tell of a model's shape, for a plan without the file and without the hub."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from localrouter.memory.shape import Layer, Shape, Widths
+from localrouter.weights.manifest.toml_file import Strict
+
+Count = Annotated[int, Field(ge=0, le=65_536)]
+
+TYPICAL_STATE = 2_200_000
+"""Bytes of state per sequence in one recurrent layer, where it is not told: as in the larger Qwen hybrids."""
+TYPICAL_VOCABULARY = 262_144
+TYPICAL_WIDTH = 4_096
+"""Elements of a row, where nothing is told: compute buffers are small beside weights and cache."""
+
+
+class ManifestShape(Strict):
+    """Layers by their kind; lengths are elements of a head, of keys and of values alike."""
+
+    full_attention_layers: Count = 0
+    kv_heads: Count = 0
+    head_len: Count = 0
+    sliding_layers: Count = 0
+    sliding_kv_heads: Count = 0
+    sliding_head_len: Count = 0
+    window: Count = 0
+    recurrent_layers: Count = 0
+    recurrent_state: Annotated[int, Field(ge=0, le=2**40)] = TYPICAL_STATE
+    """Bytes per sequence in one recurrent layer."""
+    vocabulary: Annotated[int, Field(ge=0, le=2**24)] = TYPICAL_VOCABULARY
+    context: Annotated[int, Field(ge=16, le=4_194_304)] | None = None
+    """Tokens of context that the model was trained for."""
+
+    def of_size(self, size: int) -> Shape:
+        """The shape of a file of `size` bytes. All layers are taken to weigh the same."""
+        full, sliding = self.kv_heads * self.head_len, self.sliding_kv_heads * self.sliding_head_len
+        count = self.full_attention_layers + self.sliding_layers + self.recurrent_layers
+        each = size // (count + 1)
+        layers = (
+            *[Layer(each, full, full)] * self.full_attention_layers,
+            *[Layer(each, sliding, sliding, sliding=True)] * self.sliding_layers,
+            *[Layer(each, state=self.recurrent_state)] * self.recurrent_layers,
+        )
+        return Shape(
+            source="manifest",
+            layers=layers,
+            embedding=0,
+            output=size - each * count,
+            vocabulary=self.vocabulary,
+            window=self.window,
+            trained=self.context,
+            widths=Widths(width=TYPICAL_WIDTH, feed_forward=4 * TYPICAL_WIDTH),
+            complete=bool(layers),
+        )

@@ -1,0 +1,146 @@
+"""Adding builds to a manifest that a person keeps, and taking them out again, without touching the rest of its text."""
+
+import tomllib
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from localrouter.errors import ConfigError, ManifestError
+from localrouter.weights.manifest.manifest import AliasName, Build, Manifest, load_manifest
+from localrouter.weights.manifest.toml_file import quoted, read_text, write_text
+from localrouter.weights.manifest.toml_lines import KeyPath, TomlLines
+
+_NEW = """\
+# Models of your own, beside those that come with localrouter. `localrouter add` appends here; edit it as you like.
+# The format is in docs/models.md.
+
+version = 1
+
+[models]
+"""
+_ORDER = ("name", "variant", "path", "repo", "file", "revision", "size", "sha256", "license")
+
+
+def add_build(path: Path, alias: str, build: Build, description: str = "") -> None:
+    """Append a build to the manifest at `path`, which is made if need be. `description`: of an alias that is new there.
+
+    Raises ManifestError when the manifest is wrong, before or with this build, or cannot be written.
+    """
+    text = _read(path)
+    known = load_manifest(path).models if path.exists() else {}
+    added = render_build(alias, build)
+    if alias not in known and description:
+        added = f"\n[models.{_key(alias)}]\ndescription = {quoted(description)}\n{added}"
+    new = text + ("" if text.endswith("\n") else "\n") + added
+    try:
+        tomllib.loads(new)
+    except tomllib.TOMLDecodeError:
+        line = TomlLines(text).line(("models", alias, "builds"))
+        raise ManifestError(
+            f"{path}:{line}: models.{alias}.builds: nothing can be appended to builds that stand in one line",
+            hint=f"write them as [[models.{alias}.builds]] tables, or add this build there by hand",
+        ) from None
+    _replace(path, text, new)
+
+
+def remove_build(path: Path, name: str) -> None:
+    """Take the build of this full name out of the manifest at `path`; an alias without builds goes with it.
+
+    Comments stay, also those right above the build. Raises ManifestError when that takes a person.
+    """
+    text, before = _read(path), load_manifest(path)
+    alias, index = next(
+        (alias, index)
+        for alias, model in before.models.items()
+        for index, build in enumerate(model.builds)
+        if build.name == name
+    )
+    last = len(before.models[alias].builds) == 1
+    gone: KeyPath = ("models", alias) if last else ("models", alias, "builds", index)
+    new = _without(text, gone)
+    if not _is_what_remains(new, before, alias, name):
+        raise ManifestError(
+            f"{path}:{TomlLines(text).line(gone)}: models.{alias}: {name!r} cannot be taken out automatically",
+            hint="edit the file: only builds that stand as tables of their own can be removed",
+        )
+    _replace(path, text, new if "models" in tomllib.loads(new) else new + "\n[models]\n")
+
+
+def render_build(alias: str, build: Build) -> str:
+    """The text of a build as a table of a manifest."""
+    lines = ["", f"[[models.{_key(alias)}.builds]]"]
+    for key in _ORDER:
+        value = getattr(build, key)
+        if value is not None:
+            lines.append(f"{key} = {quoted(value) if isinstance(value, str) else f'{value:_}'}")
+    return "\n".join(lines) + "\n"
+
+
+def check_alias(alias: str) -> None:
+    """Raise ConfigError when this cannot be the name of an alias or a variant."""
+    try:
+        TypeAdapter(AliasName).validate_python(alias)
+    except ValidationError:
+        raise ConfigError(
+            f"{alias!r} cannot be a name", hint="use a-z, 0-9, dot, underscore and hyphen; start with a letter or digit"
+        ) from None
+
+
+def _read(path: Path) -> str:
+    return read_text(path, "model manifest", hint="is it a file?") if path.exists() else _NEW
+
+
+def _replace(path: Path, old: str, new: str) -> None:
+    """Write the new text, and the old one again if the new one is no manifest."""
+    existed = path.exists()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, new)
+        try:
+            load_manifest(path)
+        except ManifestError:
+            if existed:
+                write_text(path, old)
+            else:
+                path.unlink()
+            raise
+    except OSError as error:
+        raise ManifestError(f"{path}: the model manifest cannot be written: {error.strerror}") from None
+
+
+def _without(text: str, gone: KeyPath) -> str:
+    """The text without the tables at this path and below; comments and blank lines behind a table stay."""
+    lines = text.split("\n")
+    headers = TomlLines(text).headers
+    starts = [*headers, len(lines) + 1]
+    kept = list(lines)
+    for (start, path), stop in reversed([*zip(headers.items(), starts[1:], strict=True)]):
+        if path[: len(gone)] == gone:
+            end = stop - 1
+            while end > start and _is_filling(lines[end - 1]):
+                end -= 1
+            first = start - 2 if start > 1 and not lines[start - 2].strip() else start - 1
+            del kept[first:end]
+    return "\n".join(kept).rstrip("\n") + "\n"
+
+
+def _is_filling(line: str) -> bool:
+    return not line.strip() or line.lstrip().startswith("#")
+
+
+def _is_what_remains(new: str, before: Manifest, alias: str, name: str) -> bool:
+    """Whether the new text says exactly what the old one said, but for this build."""
+    try:
+        document = tomllib.loads(new)
+        document.setdefault("models", {})
+        after = Manifest.model_validate(document)
+    except (tomllib.TOMLDecodeError, ValidationError):
+        return False
+    models = dict(before.models)
+    builds = tuple(build for build in models[alias].builds if build.name != name)
+    models[alias] = models[alias].model_copy(update={"builds": builds})
+    return after.models == {each: model for each, model in models.items() if model.builds}
+
+
+def _key(alias: str) -> str:
+    return quoted(alias) if "." in alias else alias

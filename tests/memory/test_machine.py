@@ -1,0 +1,59 @@
+from pathlib import Path
+
+import pytest
+
+from localrouter.memory import machine
+from localrouter.memory.machine import Gpu, Machine, parse_nvidia, this_machine
+
+MEMINFO = "MemTotal:       1000 kB\nMemFree:         100 kB\nMemAvailable:    600 kB\n"
+
+
+def memory(tmp_path: Path, limit: str | None, used: str = "0") -> tuple[int, int]:
+    (tmp_path / "meminfo").write_text(MEMINFO)
+    if limit is not None:
+        (tmp_path / "memory.max").write_text(limit + "\n")
+        (tmp_path / "memory.current").write_text(used + "\n")
+    return machine._linux_memory(tmp_path / "meminfo", tmp_path)
+
+
+@pytest.mark.parametrize("limit", [None, "max", str(1 << 40)])
+def test_what_is_available_is_free(tmp_path: Path, limit: str | None) -> None:
+    assert memory(tmp_path, limit) == (600 * 1024, 1000 * 1024)
+
+
+def test_a_container_has_no_more_than_its_limit(tmp_path: Path) -> None:
+    assert memory(tmp_path, "500000", "100000") == (400_000, 500_000)
+
+
+def test_without_the_kernel_s_figures_half_is_a_guess(tmp_path: Path) -> None:
+    free, total = machine._linux_memory(tmp_path / "none", tmp_path)
+    assert 0 < free == total // 2
+
+
+def test_every_gpu_has_a_line() -> None:
+    said = "NVIDIA H100 80GB HBM3, 80995, 81559\nTesla, T4, 100, 200\n"
+    assert parse_nvidia(said) == (
+        Gpu("NVIDIA H100 80GB HBM3", 80995 << 20, 81559 << 20),
+        Gpu("Tesla, T4", 100 << 20, 200 << 20),
+    )
+
+
+@pytest.mark.parametrize("said", ["", "No devices were found\n", "Orin, [N/A], [N/A]\n"])
+def test_what_is_no_figure_is_no_gpu(said: str) -> None:
+    assert parse_nvidia(said) == ()
+
+
+def test_a_program_that_is_not_there_or_fails_says_nothing() -> None:
+    assert machine._said(["no-such-program-of-this-name"]) == ""
+    assert machine._said(["false"]) == ""
+
+
+def test_an_idle_machine_is_the_same_whatever_is_loaded() -> None:
+    busy = Machine(10, 1000, (Gpu("g", 1, 100),))
+    assert busy.idle == Machine(750, 1000, (Gpu("g", 100, 100),))
+    assert busy.gpu_free == 1
+
+
+def test_this_machine_has_memory() -> None:
+    found = this_machine()
+    assert 0 < found.ram_free <= found.ram_total

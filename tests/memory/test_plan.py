@@ -1,0 +1,99 @@
+"""The plan against what llama.cpp says that it allocates, and what follows from a plan without it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.plan_table import CONTEXTS, KV_TYPES, SHAPES, compare
+from localrouter.memory.plan import Options, plan, sequences
+from localrouter.memory.shape import Layer, Shape, Widths, shape_of_size
+from localrouter.weights.manifest.model_shape import ManifestShape
+
+MIB = 1 << 20
+SHAPE = Shape(
+    source="file",
+    layers=(Layer(100, keys=64, values=64, sliding=True), Layer(200, keys=128, values=128)) * 2,
+    embedding=1000,
+    output=10,
+    tied=900,
+    vocabulary=500,
+    window=32,
+    heads=4,
+    trained=4096,
+    widths=Widths(width=64, feed_forward=128, queries=64, keys=128),
+)
+RECURRENT = replace(SHAPE, layers=(Layer(100, state=5000), Layer(100, keys=64, values=64)))
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_predicts_what_llama_cpp_allocates(name: str, tmp_path: Path) -> None:
+    found = list(compare(name, tmp_path))
+    assert {(each.setup.cells, each.setup.kv) for each in found} >= {(c, kv) for c in CONTEXTS for kv in KV_TYPES}
+    for each in found:
+        for what, (predicted, measured) in each.pairs.items():
+            tolerance = 0.1 if what in {"compute", "total"} else 0.01
+            assert predicted == pytest.approx(measured, rel=tolerance, abs=MIB / 50), (what, each.setup)
+
+
+def test_cache_is_keys_and_values_of_every_layer_in_every_cell() -> None:
+    assert plan(SHAPE, Options(cells=1000)).ram.cache == 2 * (128 + 256) * 2 * 1024
+
+
+@pytest.mark.parametrize(("kv", "bytes_of_32"), [("f16", 64), ("q8_0", 34), ("q4_0", 18)])
+def test_quantized_caches_are_smaller(kv: str, bytes_of_32: int) -> None:
+    options = Options(cells=1024, kv=kv)  # type: ignore[arg-type]
+    assert plan(SHAPE, options).ram.cache == 2 * (128 + 256) * 1024 // 32 * bytes_of_32
+
+
+def test_sliding_layers_hold_only_their_window_unless_they_hold_all() -> None:
+    options = Options(cells=100_000, sequences=4, rows=100, swa_full=False)
+    window = 256  # 4 windows of 32 and a batch of 104, padded
+    assert plan(SHAPE, options).ram.cache == 2 * (128 * window + 256 * 100_096) * 2
+
+
+def test_a_short_cache_is_no_larger_for_its_windows() -> None:
+    options = Options(cells=256, sequences=64, swa_full=False)
+    assert plan(SHAPE, options).ram.cache == plan(SHAPE, replace(options, swa_full=True)).ram.cache
+
+
+def test_states_are_allocated_for_each_of_at_most_eight_sequences() -> None:
+    assert plan(RECURRENT, Options(cells=256, sequences=3)).ram.states == 3 * 5000
+    assert plan(RECURRENT, Options(cells=256, sequences=64)).ram.states == 8 * 5000
+    assert sequences(SHAPE, Options(cells=256, sequences=64)) == 64
+
+
+def test_logits_are_a_row_of_the_vocabulary_for_each_sequence() -> None:
+    assert plan(SHAPE, Options(cells=256, sequences=10)).ram.logits == 10 * 500 * 4
+
+
+def test_layers_go_to_the_gpu_from_the_last_one_down_and_the_embedding_stays() -> None:
+    split = plan(SHAPE, Options(cells=256, gpu_layers=2))  # the output layer counts as one
+    assert split.gpu.weights == 200 + 10 + 900
+    assert split.ram.weights == 1000 + 100 + 200 + 100
+    assert split.gpu.cache == 256 * 256 * 2
+
+
+def test_all_layers_on_the_gpu_leave_no_cache_in_ram() -> None:
+    whole = plan(SHAPE, Options(cells=256, gpu_layers=99))
+    assert (whole.ram.cache, whole.ram.weights, whole.gpu.weights) == (0, 1000, 600 + 10 + 900)
+
+
+def test_weights_are_somewhere_wherever_the_layers_are() -> None:
+    for layers in range(6):
+        both = plan(SHAPE, Options(cells=256, gpu_layers=layers)).both
+        assert both.weights == SHAPE.weights + (SHAPE.tied if layers else 0)
+        assert both.cache == plan(SHAPE, Options(cells=256)).ram.cache
+
+
+def test_of_a_file_of_which_only_the_size_is_known_the_weights_are_planned() -> None:
+    planned = plan(shape_of_size(12345), Options(cells=256))
+    assert (planned.ram.weights, planned.ram.cache, planned.shape.complete) == (12345, 0, False)
+
+
+def test_the_manifest_s_facts_make_a_shape() -> None:
+    told = ManifestShape(full_attention_layers=10, kv_heads=2, head_len=256, recurrent_layers=30, recurrent_state=7)
+    planned = plan(told.of_size(41_000), Options(cells=1024))
+    assert planned.ram.cache == 10 * 2 * (256 + 256) * 2 * 1024
+    assert planned.ram.states == 8 * 30 * 7
+    assert planned.ram.weights == 41_000

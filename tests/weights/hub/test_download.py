@@ -1,0 +1,152 @@
+import random
+import shutil
+from collections import namedtuple
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hub_server import HubServer
+
+from localrouter.errors import HubNotFound, HubUnreachable, TransferError
+from localrouter.weights.hub.cached_file import CachedFile
+from localrouter.weights.hub.client import Hub
+from localrouter.weights.hub.download import Download, Stop, Stopped, require_room
+from localrouter.weights.hub.transfer import Outcome
+from localrouter.weights.manifest.pin import Pin, PinnedFile
+
+REPO = "owner/name"
+PARTS = {f"big-0000{number}-of-00003.gguf": random.Random(number).randbytes(100_000) for number in (1, 2, 3)}
+Usage = namedtuple("Usage", "total used free")
+
+
+class Silent:
+    def __init__(self) -> None:
+        self.files: set[str] = set()
+
+    def at(self, file: PinnedFile, done: int) -> None:
+        self.files.add(file.name)
+
+    def checking(self, file: PinnedFile, done: int) -> None: ...
+
+    def tell(self, file: PinnedFile, message: str) -> None: ...
+
+
+@pytest.fixture
+def server() -> Iterator[HubServer]:
+    with HubServer() as server:
+        for name, content in PARTS.items():
+            server.add(REPO, name, content)
+        yield server
+
+
+@pytest.fixture
+def pin(server: HubServer) -> Pin:
+    return Hub(server.endpoint).pin(REPO, next(iter(PARTS)))
+
+
+def download(server: HubServer, cache: Path, *, offline: bool = False, stop: Stop | None = None) -> Download:
+    stop = stop or Stop()
+    return Download(Hub(server.endpoint, offline=offline, pause=stop.pause), cache, Silent(), stop)
+
+
+def test_brings_all_parts_in_their_order(server: HubServer, pin: Pin, tmp_path: Path) -> None:
+    [files] = download(server, tmp_path).run([pin])
+    assert [each.file.name for each in files] == list(PARTS)
+    assert [each.path.read_bytes() for each in files] == list(PARTS.values())
+    assert {each.outcome for each in files} == {Outcome.DOWNLOADED}
+
+
+def test_what_is_there_is_not_asked_for(server: HubServer, pin: Pin, tmp_path: Path) -> None:
+    download(server, tmp_path).run([pin])
+    before = len(server.requests)
+    [files] = download(server, tmp_path).run([pin])
+    assert {each.outcome for each in files} == {Outcome.PRESENT}
+    assert len(server.requests) == before
+
+
+def test_several_come_at_the_same_time(server: HubServer, pin: Pin, tmp_path: Path) -> None:
+    first = next(iter(PARTS))
+    fault = server.inject(file=first, hold_after=50_000)
+    others = iter(PARTS)
+
+    class Watching(Silent):
+        def at(self, file: PinnedFile, done: int) -> None:
+            super().at(file, done)
+            if self.files >= PARTS.keys():  # the first one is held, and the others have come to something
+                server.release.set()
+
+    watch = Watching()
+    Download(Hub(server.endpoint), tmp_path, watch, Stop()).run([pin])
+    assert fault.times == 0
+    assert watch.files == set(others)
+
+
+def test_a_file_that_two_builds_share_comes_once(server: HubServer, pin: Pin, tmp_path: Path) -> None:
+    one, two = download(server, tmp_path).run([pin, pin])
+    assert one == two
+    assert server.served() == sum(map(len, PARTS.values()))
+
+
+def test_nothing_is_fetched_when_one_file_cannot_be_had(server: HubServer, pin: Pin, tmp_path: Path) -> None:
+    missing = Pin(REPO, pin.commit, (PinnedFile("other.gguf", 5, "0" * 64),))
+    with pytest.raises(HubNotFound, match=r"other\.gguf"):
+        download(server, tmp_path).run([pin, missing])
+    assert server.served() == 0
+
+
+def test_the_first_failure_ends_the_others_and_is_told(server: HubServer, pin: Pin, tmp_path: Path) -> None:
+    names = list(PARTS)
+    server.inject(file=names[0], flip=5)
+    server.inject(file=names[1], status=500, times=99)  # this one would go on trying for two minutes
+    stop = Stop()
+    with pytest.raises(TransferError, match="arrived damaged"):
+        download(server, tmp_path, stop=stop).run([pin])
+    with pytest.raises(Stopped):
+        stop.check()
+
+
+def test_a_stopped_download_pauses_no_longer() -> None:
+    stop = Stop()
+    stop.set()
+    with pytest.raises(Stopped):
+        stop.pause(60)
+
+
+def test_room_is_looked_for_before_a_byte_is_fetched(
+    server: HubServer, pin: Pin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**6, 0, 250_000))
+    with pytest.raises(TransferError, match="300,000 bytes are to be downloaded and 250,000 are free") as caught:
+        download(server, tmp_path / "not" / "there" / "yet").run([pin])
+    assert "free 50,000 bytes more" in str(caught.value.hint)
+    assert server.served() == 0
+
+
+def test_what_has_arrived_needs_no_room(
+    server: HubServer, pin: Pin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**6, 0, 250_000))
+    place = CachedFile(tmp_path, REPO, pin.commit, pin.files[0])
+    place.prepare()
+    place.partial.write_bytes(PARTS[pin.files[0].name][:60_000])
+    download(server, tmp_path).run([pin])
+    assert place.is_present()
+
+
+def test_room_of_a_relative_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    require_room(Path("nowhere"), 1)
+
+
+def test_offline_says_what_is_lacking_and_how_to_bring_it(server: HubServer, pin: Pin, tmp_path: Path) -> None:
+    before = len(server.requests)
+    with pytest.raises(HubUnreachable, match=r"offline: big-00001.*big-00003") as caught:
+        download(server, tmp_path, offline=True).run([pin])
+    assert "localrouter bundle import" in str(caught.value.hint)
+    assert len(server.requests) == before
+
+
+def test_offline_is_enough_for_what_is_there(server: HubServer, pin: Pin, tmp_path: Path) -> None:
+    download(server, tmp_path).run([pin])
+    [files] = download(server, tmp_path, offline=True).run([pin])
+    assert {each.outcome for each in files} == {Outcome.PRESENT}
