@@ -6,11 +6,10 @@ import os
 import shutil
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from localrouter import __version__
 from localrouter.weights.bundle.index import (
@@ -27,7 +26,6 @@ from localrouter.weights.bundle.index import (
 from localrouter.weights.bundle.signature import sign
 from localrouter.weights.hashed_copy import CutShort, Report, copy_hashed, hashed, silent
 
-_FLUSH = 64 << 20
 REQUIREMENTS = "wheels/requirements.txt"
 
 
@@ -103,11 +101,11 @@ def write_bundle(out: Path, contents: Contents, *, key: Path | None = None, repo
     front = render_index(index)
     heads = [(INDEX, front)] + ([(SIGNATURE, sign(front, key))] if key else [])
     _require_room(out, contents.size)
-    with _atomic(out) as file, _flushing(file, report) as noted:
+    with _atomic(out) as file:
         for name, data in heads:
             _write_member(file, name, len(data), io.BytesIO(data))
         for each in contents.carried:
-            _write_ingredient(file, each, noted)
+            _write_ingredient(file, each, report)
         file.write(bytes(2 * tarfile.BLOCKSIZE))
         file.write(bytes(-file.tell() % tarfile.RECORDSIZE))
     return index
@@ -170,27 +168,6 @@ def _atomic(out: Path) -> Iterator[BinaryIO]:
         raise BundleError(f"{out}: the bundle cannot be written: {error.strerror}") from None
     finally:
         unfinished.unlink(missing_ok=True)
-
-
-@contextmanager
-def _flushing(file: BinaryIO, report: Report) -> Iterator[Report]:
-    """Bring what was written to the disk while more is written, instead of waiting for all of it at the end.
-
-    Gives what is to be told of every so many bytes more, and passes it on.
-    """
-    waiting = 0
-    with ThreadPoolExecutor(1) as disk:
-        flushed: Future[Any] = disk.submit(int)
-
-        def noted(count: int) -> None:
-            nonlocal waiting, flushed
-            waiting += count
-            if waiting >= _FLUSH and flushed.done():
-                waiting = 0
-                flushed = disk.submit(os.fsync, file.fileno())
-            report(count)
-
-        yield noted
 
 
 @contextmanager
