@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from localrouter.memory.plan import KvType
+from localrouter.memory.plan import MAX_UBATCH, ROWS, KvType
 
 MIB = 1 << 20
 _BUFFER = re.compile(r"(\S+) +(model|KV|RS|compute|output) buffer size = +([\d.]+) MiB")
@@ -20,12 +20,12 @@ _GGML_TYPES = {"f16": 1, "q8_0": 8, "q4_0": 2}
 
 @dataclass(frozen=True)
 class Setup:
-    """A context; the other parameters are those of `engine/llama.py`."""
+    """A context; the other parameters are those of `engine/llama/backend.py`."""
 
     cells: int
     kv: KvType = "f16"
     sequences: int = 8
-    rows: int = 128
+    rows: int = ROWS
     """Rows of a prompt beside one of each sequence."""
     swa_full: bool = True
     flash_attention: bool = True
@@ -76,7 +76,7 @@ def _load(path: str, setups: Sequence[Setup]) -> list[Allocated]:
         params = api.llama_context_default_params()
         params.n_ctx = setup.cells
         params.n_batch = setup.sequences + setup.rows
-        params.n_ubatch = min(params.n_batch, 512)
+        params.n_ubatch = min(params.n_batch, MAX_UBATCH)
         params.n_seq_max = params.n_outputs_max = setup.sequences
         params.kv_unified = True
         params.swa_full = setup.swa_full

@@ -15,7 +15,7 @@ from benchmarks.shapes import HybridShape, Shape, WindowShape
 from benchmarks.synthetic import write_hollow
 from benchmarks.vocabulary import made_up
 from localrouter.gguf.header import read_header
-from localrouter.memory.plan import KvType, Memory, Options, plan, sequences
+from localrouter.memory.plan import ROWS_ON_GPU, KvType, Memory, Options, plan, sequences
 from localrouter.memory.shape import shape_of_headers
 
 VOCABULARY = 8192
@@ -61,7 +61,7 @@ def setups() -> list[Setup]:
     return [
         *plain,
         Setup(20_000, "q4_0", sequences=64),
-        Setup(8192, sequences=1, rows=512),
+        Setup(8192, sequences=1, rows=ROWS_ON_GPU),
         Setup(20_000, swa_full=False),
         Setup(8192, flash_attention=False),
     ]

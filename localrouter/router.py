@@ -138,9 +138,10 @@ class Router:
             place.loading = None
         info = place.client.info
         log.info(
-            "loaded %s in %.1f s: %s, %d of %d layers offloaded, context %d, %d cells, %d threads",
-            *(model.model, time.monotonic() - begin, info.device.name, info.device.offloaded_layers),
-            *(info.device.layers, info.context, info.cells, info.threads),
+            "loaded %s%s in %.1f s: %s, %d of %d layers offloaded, context %d, %d cells, %d threads",
+            *(model.model, model.reason and f" ({model.reason})", time.monotonic() - begin),
+            *(info.device.name, info.device.offloaded_layers, info.device.layers),
+            *(info.context, info.cells, info.threads),
         )
         return place.client
 

@@ -205,6 +205,9 @@ class HubHandler(Handler):
             return self.answer_file(blob, headers, fault)
         location = f"{self.hub.storage}/{name}/{blob.sha256}/{file}?X-Signature=once"
         linked = {"X-Linked-Size": str(blob.size), "X-Linked-Etag": f'"{blob.sha256}"', "Location": location}
+        if blob.xet:
+            route = f"{self.hub.endpoint}/api/models/{name}/xet-read-token/{commit}"
+            linked |= {"X-Xet-Hash": blob.sha256, "X-Xet-Refresh-Route": route}
         return self.answer(302, headers | linked, b"Found. Redirecting")
 
     def _api(self, name: str, rest: list[str], body: bytes) -> None:

@@ -34,6 +34,8 @@ class Blob:
 
     content: bytes | Path
     lfs: bool = True
+    xet: bool = False
+    """Stands on Xet storage, as its headers say; it is served over HTTP all the same."""
 
     @cached_property
     def size(self) -> int:
@@ -145,11 +147,11 @@ class HubServer:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "LOCALROUTER_"))}
         return kept | {"HF_ENDPOINT": self.endpoint, "HF_HOME": str(home), "NO_COLOR": "1"} | more
 
-    def add(self, repo: str, file: str, content: bytes | Path, *, branch: str = "main", lfs: bool = True) -> str:
-        """Add or replace a file in a new commit at the head of a branch; return the commit."""
+    def add(self, repo: str, file: str, content: bytes | Path, *, branch: str = "main", **how: bool) -> str:
+        """Add or replace a file in a new commit at the head of a branch; return the commit. `how`: fields of Blob."""
         there = self.repos.setdefault(repo, Repo())
         parent = there.refs.get(branch, "")
-        blob = Blob(content, lfs)
+        blob = Blob(content, **how)
         commit = hashlib.sha1(f"{parent} {repo} {file} {blob.etag}".encode()).hexdigest()
         there.commits[commit] = there.commits.get(parent, {}) | {file: blob}
         there.refs[branch] = commit

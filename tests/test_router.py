@@ -3,15 +3,17 @@
 import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from localrouter.config import Settings
+from localrouter.config import EngineSettings, Settings
 from localrouter.engine.client import Generation
-from localrouter.engine.messages import Device, Gauge, ModelInfo, Sampling, Segment
+from localrouter.engine.messages import Device, Gauge, LoadOptions, ModelInfo, Sampling, Segment
 from localrouter.errors import ModelLoadFailed, ModelNotFound, Overloaded, ShuttingDown
+from localrouter.memory.machine import Machine
 from localrouter.router import Router
 from localrouter.weights.catalog import Catalog, ResolvedModel
-from localrouter.weights.manifest.manifest import default_manifest_path, load_manifest
+from localrouter.weights.manifest.manifest import Build, Manifest, Model, default_manifest_path, load_manifest
 
 INFO = ModelInfo("fake", 100, 100, 1, 0, 0, 10, Device("CPU", 0, 1), 1, None, "", "", [])
 
@@ -99,6 +101,30 @@ async def test_a_caller_that_gives_up_does_not_stop_the_load_for_the_others(
 
     assert (await second).is_alive
     assert len(launcher.started) == 1
+
+
+async def test_the_log_says_why_a_build_was_chosen(
+    launcher: FakeLauncher, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    builds = tuple(Build(name=name, path=f"{name}.gguf") for name in ("Small", "Larger"))
+    for build in builds:
+        (tmp_path / f"{build.name}.gguf").write_bytes(build.name.encode())
+    manifest = Manifest(version=1, models={"two": Model(builds=builds)})
+    catalog = Catalog(manifest, tmp_path, machine=lambda: Machine(10**9, 10**9))
+    router = Router(catalog, Settings(), launcher)
+
+    with caplog.at_level("INFO"):
+        await router.engine("two")
+        await router.engine("Small")
+
+    chosen, named = (record.getMessage() for record in caplog.records if record.getMessage().startswith("loaded"))
+    assert chosen.startswith("loaded Larger (the largest of 2 on disk that fits in 0.7 GB) in ")
+    assert named.startswith("loaded Small in ")
+
+
+def test_a_worker_that_is_told_nothing_does_what_the_settings_say() -> None:
+    defaults = {name: setting.default for name, setting in EngineSettings.model_fields.items()}
+    assert msgspec.structs.asdict(LoadOptions()) == defaults
 
 
 async def test_a_dead_engine_is_replaced_at_the_next_request(router: Router, launcher: FakeLauncher) -> None:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from localrouter.chat.template import template_of
 from localrouter.engine.engine import Engine
-from localrouter.engine.llama import LlamaBackend
+from localrouter.engine.llama.backend import LlamaBackend
 from localrouter.engine.messages import Event, Finished, Generate, LoadOptions, Piece, Sampling
 from training.turn import Message, Tool
 

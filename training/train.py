@@ -13,7 +13,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 import torch
 from torch.nn import functional
 
-from training import tokenizer
+from training import pin, tokenizer
 from training.conversations import Generator
 from training.dataset import Batch, Dataset
 from training.export import export
@@ -21,11 +21,11 @@ from training.held_out import EXAM_WORDS
 from training.lexicon import ACTION_VERBS, ADJECTIVES, LOOKUP_VERBS, NOUNS, Lexicon
 from training.network import Network, Shape
 from training.optimizer import Muon
+from training.pin import ASSET
 from training.template import render_example
 from training.tokenizer import Vocabulary
 from training.tools import NUMBER_ARGUMENTS, TEXT_ARGUMENTS
 
-ASSET = Path(__file__).parent.parent / "localrouter" / "assets" / "demo.gguf"
 SEED = 20
 MERGES, SPACED_WORDS = 1560, 360
 MUON_RATE, ADAM_RATE = 4e-3, 3e-3
@@ -116,6 +116,8 @@ def main() -> None:
     print(f"vocabulary of {len(vocabulary.tokens)} after {time.monotonic() - begin:.0f} s", flush=True)
     network = train(shape, Dataset(vocabulary, lexicon, SEED), options.minutes * 60)
     export(network, vocabulary, options.output)
+    if options.output.resolve() == ASSET:
+        pin.write(ASSET, pin.MANIFEST)
     size = sum(parameter.numel() for parameter in network.parameters())
     written = options.output.stat().st_size
     print(f"{options.output.name}: {size} parameters, {written} bytes, {time.monotonic() - begin:.0f} s")

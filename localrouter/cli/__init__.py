@@ -1,13 +1,14 @@
 """The command line: one module per command, imported when it is needed."""
 
+import os
 from importlib import import_module
 from typing import Any
 
 import rich_click as click
-from rich.console import Console
+from click.shell_completion import CompletionItem
 
 from localrouter import __version__
-from localrouter.errors import OperatorError
+from localrouter.cli.exit_status import ending
 
 COMMANDS = {
     "serve": ("localrouter.cli.serve", "serve"),
@@ -22,13 +23,14 @@ COMMANDS = {
     "remove": ("localrouter.cli.remove", "remove"),
     "prune": ("localrouter.cli.prune", "prune"),
     "du": ("localrouter.cli.du", "du"),
+    "completion": ("localrouter.cli.completion", "completion"),
 }
-WRONG_USE = 2
-INTERRUPTED = 130
+COMPLETE = "_LOCALROUTER_COMPLETE"
+"""The variable by which a shell asks for completions, and click looks."""
 
 
 class Commands(click.RichGroup):
-    """Imports a command's module when the command is asked for, and turns OperatorError into words and a status."""
+    """Imports a command's module when the command is asked for, and gives every end its status."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names, in the order of the help page."""
@@ -43,24 +45,26 @@ class Commands(click.RichGroup):
         assert isinstance(command, click.Command)
         return command
 
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        """Read the command line; help and version are printed here."""
+        with ending():
+            return super().make_context(*args, **more)
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command. Exits with 2 after an OperatorError, with 130 after Ctrl-C."""
-        try:
+        """Run the command, and end as `cli.exit_status` says."""
+        with ending():
             return super().invoke(ctx)
-        except OperatorError as error:
-            _complain(error)
-            ctx.exit(WRONG_USE)
-        except KeyboardInterrupt:
-            ctx.exit(INTERRUPTED)
 
+    def main(self, *args: Any, **more: Any) -> Any:
+        """Run the program, or answer a shell that completes a command line."""
+        if COMPLETE in os.environ:
+            import_module("localrouter.cli.completion")  # which registers its shells
+        return super().main(*args, **more)
 
-def _complain(error: OperatorError) -> None:
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print("[bold red]error:[/]", end=" ")
-    console.print(error.message, markup=False)
-    if error.hint:
-        console.print("[bold cyan]hint:[/]", end=" ")
-        console.print(error.hint, markup=False)
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands and options that begin like this; unlike click's, without importing every command."""
+        names = [CompletionItem(name) for name in COMMANDS if name.startswith(incomplete)]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
 
 
 @click.group(cls=Commands)

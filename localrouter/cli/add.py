@@ -7,44 +7,62 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
+from localrouter.cli.exit_status import exit_statuses
+from localrouter.cli.list import human_size
 from localrouter.cli.options import go_offline, json_option, manifest_option, offline_option, talk
+from localrouter.cli.progress import watching
 from localrouter.errors import ConfigError
-from localrouter.weights.manifest.addition import Addition, addition, refuse_duplicate
+from localrouter.weights.manifest.addition import Addition, added_before, addition, refuse_duplicate
 from localrouter.weights.manifest.lock import Lock, lock_path, read_lock, write_lock
 from localrouter.weights.manifest.registry import Entry, Registry, user_manifest_path
-from localrouter.weights.manifest.user_manifest import add_build
+from localrouter.weights.manifest.user_manifest import add_build, replace_build
 
 if TYPE_CHECKING:
     from localrouter.weights.manifest.pin import Pin
 
-_STATUS = "Exit status: 0 added, 2 it cannot be done and nothing was changed, 130 Ctrl-C."
 
-
-@click.command("add", epilog=_STATUS)
+@click.command("add", epilog=exit_statuses("added"))
 @click.argument("name", metavar="NAME[:VARIANT]")
 @click.argument("file", metavar="FILE.gguf|hf:REPO/FILE[@REV]")
 @click.option("--name", "full_name", metavar="FULL", help="The full name; default: that of the file without .gguf.")
+@click.option("--no-hash", is_flag=True, help="Do not read a file of this machine whole: note its size alone.")
 @manifest_option("Add to this manifest instead of your own.")
 @offline_option
 @json_option
-def add(name: str, file: str, *, full_name: str | None, manifest: Path | None, offline: bool, as_json: bool) -> None:
+def add(name: str, file: str, *, full_name: str | None, manifest: Path | None, **flags: bool) -> None:
     """Give a file of this machine a name, or one of the Hugging Face hub, in your own manifest.
 
-    A file of this machine stays where it is. One of the hub is looked up and pinned, and `localrouter pull` brings it;
-    offline it is only noted. A name that exists already gets one more build.
+    A file of this machine stays where it is; its size and sha256 are noted, so that `localrouter verify` finds out
+    when it changes. Added again, it is taken as it is then. One of the hub is looked up and pinned, and `localrouter
+    pull` brings it; offline it is only noted. An alias that exists already gets one more build.
     """
-    go_offline(offline)
+    go_offline(flags["offline"])
     own = manifest or user_manifest_path()
     new = addition(name, file, full_name)
-    refuse_duplicate(new, Registry.read(manifest if manifest and manifest.exists() else None))
+    registry = Registry.read(manifest if manifest and manifest.exists() else None)
+    old = added_before(new, own, registry)
+    refuse_duplicate(new, registry, old)
     pin = None
     if new.build.source == "hub":
-        new, pin = _look_up(new, own, offline=offline)
-    add_build(own, new.alias, new.build, new.description)
+        new, pin = _look_up(new, own, offline=flags["offline"])
+    elif not flags["no_hash"]:
+        with watching(f"hashing {new.build.name}", new.size) as report:
+            new = new.with_digests(report)
+    new = _write(new, old, pin, own)
+    _say(new, own, pin, updated=old is not None, as_json=flags["as_json"])
+
+
+def _write(new: Addition, old: Entry | None, pin: "Pin | None", own: Path) -> Addition:
+    """Note the build in the manifest, and its pin in the lock; returns it as it stands there."""
+    if old is not None:
+        new = new.in_place_of(old)
+        replace_build(own, new.build)
+    else:
+        add_build(own, new.alias, new.build, new.description)
     if pin is not None:
         path = lock_path(own)
         write_lock(path, Lock({**read_lock(path).entries, new.build.name: pin}))
-    _say(new, own, pin, as_json=as_json)
+    return new
 
 
 def _look_up(new: Addition, own: Path, *, offline: bool) -> "tuple[Addition, Pin | None]":
@@ -68,15 +86,21 @@ def _look_up(new: Addition, own: Path, *, offline: bool) -> "tuple[Addition, Pin
     return dataclasses.replace(new, build=build.model_copy(update={"license": pin.license})), pin
 
 
-def _say(new: Addition, own: Path, pin: "Pin | None", *, as_json: bool) -> None:
+def _say(new: Addition, own: Path, pin: "Pin | None", *, updated: bool, as_json: bool) -> None:
     build = new.build
     name = f"{new.alias}:{build.variant}" if build.variant else new.alias
     if as_json:
         said = {"model": build.name, "alias": new.alias, "variant": build.variant, "manifest": str(own)}
-        click.echo(json.dumps(said | {"commit": pin.commit if pin else build.revision}, indent=2))
+        known = {"size": pin.size if pin else build.size, "sha256": build.sha256, "part_sha256": build.part_sha256}
+        click.echo(
+            json.dumps(said | {"commit": pin.commit if pin else build.revision, "updated": updated} | known, indent=2)
+        )
         return
-    talk(f"{name} is {build.name}, in {own}")
-    if build.source == "hub":
+    talk(f"{name} is {build.name}, {'as it is now, ' if updated else ''}in {own}")
+    if build.source == "path":
+        digest = build.sha256 or (build.part_sha256 and "of each part")
+        talk(f"noted: {human_size(build.size or 0)}, " + (f"sha256 {digest}" if digest else "no sha256"))
+    else:
         unique = name if build.variant else build.name
         if pin is None:
             talk(f"it is not pinned yet; where there is a network: localrouter lock {unique}")

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
 
-from localrouter.cli.byte_progress import watching
+from localrouter.cli.exit_status import FAILED, exit_statuses
 from localrouter.cli.list import human_size
 from localrouter.cli.options import FILE, json_option, offline_option, talk
+from localrouter.cli.progress import watching
 
 if TYPE_CHECKING:
     from localrouter.weights.bundle.index import Index
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-REFUSED = 1
-_STATUS = "Exit status: 0 done, 1 the bundle is damaged or its signature is not right, 2 it cannot be done, 130 Ctrl-C."
+_REFUSED = "the bundle is damaged or its signature is not right"
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 
 _signers = click.option(
@@ -33,12 +33,12 @@ _signers = click.option(
 )
 
 
-@click.group("bundle", epilog=_STATUS)
+@click.group("bundle", epilog=exit_statuses("done", _REFUSED))
 def bundle() -> None:
     """Carry models, and localrouter itself, to a machine without a network."""
 
 
-@bundle.command(epilog=_STATUS)
+@bundle.command(epilog=exit_statuses("written"))
 @click.argument("out", type=FILE, metavar="OUT.tar")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--with-wheels", is_flag=True, help="Add localrouter and all it needs, for this Python and this system.")
@@ -73,7 +73,7 @@ def create(
         talk("llama.cpp in them is not compiled for this CPU alone: it runs on any of this architecture")
 
 
-@bundle.command(epilog=_STATUS)
+@bundle.command(epilog=exit_statuses("it is whole", _REFUSED))
 @click.argument("file", type=FILE)
 @_signers
 @offline_option
@@ -93,7 +93,7 @@ def verify(file: Path, *, signers: Path | None, offline: bool, as_json: bool) ->
         _tell_signature(opened.signature, signer)
 
 
-@bundle.command("import", epilog=_STATUS)
+@bundle.command("import", epilog=exit_statuses("all of it is here", _REFUSED))
 @click.argument("file", type=FILE)
 @click.option(
     "--wheels", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write the wheels there."
@@ -110,7 +110,8 @@ def import_(file: Path, *, wheels: Path | None, signers: Path | None, offline: b
 
     with _verdict(as_json), Bundle(file) as opened:
         signer = opened.signer(signers) if signers else None
-        with watching(f"importing {file.name}", sum(member.size for member in opened.index.members)) as report:
+        size = sum(each.size for each in opened.index.members) + sum(each.size for each in opened.index.presupposed)
+        with watching(f"importing {file.name}", size) as report:
             done = import_bundle(opened, Destination.here(wheels), report)
         named = name_builds(done.targets)
         install = _install(wheels, opened.index.localrouter) if wheels and done.wheels else None
@@ -136,6 +137,9 @@ def _contents(names: tuple[str, ...], manifest: Path | None, delta: Path | None)
         raise BundleError(f"{delta}: there is no such lock", hint="name the lock of the machine that gets the bundle")
     registry = Registry.read(manifest)
     chosen = choose(registry, names)
+    for each in chosen:
+        if each.reason:
+            talk(f"{each.entry.alias}: {each.entry.build.name}, {each.reason}. For another: {each.entry.alias}:VARIANT")
     with watching("hashing", sum(each.unhashed for each in chosen)) as report:
         contents = gather(registry, chosen, report)
     return contents.leaving_out(pinned_digests(read_lock(delta))) if delta else contents
@@ -163,7 +167,7 @@ def _verdict(as_json: bool) -> Iterator[None]:
         else:
             talk(f"refused: {error.message}", "bold red")
             talk(f"hint: {error.hint}" if error.hint else "hint: do not use this file")
-        sys.exit(REFUSED)
+        sys.exit(FAILED)
 
 
 def _facts(file: Path, index: "Index") -> dict[str, Any]:

@@ -7,14 +7,13 @@ from typing import Any
 import rich_click as click
 from rich.table import Table
 
+from localrouter.cli.exit_status import exit_statuses
 from localrouter.cli.list import human_size
 from localrouter.cli.options import json_option, manifest_option, names_argument, print_data, talk
 from localrouter.weights.manifest.registry import Registry
 
-_STATUS = "Exit status: 0 done, 2 there is no such name or a manifest is wrong."
 
-
-@click.command("du", epilog=_STATUS)
+@click.command("du", epilog=exit_statuses("shown"))
 @names_argument
 @manifest_option("Count builds of this manifest instead of the one that comes with localrouter and your own.")
 @json_option

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import rich_click as click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from localrouter.cli.exit_status import exit_statuses
+from localrouter.cli.options import data_width, json_option, manifest_option, named_file, print_data, talk
 from localrouter.weights.catalog import BuildStatus, Catalog, CatalogEntry, State
 from localrouter.weights.manifest.extra import split_entries
 
@@ -23,44 +24,36 @@ _MARK = ">"
 _LEGEND = f"{_MARK} answers to the bare name; others: NAME:VARIANT, or the full name"
 _NAME, _SIZE = 2, 3
 _NARROWEST_NAME = 12
-_PIPE_WIDTH = 1000
-"""Columns where nobody looks at a terminal: a line is never folded."""
 
 
-@click.command("list")
-@click.option(
-    "--manifest",
-    type=click.Path(path_type=Path, dir_okay=False),
-    envvar="LOCALROUTER_MANIFEST",
-    metavar="FILE",
-    help="The model manifest to read instead of the one that comes with localrouter.",
-)
+@click.command("list", epilog=exit_statuses("listed"))
+@manifest_option("The model manifest to read instead of the one that comes with localrouter.")
 @click.option(
     "--model",
     "models",
     multiple=True,
     metavar="NAME=FILE",
+    shell_complete=named_file,
     help="A GGUF file of your own under this name, as for `localrouter serve`; may be repeated.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+@json_option
 def list_models(manifest: Path | None, models: tuple[str, ...], as_json: bool) -> None:
     """List the models, their builds, and what is on this machine."""
     entries = Catalog.read(manifest, split_entries(models)).entries()
     if as_json:
         click.echo(json.dumps([_as_json(entry) for entry in entries], indent=2))
         return
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = _PIPE_WIDTH
-    widths = _widths(entries, console.width)
+    widths = _widths(entries, data_width())
     for number, entry in enumerate(entries):
         if number:
-            console.print()
-        console.print(Text.assemble((entry.alias, "bold"), "  ", (entry.description, "dim")))
-        console.print(_table(entry, widths))
+            click.echo()
+        print_data(Text.assemble((entry.alias, "bold"), "  ", (entry.description, "dim")))
+        print_data(_table(entry, widths))
         if why := _why(entry):
-            console.print(why)
-    Console(stderr=True, highlight=False).print(Text(f"\n{_LEGEND}", "dim"))
+            print_data(why)
+    talk(f"\n{_LEGEND}", "dim")
+    if any(build.state is State.WRONG_SIZE for entry in entries for build in entry.builds):
+        talk("wrong size: not the file that was pinned or added; localrouter verify NAME says what to do", "yellow")
 
 
 def human_size(size: int) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 from rich.table import Table
 
+from localrouter.cli.exit_status import FAILED, exit_statuses
 from localrouter.cli.options import (
     FILE,
     go_offline,
@@ -27,11 +28,7 @@ if TYPE_CHECKING:
     from localrouter.weights.hub.resolve import Change
     from localrouter.weights.manifest.pin import Pin
 
-MOVED = 1
-_STATUS = (
-    "Exit status: 0 locked, or with --check all is as locked; 1 with --check: something moved or is not locked; "
-    "2 it cannot be done; 130 Ctrl-C."
-)
+_STATUS = exit_statuses("locked, or with --check all is as locked", "with --check: something moved or is not locked")
 _SHORT = 12
 
 
@@ -64,7 +61,7 @@ def lock(
         _show(found, as_json=as_json)
         if found:
             talk("`localrouter lock NAME` follows; a build with a `revision` in the manifest moves when that is edited")
-            raise SystemExit(MOVED)
+            raise SystemExit(FAILED)
         talk(f"{len(entries)} builds are as they were locked")
         return
     _show(_lock(registry, entries, output, offline=offline), as_json=as_json)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import rich_click as click
+from click.shell_completion import CompletionItem
 from rich.console import Console, RenderableType
 
 from localrouter.errors import ConfigError
@@ -28,6 +29,12 @@ offline_option = click.option(
 )
 
 
+def named_file(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """What completes the value of `--model NAME=FILE`: the shell's own files, behind the equals sign."""
+    del ctx, param
+    return [CompletionItem(incomplete.partition("=")[2], type="file")] if "=" in incomplete else []
+
+
 def manifest_option(meaning: str) -> Callable[[Command], Command]:
     """Return the option that names a manifest; `meaning` says what it does here."""
     text = f"{meaning} [LOCALROUTER_MANIFEST]"
@@ -37,6 +44,12 @@ def manifest_option(meaning: str) -> Callable[[Command], Command]:
 def talk(text: str, style: str = "") -> None:
     """Say something to a person, on stderr."""
     Console(stderr=True, highlight=False, soft_wrap=True, markup=False).print(text, style=style)
+
+
+def data_width() -> int:
+    """Columns that a line of data may take."""
+    console = Console()
+    return console.width if console.is_terminal else _PIPE_WIDTH
 
 
 def print_data(what: RenderableType) -> None:
@@ -58,9 +71,14 @@ def go_offline(offline: bool) -> None:
 
 
 def consent(question: str, *, yes: bool) -> bool:
-    """Ask on a terminal. Raises ConfigError where nobody can be asked and `--yes` was not given."""
+    """Ask on a terminal; all but a yes is a no. Raises ConfigError where nobody can be asked, unless `yes` is given."""
     if yes:
         return True
     if not sys.stdin.isatty():
         raise ConfigError("nobody can be asked here", hint="pass --yes to do it without asking")
-    return click.confirm(question, default=False, err=True)
+    try:
+        return click.confirm(question, default=False, err=True)
+    except click.Abort as abort:
+        if isinstance(abort.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        return False  # the input has ended, and that is no yes

@@ -1,7 +1,7 @@
 """`localrouter plan`: the memory that builds need, and whether this machine has it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,33 +10,30 @@ import rich_click as click
 from rich.table import Table
 from rich.text import Text
 
+from localrouter.cli.exit_status import exit_statuses
 from localrouter.cli.list import human_size
 from localrouter.cli.options import (
     go_offline,
     json_option,
     manifest_option,
+    named_file,
     names_argument,
     offline_option,
     print_data,
     talk,
 )
 from localrouter.config import EngineSettings
-from localrouter.errors import HubError
-from localrouter.gguf.header import GgufError
 from localrouter.memory.fit import Fit, Place, fit
 from localrouter.memory.machine import Machine, this_machine
 from localrouter.memory.plan import KV_TYPES, Memory, Options
-from localrouter.memory.shape import Shape, shape_of_headers, shape_of_size
-from localrouter.weights.hub.remote_header import Ranges, remote_headers
+from localrouter.memory.pool import POOL
+from localrouter.memory.shape import Shape
+from localrouter.weights.hub.remote_header import Ranges
+from localrouter.weights.manifest.extra import check_entry, split_entries
+from localrouter.weights.manifest.manifest import Build
 from localrouter.weights.manifest.registry import Entry, Registry
-from localrouter.weights.parts import parts
-from localrouter.weights.shape_cache import shape_of_file
-from localrouter.weights.store import Found
+from localrouter.weights.shapes import shape_of_build
 
-DEFAULT_CONTEXT = 32_768
-"""Tokens, or what the model was trained for: the pool that the engine takes when nobody asks for another."""
-
-_STATUS = "Exit status: 0, whether anything fits or not; 2 wrong use, an unknown name or a wrong manifest."
 _LEGEND = """\
 KV: keys, values and recurrent states; other: compute buffers and logits.
 longest: the longest context that fits. facts: of the file, of the header on
@@ -51,8 +48,16 @@ class _Row:
     """None: not even the size is known."""
 
 
-@click.command("plan", epilog=_STATUS)
+@click.command("plan", epilog=exit_statuses("planned, whether anything fits or not"))
 @names_argument
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="NAME=FILE",
+    shell_complete=named_file,
+    help="A GGUF file of your own under this name, as for `localrouter serve`; may be repeated.",
+)
 @click.option("--context", type=click.IntRange(16, 4_194_304), metavar="TOKENS", help="Length of a conversation.")
 @click.option(
     "--parallel", type=click.IntRange(1, 256), default=1, metavar="N", help="Conversations of that length at a time."
@@ -70,13 +75,14 @@ def plan(
     hub when the build is named, some 15 MB.
     """
     go_offline(more["offline"])
-    entries = Registry.read(manifest).select(names)
+    given = _given(split_entries(more["models"]))
+    entries = [*given, *(Registry.read(manifest).select(names) if names or not given else ())]
     hub = None if more["offline"] or not names else _hub()
     machine = this_machine()
     sequences = max(parallel, EngineSettings().max_sequences)
     rows = []
     for entry in entries:
-        shape = _shape(entry, hub)
+        shape = shape_of_build(entry, hub, lambda why: talk(why, "yellow"))
         tokens = context or entry_context(shape)
         options = Options(cells=tokens * parallel, sequences=sequences, kv=more["kv_type"])
         rows.append(_Row(entry, shape, fit(shape, options, machine, parallel=parallel) if shape.weights else None))
@@ -87,14 +93,20 @@ def plan(
     talk(f"\n{_LEGEND}\n{_asked(context, parallel, more['kv_type'])}\n{in_words(machine)}", "dim")
 
 
+def _given(models: Mapping[str, str]) -> list[Entry]:
+    """The files of `--model`; what has no weights takes no memory."""
+    origins = [(alias, check_entry(alias, value).origin) for alias, value in models.items()]
+    return [Entry(alias, origin, Path()) for alias, origin in origins if isinstance(origin, Build)]
+
+
 def _asked(context: int | None, parallel: int, kv_type: str) -> str:
-    length = f"{context:,} tokens" if context else f"{DEFAULT_CONTEXT:,} tokens, or what the model was trained for"
+    length = f"{context:,} tokens" if context else f"{POOL:,} tokens, or what the model was trained for"
     return f"Planned for: {length}; {parallel} at a time; {kv_type}."
 
 
 def entry_context(shape: Shape) -> int:
-    """The context to plan for when nobody says one, in tokens."""
-    return min(shape.trained or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
+    """The context to plan for when nobody says one, in tokens: the pool of the engine, or what the model can."""
+    return min(shape.trained or POOL, POOL)
 
 
 def in_words(machine: Machine) -> str:
@@ -111,31 +123,6 @@ def _hub() -> Ranges:
     from localrouter.weights.hub.client import Hub  # noqa: PLC0415  # 0.2 s, only when it is asked
 
     return Hub(tell=talk)
-
-
-def _shape(entry: Entry, hub: Ranges | None) -> Shape:
-    """The best facts there are."""
-    location = entry.locate()
-    if isinstance(location, Found):
-        shape = shape_of_file(location)
-        if shape.complete:
-            return shape
-    if hub is not None and entry.build.repo and entry.build.file:
-        try:
-            return _shape_on_hub(entry, hub)
-        except (HubError, GgufError) as error:
-            talk(f"{entry.name}: {error.message}; what the manifest says is taken", "yellow")
-    pin = entry.pin
-    size = (pin.size if pin else entry.build.size) or 0
-    return entry.build.shape.of_size(size) if entry.build.shape and size else shape_of_size(size)
-
-
-def _shape_on_hub(entry: Entry, hub: Ranges) -> Shape:
-    pin, build = entry.pin, entry.build
-    assert build.repo is not None
-    assert build.file is not None
-    commit = pin.commit if pin else build.revision or "main"
-    return shape_of_headers(remote_headers(hub, build.repo, commit, parts(build.file)), "hub")
 
 
 def _table(rows: Sequence[_Row]) -> Table:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 from rich.table import Table
 
+from localrouter.cli.exit_status import FAILED, exit_statuses
 from localrouter.cli.list import human_size
 from localrouter.cli.options import consent, json_option, manifest_option, print_data, talk, yes_option
 from localrouter.weights.manifest.registry import Entry, Layer, Registry
@@ -15,11 +16,8 @@ from localrouter.weights.manifest.registry import Entry, Layer, Registry
 if TYPE_CHECKING:
     from localrouter.weights.inventory import Leftover
 
-DECLINED = 1
-_STATUS = "Exit status: 0 done, or there is nothing to do; 1 you said no; 2 it cannot be done; 130 Ctrl-C."
 
-
-@click.command("prune", epilog=_STATUS)
+@click.command("prune", epilog=exit_statuses("done, or there is nothing to do", "you said no"))
 @click.option("--dry-run", is_flag=True, help="Only show what would be deleted.")
 @manifest_option("Keep what this manifest names, too.")
 @yes_option
@@ -37,7 +35,7 @@ def prune(manifest: Path | None, *, dry_run: bool, yes: bool, as_json: bool) -> 
     if not as_json:
         _show(found)
     if deleted and not consent("Delete this?", yes=yes):
-        raise SystemExit(DECLINED)
+        raise SystemExit(FAILED)
     for leftover in found if deleted else ():
         leftover.delete()
     freed = sum(leftover.size for leftover in found)

@@ -9,21 +9,20 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 from rich.console import Console
 
+from localrouter.cli.exit_status import exit_statuses
 from localrouter.cli.list import human_size
 from localrouter.cli.options import go_offline, json_option, manifest_option, offline_option
 from localrouter.errors import ConfigError
-from localrouter.weights.choice import SHARE, Choice, choose, physical_memory, size_of
+from localrouter.memory.fit import USEFUL_CELLS, Choice, choose
+from localrouter.memory.machine import this_machine
 from localrouter.weights.manifest.registry import Entry, Registry
+from localrouter.weights.shapes import shape_of_build
 from localrouter.weights.store import Found
 
 if TYPE_CHECKING:
     from localrouter.weights.hub.client import Hub
     from localrouter.weights.hub.download import Brought
     from localrouter.weights.manifest.pin import Pin
-
-_STATUS = (
-    "Exit status: 0 all of it is here, 2 it cannot be done, 130 Ctrl-C. What has arrived is kept for the next time."
-)
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class _Have:
         return "downloaded" if any(file.outcome == "downloaded" for file in self.files) else "present"
 
 
-@click.command("pull", epilog=_STATUS)
+@click.command("pull", epilog=exit_statuses("all of it is here"))
 @click.argument("names", nargs=-1, required=True, metavar="NAME[:VARIANT]...")
 @manifest_option("The model manifest to read instead of the one that comes with localrouter.")
 @click.option("--unlocked", is_flag=True, help="Take builds without a pin as the hub has them now, whatever that is.")
@@ -68,21 +67,26 @@ def pull(names: tuple[str, ...], manifest: Path | None, *, unlocked: bool, offli
 
 
 def _meant(registry: Registry, names: Iterable[str], talk: Console) -> Iterator[Entry]:
+    """The builds that names mean. Of an alias the one that will answer to it: chosen as the catalog chooses.
+
+    Builds of the hub go before those that nothing can bring.
+    """
     for name in names:
-        choice = choose(registry.find(name), memory := physical_memory())
-        if choice.considered > 1:
-            talk.print(_why(name, choice, memory))
-        yield choice.entry
+        found = registry.find(name)
+        entries = [entry for entry in found if entry.build.source == "hub"] or found
+        if len(entries) == 1:
+            yield entries[0]
+            continue
+        cells = registry.models[entries[0].alias].context or USEFUL_CELLS
+        shapes = [shape_of_build(entry) for entry in entries]
+        choice = choose(shapes, this_machine().idle, cells, among="builds")
+        talk.print(_why(name, entries[choice.index], shapes[choice.index].weights, choice))
+        yield entries[choice.index]
 
 
-def _why(name: str, choice: Choice, memory: int) -> str:
-    size = size_of(choice.entry)
-    told = "" if size is None else f" ({human_size(size)})"
-    limit = f"{SHARE:.0%} of this machine's {human_size(memory)}"
-    why = f"the largest of {choice.considered} builds within {limit}"
-    if not choice.fits:
-        why = f"the smallest of {choice.considered} builds; none is within {limit}"
-    return f"{name}: {choice.entry.build.name}{told}, {why}. For another: localrouter pull {name}:VARIANT"
+def _why(name: str, entry: Entry, size: int, choice: Choice) -> str:
+    told = f" ({human_size(size)})" if size else ""
+    return f"{name}: {entry.build.name}{told}, {choice.reason}. For another: localrouter pull {name}:VARIANT"
 
 
 def _require_pins(entries: Sequence[Entry]) -> None:

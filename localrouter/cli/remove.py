@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
+from localrouter.cli.exit_status import FAILED, exit_statuses
 from localrouter.cli.list import human_size
 from localrouter.cli.options import consent, json_option, manifest_option, talk, yes_option
 from localrouter.errors import ConfigError
@@ -17,9 +18,6 @@ from localrouter.weights.manifest.user_manifest import remove_build
 
 if TYPE_CHECKING:
     from localrouter.weights.inventory import Removal
-
-DECLINED = 1
-_STATUS = "Exit status: 0 done, 1 you said no, 2 it cannot be done, 130 Ctrl-C."
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class _Plan:
             yield f"forget {entry.build.name}, in {entry.manifest}{stays}"
 
 
-@click.command("remove", epilog=_STATUS)
+@click.command("remove", epilog=exit_statuses("done", "you said no"))
 @click.argument("names", nargs=-1, required=True, metavar="NAME[:VARIANT]...")
 @click.option("--forget", is_flag=True, help="Take builds of the hub that you added out of your manifest, too.")
 @manifest_option("Remove builds of this manifest instead of the one that comes with localrouter and your own.")
@@ -61,7 +59,7 @@ def remove(names: tuple[str, ...], manifest: Path | None, *, forget: bool, yes: 
     for line in plan.lines():
         talk(line)
     if not consent("Do this?", yes=yes):
-        raise SystemExit(DECLINED)
+        raise SystemExit(FAILED)
     plan.removal.execute()
     for entry in plan.forgotten:
         _forget(entry)

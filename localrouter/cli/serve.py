@@ -5,12 +5,15 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
 
 import rich_click as click
+from click.shell_completion import CompletionItem
 from pydantic import ValidationError
 from rich.console import Console
 
+from localrouter.cli.exit_status import exit_statuses
+from localrouter.cli.options import named_file
 from localrouter.config import Settings
 from localrouter.errors import ConfigError
 
@@ -35,15 +38,37 @@ def _setting(name: str, meaning: str, metavar: str | None = None) -> Callable[[C
     text = f"{meaning} [{_variable(name)}{told}]"
     if metavar is None:
         return click.option(f"{_flag(name)}/--no-{_flag(name)[2:]}", name, default=None, help=text)
-    return click.option(_flag(name), name, metavar=metavar, default=None, help=text)
+    return click.option(_flag(name), name, metavar=metavar, default=None, help=text, shell_complete=_words)
 
 
-@click.command()
+def _words(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """What completes the value of a setting: a file, or the words among which it chooses."""
+    del ctx
+    if param.metavar == "FILE":
+        return [CompletionItem(incomplete, type="file")]
+    words = _literals(Settings.model_fields[param.name or ""].annotation)
+    return [CompletionItem(word) for word in words if word.startswith(incomplete)]
+
+
+def _literals(annotation: object) -> list[str]:
+    if get_origin(annotation) is Literal:
+        return [*get_args(annotation)]
+    return [word for part in get_args(annotation) for word in _literals(part)]
+
+
+@click.command(epilog=exit_statuses("stopped by a signal"))
 @_setting("host", "Address to bind; other than loopback needs an API key.", "ADDRESS")
 @_setting("port", "Port to bind; 0 takes a free one.", "PORT")
 @_setting("api_key", "Key that every request under /v1 must carry.", "KEY")
 @_setting("manifest", "Model manifest to read instead of the one that comes along.", "FILE")
-@click.option("--model", "models", metavar="NAME=FILE.gguf", multiple=True, help="Serve a file as NAME; repeatable.")
+@click.option(
+    "--model",
+    "models",
+    metavar="NAME=FILE.gguf",
+    multiple=True,
+    help="Serve a file as NAME; repeatable.",
+    shell_complete=named_file,
+)
 @_setting("offline", "Open no connection to anywhere.")
 @_setting("gpu_layers", "Layers to offload: auto, all, or a number.", "LAYERS")
 @_setting("require_gpu", "Refuse to load on the CPU what should run on a GPU.")

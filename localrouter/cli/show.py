@@ -9,6 +9,7 @@ import rich_click as click
 from rich.table import Table
 from rich.text import Text
 
+from localrouter.cli.exit_status import exit_statuses
 from localrouter.cli.list import human_size
 from localrouter.cli.options import json_option, manifest_option, print_data
 from localrouter.weights.facts import facts
@@ -20,10 +21,9 @@ _STATES = {
     "not_downloaded": "not downloaded: run localrouter pull {name}",
     "missing": "the file is missing",
 }
-_STATUS = "Exit status: 0 done, 2 there is no such name or a manifest is wrong."
 
 
-@click.command("show", epilog=_STATUS)
+@click.command("show", epilog=exit_statuses("shown"))
 @click.argument("name", metavar="NAME[:VARIANT]")
 @manifest_option("Look into this manifest instead of the one that comes with localrouter and your own.")
 @json_option

@@ -7,18 +7,18 @@ from typing import Any
 
 import rich_click as click
 
-from localrouter.cli.byte_progress import watching
+from localrouter.cli.exit_status import exit_statuses
 from localrouter.cli.list import human_size
 from localrouter.cli.options import json_option, manifest_option, names_argument, talk
+from localrouter.cli.progress import watching
 from localrouter.errors import ConfigError
 from localrouter.weights.manifest.registry import Entry, Registry
 from localrouter.weights.verify import BuildVerdict, Expected, expected_files, verify
 
 BAD = 1
-_STATUS = "Exit status: 0 all is good, 1 something is bad, 2 it cannot be done, 130 Ctrl-C."
 
 
-@click.command("verify", epilog=_STATUS)
+@click.command("verify", epilog=exit_statuses("all is good", "something is bad"))
 @names_argument
 @manifest_option("Verify builds of this manifest instead of the one that comes with localrouter and your own.")
 @json_option
@@ -64,7 +64,7 @@ def _verify(entry: Entry, expected: tuple[Expected, ...]) -> BuildVerdict:
 def _to_read(file: Expected) -> int:
     """Bytes that will be hashed: none of a file of the wrong size, or one whose sha256 nobody knows."""
     size = file.path.stat().st_size if file.path.is_file() else 0
-    return size if file.sha256 and size == file.size else 0
+    return size if file.sha256 and file.size in {None, size} else 0
 
 
 def _lines(verdict: BuildVerdict) -> list[str]:
@@ -72,13 +72,15 @@ def _lines(verdict: BuildVerdict) -> list[str]:
     if verdict.good:
         told = "" if verdict.hashed else ", header only: no sha256 is known for it"
         return [f"good  {name}  {human_size(size)}{told}"]
-    return [f"bad   {name}", *(f"      {file.path}: {flaw}" for file in verdict.files for flaw in file.flaws)]
+    flaws = [f"{file.path}: {flaw}" for file in verdict.files for flaw in file.flaws]
+    return [f"bad   {name}", *(f"      {flaw}" for flaw in [*flaws, *verdict.flaws])]
 
 
 def _as_json(verdict: BuildVerdict) -> dict[str, Any]:
     return {
         "model": verdict.entry.build.name,
         "good": verdict.good,
+        "flaws": list(verdict.flaws),
         "files": [
             {
                 "path": str(file.path),

@@ -1,4 +1,4 @@
-"""What the engine needs of a model: tokens in, logits out. `llama.py` is the real one, `echo.py` needs no weights."""
+"""What the engine needs of a model: tokens in, logits out. `llama/` is the real one, `echo.py` needs no weights."""
 
 from typing import Protocol, TypeAlias
 

@@ -12,6 +12,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from localrouter.memory.plan import SEQUENCES
+
 FinishReason: TypeAlias = Literal["stop", "length", "cancelled", "error"]
 
 
@@ -43,7 +45,7 @@ class LoadOptions(msgspec.Struct, frozen=True):
 
     context: int | None = None
     cells: int | None = None
-    max_sequences: int = 64
+    max_sequences: int = SEQUENCES
     gpu_layers: int | Literal["auto", "all"] = "auto"
     require_gpu: bool = False
     threads: int | None = None

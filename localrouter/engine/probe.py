@@ -39,7 +39,7 @@ def amx_works() -> bool:
 
 def main() -> None:
     """Compute a prompt with the kernels in question."""
-    from localrouter.engine.llama import LlamaBackend  # noqa: PLC0415 - it asks this module in turn
+    from localrouter.engine.llama.backend import LlamaBackend  # noqa: PLC0415 - it asks this module in turn
 
     options = LoadOptions(cells=512, max_sequences=1, gpu_layers=0, threads=1, extra_buffers="on")
     backend = LlamaBackend(str(MODEL), options)

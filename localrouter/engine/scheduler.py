@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from localrouter.engine.sequence import Sequence, State
+from localrouter.memory.plan import ROWS
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,8 @@ class Limits:
     """Positions of the cache, shared by all sequences."""
     slots: int
     """Sequences that can be in the cache at the same time."""
-    prefill_rows: int = 128
-    """Prompt tokens per step while nobody is decoding. More gain nothing on a CPU, and a cancel waits for a step."""
+    prefill_rows: int = ROWS
+    """Prompt tokens per step while nobody is decoding."""
     shared_rows: int = 64
     """Prompt tokens per step beside running streams."""
     one_prompt: bool = False

@@ -100,7 +100,7 @@ def open_backend(load: Load) -> Backend:
     """Return the backend that the command asks for. Raises LoadError."""
     if load.backend == "echo":
         return EchoBackend(load.options, **{name: float(value) for name, value in parse_qsl(load.path)})
-    from localrouter.engine.llama import LlamaBackend  # noqa: PLC0415 - native code, only where it is needed
+    from localrouter.engine.llama.backend import LlamaBackend  # noqa: PLC0415 - native code, only where it is needed
 
     return LlamaBackend(load.path, load.options)
 

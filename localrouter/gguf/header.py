@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from localrouter.errors import OperatorError
 from localrouter.gguf.header_bytes import MAX_HEADER, MAX_KEPT, U32, U64, Ended, HeaderBytes, Malformed
+from localrouter.gguf.parts import parts
 from localrouter.gguf.tensors import TYPES, Tensor
 
 Number: TypeAlias = int | float | bool
@@ -158,6 +159,11 @@ def read_header(path: Path) -> GgufHeader:
         raise _refusal(str(path), error) from None
     except OSError as error:
         raise GgufError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def read_headers(path: Path) -> list[GgufHeader]:
+    """Read the headers of all parts of a model, in order; for most models that is the one file. Raises GgufError."""
+    return [read_header(path.with_name(part)) for part in parts(path.name)]
 
 
 def parse_header(data: bytes, *, name: str, size: int | None = None) -> GgufHeader | NeedMore:

@@ -1,11 +1,12 @@
 """Whether a model fits into a machine, how much of it onto the GPUs, and which of several builds to take. Pure."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from localrouter.memory.machine import Machine
-from localrouter.memory.plan import Memory, Options, Plan, plan
+from localrouter.memory.plan import ROWS_ON_GPU, Memory, Options, Plan, plan
 from localrouter.memory.shape import Shape
 
 SHARE = 0.9
@@ -14,8 +15,6 @@ USEFUL_CELLS = 8192
 """Cells beside which a build must fit to be chosen, where nobody says how long conversations are."""
 LONGEST_CELLS = 262_144
 """Tokens up to which a longest context is looked for, where nobody says what the model was trained for."""
-ROWS_ON_GPU = 512
-"""Rows of prompts in one step when layers are on a GPU, as the engine sets it."""
 _STEP = 256
 
 
@@ -61,36 +60,83 @@ def fit(shape: Shape, options: Options, machine: Machine, *, parallel: int = 1) 
     `parallel` conversations share the cells; the longest context is what each of them could have, up to what the model
     was trained for.
     """
-    placed = _place(shape, options, machine)
+    placed = place(shape, options, machine)
     most = shape.trained or max(LONGEST_CELLS, options.cells)
-    longest = _largest(most, lambda tokens: _fits_with(shape, options, machine, tokens * parallel))
+    longest = largest(most, lambda tokens: _fits_with(shape, options, machine, tokens * parallel))
     if not shape.complete:
         longest = 0
     if placed is None:
         return Fit(plan(shape, replace(options, gpu_layers=0)), Place.NOWHERE, longest)
-    return Fit(placed, _named(placed), longest)
+    return Fit(placed, name_of(placed), longest)
 
 
-def choose(shapes: Sequence[Shape], machine: Machine, cells: int = USEFUL_CELLS) -> Choice:
+def choose(shapes: Sequence[Shape], machine: Machine, cells: int = USEFUL_CELLS, *, among: str = "on disk") -> Choice:
     """The largest build that fits; of equal ones the first. Where none does, the smallest.
 
-    Builds that fit onto the GPUs as a whole go before larger ones that do not: they are many times faster.
+    Builds that fit onto the GPUs as a whole go before larger ones that do not: they are many times faster. A build of
+    which not even the size is known counts as too large. `among` ends the words "the largest of 3 ...".
     """
-    places = [place_of(shape, machine, cells) for shape in shapes]
-    count = f"of {len(shapes)} on disk"
+    places = [place_of(shape, machine, cells) if shape.weights else Place.NOWHERE for shape in shapes]
+    count = f"of {len(shapes)} {among}"
     for wanted in ({Place.GPU}, {Place.GPU, Place.BOTH, Place.RAM}):
-        fitting = [index for index, place in enumerate(places) if place in wanted]
+        fitting = [index for index, found in enumerate(places) if found in wanted]
         if fitting:
             index = max(fitting, key=lambda each: (shapes[each].weights, -each))
             return Choice(index, f"the largest {count} that fits in {_room(machine, wanted)}")
-    index = min(range(len(shapes)), key=lambda each: (shapes[each].weights, each))
+    index = min(range(len(shapes)), key=lambda each: (shapes[each].weights or math.inf, each))
     return Choice(index, f"the smallest {count}; none fits in {_room(machine, set(Place))}", fits=False)
 
 
 def place_of(shape: Shape, machine: Machine, cells: int) -> Place:
     """Where a model would run with so many cells."""
-    placed = _place(shape, Options(cells=cells), machine)
-    return Place.NOWHERE if placed is None else _named(placed)
+    placed = place(shape, Options(cells=cells), machine)
+    return Place.NOWHERE if placed is None else name_of(placed)
+
+
+def place(shape: Shape, options: Options, machine: Machine) -> Plan | None:
+    """The plan with the most layers on the GPUs; None when the rest does not fit into RAM."""
+    placed = most_on_gpu(shape, options, machine)
+    return placed if ram_needed(placed, machine) <= SHARE * machine.ram_free else None
+
+
+def most_on_gpu(shape: Shape, options: Options, machine: Machine) -> Plan:
+    """The plan with as many layers on the GPUs as fit there, whatever is left for the RAM."""
+    layers = 0
+    if machine.gpus:
+        room = SHARE * machine.gpu_free
+        layers = largest(
+            len(shape.layers) + 1, lambda count: with_layers(shape, options, count).gpu.total <= room, step=1
+        )
+    return with_layers(shape, options, layers)
+
+
+def with_layers(shape: Shape, options: Options, gpu_layers: int) -> Plan:
+    """The plan with so many layers on the GPUs, and with the rows that go with it."""
+    return plan(shape, replace(options, gpu_layers=gpu_layers, rows=ROWS_ON_GPU if gpu_layers else options.rows))
+
+
+def ram_needed(placed: Plan, machine: Machine) -> int:
+    """Bytes of RAM that a plan takes; where GPUs share it, what they take too."""
+    needed: Memory = placed.both if machine.unified else placed.ram
+    return needed.total
+
+
+def name_of(placed: Plan) -> Place:
+    """Where the layers of a plan are."""
+    if not placed.options.gpu_layers:
+        return Place.RAM
+    return Place.GPU if placed.options.gpu_layers > len(placed.shape.layers) else Place.BOTH
+
+
+def largest(most: int, fits: Callable[[int], bool], *, step: int = _STEP) -> int:
+    """The largest of 0, step, 2 * step, ... and `most` that fits, where less always fits better; 0 is not tried."""
+    if most > 0 and fits(most):
+        return most
+    low, high = 0, -(-most // step)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle * step) else (low, middle)
+    return low * step
 
 
 def in_gigabytes(size: float) -> str:
@@ -106,41 +152,5 @@ def _room(machine: Machine, places: set[Place]) -> str:
     return in_gigabytes(SHARE * (machine.ram_free + gpus))
 
 
-def _named(placed: Plan) -> Place:
-    if not placed.options.gpu_layers:
-        return Place.RAM
-    return Place.GPU if placed.options.gpu_layers > len(placed.shape.layers) else Place.BOTH
-
-
-def _place(shape: Shape, options: Options, machine: Machine) -> Plan | None:
-    """The plan with the most layers on the GPUs; None when the rest does not fit into RAM."""
-
-    def on_gpu(layers: int) -> Plan:
-        return plan(shape, replace(options, gpu_layers=layers, rows=ROWS_ON_GPU if layers else options.rows))
-
-    layers = 0
-    if machine.gpus:
-        room = SHARE * machine.gpu_free
-        layers = _largest(len(shape.layers) + 1, lambda count: on_gpu(count).gpu.total <= room, step=1)
-    placed = on_gpu(layers)
-    return placed if _in_ram(placed, machine) else None
-
-
-def _in_ram(placed: Plan, machine: Machine) -> bool:
-    needed: Memory = placed.both if machine.unified else placed.ram
-    return needed.total <= SHARE * machine.ram_free
-
-
 def _fits_with(shape: Shape, options: Options, machine: Machine, cells: int) -> bool:
-    return _place(shape, replace(options, cells=cells), machine) is not None
-
-
-def _largest(most: int, fits: Callable[[int], bool], *, step: int = _STEP) -> int:
-    """The largest of 0, step, 2 * step, ... and `most` that fits, where less always fits better; 0 is not tried."""
-    if most > 0 and fits(most):
-        return most
-    low, high = 0, -(-most // step)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle * step) else (low, middle)
-    return low * step
+    return place(shape, replace(options, cells=cells), machine) is not None

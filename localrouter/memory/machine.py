@@ -47,10 +47,32 @@ class Machine:
 
 def this_machine() -> Machine:
     """Look at this machine. GPUs count only where llama.cpp was built for them. Takes a moment where there are any."""
-    if sys.platform == "darwin":
-        return _mac()
-    free, total = _linux_memory(Path("/proc/meminfo"), Path("/sys/fs/cgroup"))
+    free, total = ram()
+    if gpu_shares_ram():
+        most = int(total * _METAL_SHARE)
+        gpus = (Gpu("Apple GPU", min(free, most), most),) if _built_for("metal") else ()
+        return Machine(free, total, gpus, unified=bool(gpus))
     return Machine(free, total, _nvidia() if _built_for("cuda") else ())
+
+
+def ram() -> tuple[int, int]:
+    """Bytes of RAM that programs can still have, and all there is; of the container where there is one."""
+    if sys.platform == "darwin":
+        total = int(_said(["sysctl", "-n", "hw.memsize"]) or 0)
+        return parse_vm_stat(_said(["vm_stat"])) or total // 2, total
+    return _linux_memory(Path("/proc/meminfo"), Path("/sys/fs/cgroup"))
+
+
+def gpu_shares_ram() -> bool:
+    """Whether this is a Mac with a chip of Apple's, whose GPU works in the RAM."""
+    return sys.platform == "darwin" and platform.machine() == "arm64"
+
+
+def parse_vm_stat(text: str) -> int | None:
+    """Bytes that a Mac can give to programs: pages that are free, or hold what can be read again. None: not told."""
+    size = re.search(r"page size of (\d+) bytes", text)
+    pages = re.findall(r"^Pages (?:free|inactive|speculative): +(\d+)\.", text, re.MULTILINE)
+    return int(size[1]) * sum(map(int, pages)) if size and pages else None
 
 
 def _linux_memory(meminfo: Path, cgroup: Path) -> tuple[int, int]:
@@ -62,11 +84,20 @@ def _linux_memory(meminfo: Path, cgroup: Path) -> tuple[int, int]:
     pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
     total = int(found["MemTotal"]) * 1024 if "MemTotal" in found else pages
     free = int(found["MemAvailable"]) * 1024 if "MemAvailable" in found else total // 2
-    limit, used = _bytes_in(cgroup / "memory.max"), _bytes_in(cgroup / "memory.current")
+    limit = _bytes_in(cgroup / "memory.max")
     if limit is not None and limit < total:
         total = limit
-        free = min(free, max(0, limit - (used or 0)))
+        free = min(free, max(0, limit - _taken(cgroup)))
     return free, total
+
+
+def _taken(cgroup: Path) -> int:
+    """Bytes of a container that stay taken. Pages of files are counted as used too, and go when others are needed."""
+    try:
+        files = re.findall(r"^(?:in)?active_file (\d+)$", (cgroup / "memory.stat").read_text(), re.MULTILINE)
+    except OSError:
+        files = []
+    return (_bytes_in(cgroup / "memory.current") or 0) - sum(map(int, files))
 
 
 def _bytes_in(path: Path) -> int | None:
@@ -74,15 +105,6 @@ def _bytes_in(path: Path) -> int | None:
         return int(path.read_text())
     except (OSError, ValueError):  # "max": no limit
         return None
-
-
-def _mac() -> Machine:
-    """Unified memory. How much of it is free macOS does not tell in one figure: half is a guess that leaves room."""
-    total = int(_said(["sysctl", "-n", "hw.memsize"]) or 0)
-    gpus: tuple[Gpu, ...] = ()
-    if platform.machine() == "arm64" and _built_for("metal"):
-        gpus = (Gpu("Apple GPU", int(total // 2 * _METAL_SHARE), int(total * _METAL_SHARE)),)
-    return Machine(total // 2, total, gpus, unified=bool(gpus))
 
 
 def _nvidia() -> tuple[Gpu, ...]:

@@ -14,10 +14,17 @@ KvType = Literal["f16", "q8_0", "q4_0"]
 """How keys and values are stored; both alike."""
 
 KV_TYPES = {"f16": TYPES[1], "q8_0": TYPES[8], "q4_0": TYPES[2]}
+SEQUENCES = 64
+"""Conversations that are computed at the same time, unless the operator wants another number."""
 RECURRENT_SEQUENCES = 8
-"""As many sequences as the engine gives a model with recurrent states."""
+"""The same at most, for a model with recurrent states: they are allocated up front, 60 to 80 MB each in the large Qwen
+hybrids."""
+ROWS = 128
+"""Rows of prompts in one step on a CPU: more gain nothing, and a cancel waits for a step."""
+ROWS_ON_GPU = 512
+"""The same where layers are on a GPU, which reads hundreds of tokens in the time of one step."""
 MAX_UBATCH = 512
-"""Rows that llama.cpp computes at once at most, as the engine sets it."""
+"""Rows that llama.cpp computes at once at most."""
 
 _PAD = 256
 _MASK = {True: 2, False: 4}
@@ -26,13 +33,13 @@ _MASK = {True: 2, False: 4}
 
 @dataclass(frozen=True)
 class Options:
-    """A context of llama.cpp as `engine/llama.py` opens it."""
+    """A context of llama.cpp: the engine opens it with these, and the plan reckons with them."""
 
     cells: int
     """Positions of the cache that all sequences share (`kv_unified`)."""
-    sequences: int = 64
+    sequences: int = SEQUENCES
     """Conversations that are computed at the same time; models with recurrent states get 8 at most."""
-    rows: int = 128
+    rows: int = ROWS
     """Rows of prompts in one step, beside one row of each sequence."""
     kv: KvType = "f16"
     swa_full: bool = True
@@ -109,9 +116,14 @@ def sequences(shape: Shape, options: Options) -> int:
     return min(options.sequences, RECURRENT_SEQUENCES) if shape.recurrent else options.sequences
 
 
+def largest_batch(shape: Shape, options: Options) -> int:
+    """Rows of the largest step, `n_batch`: one of each sequence and the most of prompts."""
+    return sequences(shape, options) + options.rows
+
+
 def ubatch(shape: Shape, options: Options) -> int:
-    """Rows that llama.cpp computes at once: `n_ubatch` as the engine sets it, and never over the context."""
-    return min(sequences(shape, options) + options.rows, MAX_UBATCH, full_cells(options))
+    """Rows that llama.cpp computes at once, `n_ubatch`; never over the context."""
+    return min(largest_batch(shape, options), MAX_UBATCH, full_cells(options))
 
 
 def full_cells(options: Options) -> int:
@@ -124,7 +136,7 @@ def sliding_cells(shape: Shape, options: Options) -> int:
     cells = full_cells(options)
     if options.swa_full:
         return cells
-    window = shape.window * sequences(shape, options) + min(sequences(shape, options) + options.rows, MAX_UBATCH)
+    window = shape.window * sequences(shape, options) + min(largest_batch(shape, options), MAX_UBATCH)
     return _padded(min(cells, window))
 
 

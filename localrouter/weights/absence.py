@@ -10,7 +10,7 @@ from math import inf
 
 from localrouter.errors import ModelNotDownloaded, ModelNotFound
 from localrouter.weights.manifest.manifest import Build
-from localrouter.weights.store import Damaged, Location
+from localrouter.weights.store import Damaged, Location, Missing
 
 _LONGEST_NAME = 100
 """Characters of an unknown name that are repeated to whoever sent it."""
@@ -39,6 +39,11 @@ def not_downloaded(name: str, looked: Sequence[tuple[Build, Location]]) -> Model
     sentences = [
         _headline(name, many=len(looked) > 1, damaged=bool(damaged)),
         *(f"{build.name} cannot be used: {location.message}." for build, location in damaged),
+        *(
+            f"{build.name} cannot be used without {', '.join(location.absent)}."
+            for build, location in looked
+            if isinstance(location, Missing) and location.absent
+        ),
         _remedy(min(builds, key=_effort), smallest=len(builds) > 1, again=bool(damaged)),
     ]
     return ModelNotDownloaded(" ".join(sentences), param="model")
@@ -68,4 +73,7 @@ def _remedy(build: Build, *, smallest: bool, again: bool) -> str:
             return f"Fetch {'the smallest one' if smallest else 'it'} with: {download_command(build)}"
         case "asset":
             return "It is missing from this installation of localrouter; install it again."
-    return "Put a whole copy in its place." if again else "Its file is not where the operator's settings say."
+    if again:
+        accept = f"localrouter verify {shlex.quote(build.name)}"
+        return f"If it was changed on purpose, `{accept}` says how to accept it. If not: Put a whole copy in its place."
+    return "Its file is not where the operator's settings say."

@@ -14,7 +14,7 @@ from localrouter.weights.absence import not_downloaded, not_found
 from localrouter.weights.manifest.extra import Echo, Origin, check_entry
 from localrouter.weights.manifest.manifest import Build, Manifest, Overrides
 from localrouter.weights.manifest.registry import Registry
-from localrouter.weights.shape_cache import ShapeCache, Stamp, stamp
+from localrouter.weights.shapes import ShapeCache, Stamp, stamp
 from localrouter.weights.store import Damaged, Found, Location, Missing, locate
 
 

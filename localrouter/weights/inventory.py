@@ -15,9 +15,9 @@ from huggingface_hub.utils._cache_manager import CachedFileInfo
 from huggingface_hub.utils._fixes import WeakFileLock
 
 from localrouter.errors import OperatorError
+from localrouter.gguf.parts import parts
 from localrouter.weights.hub.cached_file import PARTIAL, CachedFile, cache_directory
 from localrouter.weights.manifest.registry import Entry
-from localrouter.weights.parts import parts
 from localrouter.weights.store import Damaged, Found
 
 DAY = 86_400.0
@@ -99,8 +99,12 @@ def scan_cache() -> HFCacheInfo | None:
         return scan_cache_dir(cache_directory())
     except (CacheNotFound, ValueError):
         return None
-    except OSError as error:
-        raise OperatorError(f"{cache_directory()}: the cache cannot be read: {error.strerror}") from None
+    except (OSError, RuntimeError) as error:  # RuntimeError: a link that leads to itself
+        why = error.strerror if isinstance(error, OSError) else error
+        raise OperatorError(
+            f"{cache_directory()}: the cache cannot be read: {why}",
+            hint="look at what stands there and its permissions, or name another with HF_HOME",
+        ) from None
 
 
 def holding(entry: Entry) -> Holding:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from localrouter.gguf.header import GgufError, GgufHeader, read_header
 from localrouter.weights.hashed_copy import CutShort, Report, hashed, silent
-from localrouter.weights.manifest.pin import PinnedFile
+from localrouter.weights.manifest.addition import add_again
 from localrouter.weights.manifest.registry import Entry
-from localrouter.weights.store import Missing
+from localrouter.weights.store import Damaged, Missing
+
+_ABSENT = "it is missing"
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,13 @@ class BuildVerdict:
 
     entry: Entry
     files: tuple[Verdict, ...]
+    flaws: tuple[str, ...] = ()
+    """What is wrong with the parts of a split build together."""
 
     @property
     def good(self) -> bool:
-        """Every file is good."""
-        return all(file.good for file in self.files)
+        """Nothing is wrong with the build or one of its files."""
+        return not self.flaws and all(file.good for file in self.files)
 
     @property
     def hashed(self) -> bool:
@@ -57,31 +61,42 @@ class BuildVerdict:
     @property
     def remedy(self) -> str:
         """What to do about a bad build."""
-        match self.entry.build.source:
+        build, name = self.entry.build, self.entry.name
+        absent = [file.path.name for file in self.files if file.flaws == (_ABSENT,)]
+        only_absent = len(absent) == sum(not file.good for file in self.files)
+        match build.source:
+            case "hub" if absent and only_absent:
+                return f"localrouter pull {name}"
             case "hub":
-                name = self.entry.name
                 return f"localrouter remove {name} && localrouter pull {name}"
             case "asset":
                 return "install localrouter again"
-        return "put a whole copy in its place"
+        if absent:
+            return f"put {', '.join(absent)} beside the other parts"
+        return f"put back what was added, or take it as it is now with: {add_again(self.entry)}"
 
 
 def expected_files(entry: Entry) -> tuple[Expected, ...]:
     """The files of a build on this machine, and what its pin or its manifest says of them; none: it is not there."""
     location = entry.locate()
-    if isinstance(location, Missing):
+    first = location.first if isinstance(location, Missing) else location.path
+    if not first:
         return ()
-    paths = entry.files(location.path)
-    known = _known(entry, len(paths))
+    paths = entry.files(first)
+    known = zip(paths, entry.sizes(len(paths)), entry.digests(len(paths)), strict=True)
     return tuple(
-        Expected(path, file.size if file else None, file.sha256 if file else None, number, len(paths))
-        for number, (path, file) in enumerate(zip(paths, known, strict=True), 1)
+        Expected(path, size, sha256, number, len(paths)) for number, (path, size, sha256) in enumerate(known, 1)
     )
 
 
 def verify(entry: Entry, files: Iterable[Expected], report: Report = silent) -> BuildVerdict:
     """Look at all of a build. `report` hears of bytes as they are read."""
-    return BuildVerdict(entry, tuple(verify_file(file, report) for file in files))
+    verdicts = tuple(verify_file(file, report) for file in files)
+    location = entry.locate()
+    if all(verdict.good for verdict in verdicts) and isinstance(location, Damaged):
+        together = f"all parts together have {location.size:,} bytes, and {location.expected:,} are right"
+        return BuildVerdict(entry, verdicts, (together,))
+    return BuildVerdict(entry, verdicts)
 
 
 def verify_file(expected: Expected, report: Report = silent) -> Verdict:
@@ -94,7 +109,7 @@ def verify_file(expected: Expected, report: Report = silent) -> Verdict:
         with expected.path.open("rb", buffering=0) as file:
             digest = hashed(file, size, report)
     except FileNotFoundError:
-        return Verdict(expected.path, 0, None, ("it is missing",))
+        return Verdict(expected.path, 0, None, (_ABSENT,))
     except OSError as error:
         return Verdict(expected.path, 0, None, (f"it cannot be read: {error.strerror}",))
     except CutShort:
@@ -125,12 +140,3 @@ def _header_flaws(expected: Expected, header: GgufHeader) -> Iterator[str]:
         yield "its header does not say which architecture it is"
     if header.parts != expected.parts:
         yield f"its header says that it is one of {header.parts} files, and its name that it is one of {expected.parts}"
-
-
-def _known(entry: Entry, count: int) -> tuple[PinnedFile | None, ...]:
-    pin, build = entry.pin, entry.build
-    if pin is not None and len(pin.files) == count:
-        return pin.files
-    if count == 1 and build.size is not None and build.sha256 is not None:
-        return (PinnedFile(build.file or build.name, build.size, build.sha256),)
-    return (None,) * count

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from gguf_bytes import SAMPLE
 from hub_cache import FIRST, HubCache
 
-from localrouter.cli import _complain
+from localrouter.cli.exit_status import complain
 from localrouter.errors import OperatorError
 from localrouter.weights.manifest import registry
 
@@ -65,7 +65,7 @@ class Home:
 
 def _refusing(error: OperatorError) -> Command:
     def refuse() -> None:
-        _complain(error)
+        complain(error)
         raise SystemExit(2)
 
     return Command("refuse", callback=refuse)

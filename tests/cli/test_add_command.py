@@ -1,3 +1,4 @@
+import hashlib
 import json
 from collections.abc import Iterator
 from functools import partial
@@ -10,13 +11,17 @@ from hub_server import HubServer
 from model_home import Home, home
 
 from localrouter.cli.add import add
+from localrouter.weights.hashed_copy import CutShort
 from localrouter.weights.hub import client as hub_module
 from localrouter.weights.hub.client import Hub
+from localrouter.weights.manifest import addition
 from localrouter.weights.manifest.lock import lock_path, read_lock
 from localrouter.weights.manifest.manifest import load_manifest
 from localrouter.weights.manifest.registry import Registry
 
 __all__ = ["home"]
+
+SAMPLE_SHA256 = hashlib.sha256(SAMPLE).hexdigest()
 
 
 @pytest.fixture
@@ -32,6 +37,79 @@ def test_a_file_gets_a_name_and_stays_where_it_is(home: Home) -> None:
     assert home.run(add, "mine:q8", file).exit_code == 0
     [entry] = Registry.read().find("mine:q8")
     assert (entry.build.name, entry.build.path, entry.build.license) == ("Mine-Q8_0", str(file), "apache-2.0")
+
+
+def test_a_file_may_be_called_like_its_alias(home: Home) -> None:
+    assert home.run(add, "mine", home.gguf("mine.gguf")).exit_code == 0
+    [entry] = Registry.read().find("mine")
+    assert entry.build.name == "mine"
+
+
+def test_size_and_sha256_of_a_file_are_noted(home: Home) -> None:
+    result = home.run(add, "mine", home.gguf("Mine.gguf"))
+    [entry] = Registry.read().find("mine")
+    assert (entry.build.size, entry.build.sha256) == (len(SAMPLE), SAMPLE_SHA256)
+    assert SAMPLE_SHA256 in result.stderr
+
+
+def test_without_hashing_only_the_size_is_noted(home: Home) -> None:
+    result = home.run(add, "mine", home.gguf("Mine.gguf"), "--no-hash")
+    [entry] = Registry.read().find("mine")
+    assert (entry.build.size, entry.build.sha256) == (len(SAMPLE), None)
+    assert "no sha256" in result.stderr
+
+
+def test_of_a_split_file_every_part_is_noted(home: Home) -> None:
+    parts = [home.gguf(f"S-0000{number}-of-00002.gguf") for number in (1, 2)]
+    parts[1].write_bytes(SAMPLE + b"x")
+    said = json.loads(home.run(add, "mine", parts[1], "--json").stdout)
+    [entry] = Registry.read().find("mine")
+    assert (entry.build.size, entry.build.sha256) == (2 * len(SAMPLE) + 1, None)
+    assert entry.build.part_sha256 == (SAMPLE_SHA256, hashlib.sha256(SAMPLE + b"x").hexdigest())
+    assert said["part_sha256"] == list(entry.build.part_sha256)
+
+
+def test_the_same_file_added_again_is_taken_as_it_is_now(home: Home) -> None:
+    file = home.gguf("Mine.gguf")
+    home.run(add, "mine:q8", file)
+    home.run(add, "mine", home.gguf("Other.gguf"))
+    file.write_bytes(SAMPLE + b"more")
+    assert json.loads(home.run(add, "mine", file, "--json").stdout)["updated"] is True
+    mine, other = load_manifest(home.own).models["mine"].builds
+    assert (mine.name, mine.variant, mine.size) == ("Mine", "q8", len(SAMPLE) + 4)
+    assert mine.sha256 == hashlib.sha256(SAMPLE + b"more").hexdigest()
+    assert other.name == "Other"
+
+
+def test_a_digest_that_nobody_computed_does_not_stay(home: Home) -> None:
+    file = home.gguf("Mine.gguf")
+    home.run(add, "mine", file)
+    home.run(add, "mine", file, "--no-hash")
+    assert load_manifest(home.own).models["mine"].builds[0].sha256 is None
+
+
+def test_a_file_that_moved_is_found_where_it_was_added_again(home: Home) -> None:
+    home.run(add, "mine:q8", home.gguf("Mine.gguf"))
+    (home.root / "elsewhere").mkdir()
+    moved = (home.root / "Mine.gguf").rename(home.root / "elsewhere" / "Mine.gguf")
+    assert "as it is now" in home.run(add, "mine", moved).stderr
+    [entry] = Registry.read().find("mine:q8")
+    assert entry.build.path == str(moved)
+
+
+def test_another_alias_is_no_way_to_change_a_build(home: Home) -> None:
+    file = home.gguf("Mine.gguf")
+    home.run(add, "mine", file)
+    assert "'Mine' is in use" in home.run(add, "other", file).stderr
+
+
+def test_a_file_that_cannot_be_read_is_not_added(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def shorter(*_: object) -> str:
+        raise CutShort
+
+    monkeypatch.setattr(addition, "hashed", shorter)
+    result = home.run(add, "mine", home.gguf("Mine.gguf"))
+    assert (result.exit_code, "became shorter" in result.stderr, home.own.exists()) == (2, True, False)
 
 
 def test_an_alias_that_exists_gets_one_more_build(home: Home) -> None:

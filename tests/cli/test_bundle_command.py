@@ -8,7 +8,6 @@ from click.testing import CliRunner, Result
 from huggingface_hub import constants
 
 from localrouter.cli import COMMANDS, main
-from localrouter.cli.byte_progress import PlainLines
 from localrouter.weights.manifest.registry import Registry
 from localrouter.weights.store import ASSETS
 
@@ -78,6 +77,15 @@ def test_what_cannot_be_done_ends_with_2(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*x.tar*"))
 
 
+def test_create_says_which_build_answers_to_an_alias(tmp_path: Path) -> None:
+    for name, size in (("Small", 10), ("Large", 1000)):
+        (tmp_path / f"{name}.gguf").write_bytes(bytes(size))
+    builds = [f'[[models.two.builds]]\nname = "{name}"\npath = "{name}.gguf"\n' for name in ("Small", "Large")]
+    (tmp_path / "m.toml").write_text("version = 1\n" + "".join(builds))
+    result = run("create", str(tmp_path / "x.tar"), "two", "--manifest", str(tmp_path / "m.toml"))
+    assert "two: Large, the largest of 2 on disk that fits in" in result.stderr
+
+
 def test_create_says_in_json_what_is_inside(tmp_path: Path) -> None:
     said = json.loads(run("create", str(tmp_path / "x.tar"), "demo", "--json").stdout)
     assert said["builds"] == ["localrouter-demo-Q8_0"]
@@ -103,20 +111,3 @@ def test_a_required_signature_is_checked_before_anything_is_written(bundle: Path
 @pytest.mark.parametrize("name", ["create", "verify", "import"])
 def test_the_help_page_names_the_exit_codes(name: str) -> None:
     assert "130" in run(name, "--help").output
-
-
-def test_every_two_seconds_one_line_is_said() -> None:
-    now, said = [0.0], list[str]()
-    lines = PlainLines("reading x", 4_000_000, said.append, lambda: now[0])
-    for now[0] in (0.5, 1.0, 2.0, 3.0, 3.9, 4.0):
-        lines.advance(500_000)
-    assert said == [
-        "reading x: 1.50 MB of 4.00 MB, 750 kB/s, 0:03 left",
-        "reading x: 3.00 MB of 4.00 MB, 750 kB/s, 0:01 left",
-    ]
-
-
-def test_nothing_is_said_of_what_is_done_at_once() -> None:
-    said = list[str]()
-    PlainLines("x", 1, said.append, lambda: 0.0).advance(1)
-    assert said == []

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -211,7 +212,8 @@ def _stream(server: RunningServer, text: str) -> Stream[ChatCompletionChunk]:
 def _connect_until_refused(url: str) -> None:
     address = ("127.0.0.1", int(url.split(":")[2].split("/", maxsplit=1)[0]))
     while True:
-        socket.create_connection(address).close()
+        with suppress(ConnectionResetError):  # who waits at the moment that the server closes its door
+            socket.create_connection(address).close()
 
 
 def test_the_curl_line_is_json_that_the_server_takes() -> None:

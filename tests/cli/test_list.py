@@ -93,6 +93,10 @@ def test_no_line_is_wider_than_the_terminal(home: Path, columns: int) -> None:
     assert any("wrong size" in line for line in text)
 
 
+def test_what_to_do_about_a_wrong_size_is_said(home: Path) -> None:
+    assert "localrouter verify NAME says what to do" in run(home).stderr
+
+
 def test_colours_the_state_in_a_terminal_unless_told_not_to(home: Path) -> None:
     green = "\x1b[32m"
     assert green in run(home, env=terminal(80)).stdout

@@ -154,3 +154,13 @@ def test_a_hub_that_cannot_be_reached_leaves_the_manifest_s_facts(home: Path, mo
 def test_an_unknown_name_is_left_to_the_one_place_for_errors(home: Path) -> None:
     with pytest.raises(ConfigError, match="nix"):
         run(home, "nix")
+
+
+def test_a_file_of_the_command_line_is_planned_alone_or_beside_named_builds(home: Path) -> None:
+    given = f"mine={home / 'here.gguf'}"
+
+    alone, beside = (json.loads(run(home, "--model", given, "--json", *names).stdout) for names in ([], ["m:told"]))
+
+    assert [build["facts"] for build in alone["builds"]] == ["file"]
+    assert [build["model"] for build in alone["builds"]] == ["here"]
+    assert len(beside["builds"]) == 2

@@ -16,7 +16,9 @@ import pytest
 from click.testing import CliRunner
 from hub_server import HubServer
 
+from localrouter.cli import pull as command
 from localrouter.cli.pull import pull
+from localrouter.memory.machine import Machine
 
 REPO, NAME = "owner/name", "Model-4B.gguf"
 CONTENT = random.Random(5).randbytes(1_000_000)
@@ -132,7 +134,8 @@ def test_json_is_for_programs(home: Home) -> None:
 def test_an_alias_says_which_build_is_taken(home: Home) -> None:
     status, out, err = home.run("house")
     assert (status, out) == (0, f"{home.path}\n")
-    assert "house: Model-4B (1.00 MB), the largest of 2 builds within 70% of this machine's" in err
+    assert "house: Model-4B (1.00 MB), the largest of 2 builds that fits in " in err
+    assert "For another: localrouter pull house:VARIANT" in err
 
 
 @pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
@@ -252,6 +255,55 @@ def test_a_file_of_this_machine_is_only_looked_for(home: Home) -> None:
     [build] = json.loads(run(home, "mine", "--json").stdout)
     assert (build["state"], build["repo"]) == ("present", None)
     assert build["files"] == [{"path": str(path), "size": 4, "sha256": None, "state": "present"}]
+
+
+CHOICE = """
+version = 1
+[models.sizes]
+[[models.sizes.builds]]
+name = "Large"
+repo = "o/n"
+file = "Large.gguf"
+size = 9_000_000_000
+shape = { full_attention_layers = 10, kv_heads = 8, head_len = 256 }
+[[models.sizes.builds]]
+name = "Small"
+repo = "o/n"
+file = "Small.gguf"
+size = 4_000_000_000
+[[models.sizes.builds]]
+name = "Mine"
+path = "Mine.gguf"
+size = 1_000_000
+"""
+
+
+def meant(home: Home, monkeypatch: pytest.MonkeyPatch, machine: Machine, manifest: str = CHOICE) -> str:
+    """What pull says of its choice, offline, so that nothing is brought."""
+    monkeypatch.setattr(command, "this_machine", lambda: machine)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    home.manifest.write_text(manifest)
+    return str(run(home, "sizes", "--unlocked", "--offline").stderr.splitlines()[0])
+
+
+def test_the_largest_build_that_an_idle_machine_holds_is_meant(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    busy = Machine(1, 16 * 10**9)
+    why = "sizes: Large (9.00 GB), the largest of 2 builds that fits in 11 GB. For another: localrouter pull"
+    assert meant(home, monkeypatch, busy).startswith(why)
+    assert meant(home, monkeypatch, Machine(1, 10**9)).startswith("sizes: Small (4.00 GB), the smallest of 2 builds")
+
+
+def test_the_cache_that_the_manifest_tells_of_counts(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights of 9 GB and a cache of 40,960 cells of 80 kB do not fit into 11 GB."""
+    longer = CHOICE.replace("[models.sizes]", "[models.sizes]\ncontext = 40960")
+    assert meant(home, monkeypatch, Machine(1, 16 * 10**9), longer).startswith("sizes: Small")
+
+
+def test_a_local_build_is_meant_only_where_none_can_be_downloaded(home: Home) -> None:
+    path = home.manifest.parent / "Mine.gguf"
+    path.write_bytes(b"mine")
+    home.manifest.write_text(CHOICE[: CHOICE.index("[[")] + CHOICE[CHOICE.rindex("[[") :].replace("1_000_000", "4"))
+    assert run(home, "sizes").stdout == f"{path}\n"
 
 
 def test_an_unknown_name_lists_those_there_are(home: Home) -> None:

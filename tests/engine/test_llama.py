@@ -1,5 +1,6 @@
 """The engine on llama.cpp itself: the embedded model, and small random models of the other kinds of memory."""
 
+import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +14,17 @@ import localrouter
 from benchmarks import vocabulary
 from benchmarks.shapes import SHAPES
 from benchmarks.synthetic import write_model
+from localrouter.engine import devices
 from localrouter.engine.backend import BatchRefused, LoadError, Logits
 from localrouter.engine.engine import Engine
-from localrouter.engine.llama import LlamaBackend
+from localrouter.engine.llama.backend import LlamaBackend
 from localrouter.engine.messages import Finished, Generate, LoadOptions, Sampling, Segment
 from localrouter.engine.scheduler import Batch
+from localrouter.gguf.header import GgufError, read_header
+from localrouter.gguf.header_bytes import MAX_KEPT
+from localrouter.memory.machine import Machine
+from localrouter.memory.plan import ROWS
+from localrouter.memory.pool import POOL
 
 DEMO = str(Path(localrouter.__file__).parent / "assets" / "demo.gguf")
 QUESTIONS = [f"What is the capital of {country}?" for country in ("Italy", "Japan", "Peru", "Norway", "Kenya", "Chile")]
@@ -163,6 +170,38 @@ def test_a_cut_file_is_an_error(tmp_path: Path) -> None:
         LlamaBackend(str(path), LoadOptions())
 
 
+def test_a_model_that_does_not_fit_is_told_before_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "machine", lambda _: Machine(ram_free=1_000_000, ram_total=10**9))
+
+    with pytest.raises(LoadError, match=r"Not enough memory for demo: with a cache of 512 tokens it needs .* GB"):
+        LlamaBackend(DEMO, LoadOptions())
+
+
+def with_much_metadata(model: str, folder: Path) -> str:
+    """A copy of a model with more text in its header than our reader keeps; llama.cpp reads it."""
+    key, length = b"general.filler", MAX_KEPT
+    length -= (8 + len(key) + 4 + 8 + length) % 32 - 32  # the data stays aligned
+    pair = struct.pack("<Q", len(key)) + key + struct.pack("<IQ", 8, length) + b"x" * length
+    data = Path(model).read_bytes()
+    [pairs] = struct.unpack_from("<Q", data, 16)
+    (folder / "wordy.gguf").write_bytes(data[:16] + struct.pack("<Q", pairs + 1) + pair + data[24:])
+    return str(folder / "wordy.gguf")
+
+
+def test_a_header_that_only_llama_cpp_understands_is_no_obstacle(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = with_much_metadata(DEMO, tmp_path)
+    with pytest.raises(GgufError):
+        read_header(Path(path))
+
+    backend = LlamaBackend(path, LoadOptions(threads=1))
+
+    assert "the memory is reckoned from the size of the file alone" in caplog.text
+    assert (backend.info.context, backend.info.cells) == (2048, POOL)
+    backend.close()
+
+
 KINDS = ["qwen3-tiny", "qwen35moe-tiny", "gemma4-tiny"]
 
 
@@ -183,6 +222,23 @@ def next_logits(backend: LlamaBackend, sequences: int) -> Logits:
     for slot in every:
         backend.clear(slot)
     return logits
+
+
+@pytest.mark.parametrize(("name", "sequences"), [("qwen3-tiny", 20), ("qwen35moe-tiny", 8)])
+def test_recurrent_models_get_eight_sequences_and_read_one_prompt(name: str, sequences: int, tmp_path: Path) -> None:
+    backend = LlamaBackend(small_model(tmp_path, name), LoadOptions(threads=1, cells=512, max_sequences=20))
+
+    assert (backend.limits.slots, backend.limits.one_prompt) == (sequences, sequences == 8)
+    assert (backend.limits.prefill_rows, backend.limits.cells) == (ROWS, 512)
+    backend.close()
+
+
+def test_llama_cpp_s_word_for_a_recurrent_model_is_enough(tmp_path: Path) -> None:
+    path = with_much_metadata(small_model(tmp_path, "qwen35moe-tiny"), tmp_path)
+    backend = LlamaBackend(path, LoadOptions(threads=1, cells=512, max_sequences=20))
+
+    assert (backend.limits.slots, backend.limits.one_prompt) == (8, True)
+    backend.close()
 
 
 @pytest.mark.parametrize("name", KINDS)

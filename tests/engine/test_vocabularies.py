@@ -6,7 +6,7 @@ import pytest
 from real_vocabularies import VOCABULARIES, needs_shared, vocabulary_file
 
 from localrouter.engine.detokenizer import Detokenizer
-from localrouter.engine.llama import LlamaBackend
+from localrouter.engine.llama.backend import LlamaBackend
 from localrouter.engine.messages import LoadOptions, Segment
 
 SEPARATOR = "\n__ggml_vocab_test__\n"

@@ -96,6 +96,17 @@ def test_when_none_fits_the_smallest_is_chosen_and_told_so() -> None:
     assert found == Choice(1, "the smallest of 2 on disk; none fits in 3.6 GB", fits=False)
 
 
+def test_a_build_of_unknown_size_counts_as_too_large() -> None:
+    unknown, on = shape_of_size(0), machine(ram=64)
+    assert choose([unknown, shape(1)], on).index == 1
+    assert choose([unknown, shape(100)], on) == Choice(1, "the smallest of 2 on disk; none fits in 58 GB", fits=False)
+    assert not choose([unknown, unknown], on).fits
+
+
+def test_the_reason_says_among_what_was_chosen() -> None:
+    assert choose([shape(1)] * 2, machine(ram=64), among="builds").reason.startswith("the largest of 2 builds that")
+
+
 def test_a_build_that_fits_onto_the_gpu_goes_before_a_larger_one_that_does_not() -> None:
     builds = [shape(20), shape(9), shape(4)]
     found = choose(builds, machine(ram=64, gpu=12))

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from localrouter.memory import machine
-from localrouter.memory.machine import Gpu, Machine, parse_nvidia, this_machine
+from localrouter.memory.machine import Gpu, Machine, parse_nvidia, parse_vm_stat, this_machine
 
 MEMINFO = "MemTotal:       1000 kB\nMemFree:         100 kB\nMemAvailable:    600 kB\n"
 
@@ -25,6 +25,11 @@ def test_a_container_has_no_more_than_its_limit(tmp_path: Path) -> None:
     assert memory(tmp_path, "500000", "100000") == (400_000, 500_000)
 
 
+def test_pages_of_files_are_not_taken_for_good(tmp_path: Path) -> None:
+    (tmp_path / "memory.stat").write_text("anon 50000\ninactive_file 30000\nactive_file 20000\nslab 7\n")
+    assert memory(tmp_path, "500000", "100000") == (450_000, 500_000)
+
+
 def test_without_the_kernel_s_figures_half_is_a_guess(tmp_path: Path) -> None:
     free, total = machine._linux_memory(tmp_path / "none", tmp_path)
     assert 0 < free == total // 2
@@ -41,6 +46,22 @@ def test_every_gpu_has_a_line() -> None:
 @pytest.mark.parametrize("said", ["", "No devices were found\n", "Orin, [N/A], [N/A]\n"])
 def test_what_is_no_figure_is_no_gpu(said: str) -> None:
     assert parse_nvidia(said) == ()
+
+
+VM_STAT = """\
+Mach Virtual Memory Statistics: (page size of 16384 bytes)
+Pages free:                                    100.
+Pages active:                               123456.
+Pages inactive:                                 20.
+Pages speculative:                               3.
+Pages wired down:                            77777.
+"Translation faults":                    999999999.
+"""
+
+
+def test_of_a_mac_free_and_inactive_pages_can_be_had() -> None:
+    assert parse_vm_stat(VM_STAT) == 123 * 16384
+    assert parse_vm_stat("") is None
 
 
 def test_a_program_that_is_not_there_or_fails_says_nothing() -> None:

@@ -1,13 +1,10 @@
 import struct
-from pathlib import Path
 
 import pytest
 from gguf_bytes import array_pair, header, number_pair, tensor, text_pair
 
 from localrouter.gguf.header import GgufHeader, parse_header
-from localrouter.memory.shape import Shape, shape_of_headers, shape_of_size
-from localrouter.weights.shape_cache import ShapeCache
-from localrouter.weights.store import Found
+from localrouter.memory.shape import Shape, shape_of_headers
 
 BASE = {"block_count": 4, "embedding_length": 64, "attention.head_count": 4, "attention.head_count_kv": 2}
 
@@ -107,13 +104,3 @@ def test_parts_of_a_split_file_are_added_up() -> None:
 def test_a_header_that_does_not_tell_its_layers_tells_its_weights(facts: dict[str, int]) -> None:
     shape = shape_of_headers([parsed("qwen3", facts)])
     assert (shape.weights, shape.complete, shape.source) == (4 * 8 * 4, False, "file")
-
-
-def test_a_file_is_read_again_only_when_it_changes(tmp_path: Path) -> None:
-    path = tmp_path / "a.gguf"
-    path.write_bytes(header(text_pair("general.architecture", "qwen3")))
-    cache, found = ShapeCache(), Found(str(path), 100)
-    first = cache.shape(found)
-    assert cache.shape(found) is first
-    path.write_bytes(b"no GGUF at all")
-    assert cache.shape(found) == shape_of_size(100)

@@ -47,6 +47,14 @@ def everything(cache: HubCache) -> set[str]:
     return {str(path.relative_to(cache.root)) for path in cache.root.rglob("*") if path.is_symlink() or path.is_file()}
 
 
+def test_a_cache_that_is_a_link_to_itself_is_an_error_in_words(cache: HubCache) -> None:
+    cache.root.rmdir()
+    cache.root.symlink_to(cache.root)
+
+    with pytest.raises(OperatorError, match="cache cannot be read"):
+        scan_cache()
+
+
 def test_a_removed_build_leaves_nothing(cache: HubCache) -> None:
     pointer = cache.add(REPO, FILE, b"12345", main=True)
     plan = removal([entry()], scan_cache())

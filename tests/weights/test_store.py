@@ -180,7 +180,7 @@ def test_a_split_gguf_is_one_build_that_begins_with_its_first_part(tmp_path: Pat
 
 def test_a_split_gguf_is_missing_until_all_parts_are_there(tmp_path: Path) -> None:
     files = split(tmp_path, 2)
-    assert locate(Build(name="big", path=files[0].name), tmp_path) == Missing()
+    assert isinstance(locate(Build(name="big", path=files[0].name), tmp_path), Missing)
 
 
 def test_the_size_of_a_split_gguf_is_that_of_all_parts(tmp_path: Path) -> None:
@@ -191,6 +191,36 @@ def test_the_size_of_a_split_gguf_is_that_of_all_parts(tmp_path: Path) -> None:
 def test_the_parts_of_a_split_gguf_are_found_in_the_cache(cache: HubCache) -> None:
     build = Build(name="big", repo=REPO, file="Q8/Big-00002-of-00002.gguf")
     first = cache.add(REPO, "Q8/Big-00001-of-00002.gguf", b"123")
-    assert look(cache, build) == Missing()
+    assert isinstance(look(cache, build), Missing)
     cache.add(REPO, "Q8/Big-00002-of-00002.gguf", b"4567")
     assert look(cache, build) == Found(str(first), 7)
+
+
+PARTS = tuple(f"S-0000{number}-of-00003.gguf" for number in (1, 2, 3))
+
+
+@pytest.mark.parametrize("absent", PARTS)
+def test_a_split_file_without_a_part_is_missing_and_the_part_is_named(tmp_path: Path, absent: str) -> None:
+    for part in PARTS:
+        (tmp_path / part).write_bytes(b"1")
+    (tmp_path / absent).unlink()
+    found = locate(Build(name="s", path=PARTS[0]), tmp_path)
+    assert found == Missing(str(tmp_path / PARTS[0]), (absent,))
+
+
+@pytest.mark.parametrize("absent", PARTS)
+def test_a_part_that_the_cache_lacks_is_named(cache: HubCache, absent: str) -> None:
+    for part in PARTS:
+        if part != absent:
+            pointer = cache.add(REPO, f"Q8/{part}", part.encode())
+    found = look(cache, Build(name="s", repo=REPO, file=f"Q8/{PARTS[1]}", revision=FIRST))
+    assert found == Missing(str(pointer.with_name(PARTS[0])), (absent,))
+
+
+def test_of_several_copies_that_are_not_whole_the_most_complete_one_counts(cache: HubCache) -> None:
+    cache.add(REPO, PARTS[0], b"1", revision=FIRST)
+    for part in PARTS[:2]:
+        cache.add(REPO, part, part.encode(), revision=SECOND)
+    found = look(cache, Build(name="s", repo=REPO, file=PARTS[0]))
+    assert isinstance(found, Missing)
+    assert (found.absent, SECOND in found.first) == ((PARTS[2],), True)

@@ -1,15 +1,21 @@
 import hashlib
 import sys
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
 from gguf_bytes import SAMPLE, TENSORS, header, number_pair, text_pair
 from hub_cache import FIRST, HubCache
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from localrouter.gguf.header import read_header
+from localrouter.weights.manifest.lock import Lock
 from localrouter.weights.manifest.manifest import Build
-from localrouter.weights.manifest.registry import Entry
+from localrouter.weights.manifest.pin import Pin, PinnedFile
+from localrouter.weights.manifest.registry import Entry, user_manifest_path
 from localrouter.weights.verify import Expected, Verdict, expected_files, verify, verify_file
 
 DATA = bytes(range(256)) * 8
@@ -113,7 +119,13 @@ def test_a_build_of_the_hub_is_held_against_its_pin(tmp_path: Path, monkeypatch:
 def test_of_a_file_of_the_user_only_the_header_may_be_known(model: Path) -> None:
     entry = Entry("a", Build(name="A", path=str(model)), Path("/m.toml"))
     verdict = verify(entry, expected_files(entry))
-    assert (verdict.good, verdict.hashed, verdict.remedy) == (True, False, "put a whole copy in its place")
+    assert (verdict.good, verdict.hashed) == (True, False)
+
+
+def test_of_a_file_of_the_user_only_the_size_may_be_known(model: Path) -> None:
+    entry = Entry("a", Build(name="A", path=str(model), size=model.stat().st_size + 1), Path("/m.toml"))
+    verdict = verify(entry, expected_files(entry))
+    assert (verdict.good, "are right" in flaw(verdict.files[0])) == (False, True)
 
 
 def test_a_file_of_the_user_is_held_against_the_manifest(model: Path) -> None:
@@ -124,14 +136,106 @@ def test_a_file_of_the_user_is_held_against_the_manifest(model: Path) -> None:
     assert (verdict.good, verdict.hashed) == (True, True)
 
 
-def test_every_part_of_a_split_build_is_looked_at(tmp_path: Path) -> None:
-    first, second = tmp_path / "A-00001-of-00002.gguf", tmp_path / "A-00002-of-00002.gguf"
-    first.write_bytes(header(text_pair("general.architecture", "q"), number_pair("split.count", 2)))
-    second.write_bytes(b"rubbish")
-    entry = Entry("a", Build(name="A", path=str(first)), Path("/m.toml"))
+def test_a_changed_file_of_the_user_can_be_put_back_or_added_again(model: Path) -> None:
+    other = "0" * 64
+    entry = Entry("a", Build(name="Mine", variant="b", path=str(model), sha256=other), user_manifest_path())
     verdict = verify(entry, expected_files(entry))
-    assert [file.good for file in verdict.files] == [True, False]
+    assert verdict.remedy.endswith(f"take it as it is now with: localrouter add a:b {model} --name Mine")
+    elsewhere = replace(verdict, entry=Entry("a", Build(name="A", path=model.name), model.parent / "m.toml"))
+    assert elsewhere.remedy.endswith(f"localrouter add a {model} --manifest {model.parent / 'm.toml'}")
+
+
+PARTS = tuple(f"A-0000{number}-of-00003.gguf" for number in (1, 2, 3))
+PART = header(text_pair("general.architecture", "q"), number_pair("split.count", 3))
+
+
+@pytest.fixture
+def split(tmp_path: Path) -> Entry:
+    """A build of three parts beside each other, with the digest of each."""
+    for number, part in enumerate(PARTS):
+        (tmp_path / part).write_bytes(PART + bytes([number]) * 9)
+    digests = tuple(hashlib.sha256((tmp_path / part).read_bytes()).hexdigest() for part in PARTS)
+    build = Build(name="A", path=str(tmp_path / PARTS[0]), size=3 * (len(PART) + 9), part_sha256=digests)
+    return Entry("a", build, tmp_path / "m.toml")
+
+
+def test_every_part_of_a_split_build_is_held_against_its_own_digest(split: Entry, tmp_path: Path) -> None:
+    verdict = verify(split, expected_files(split))
+    assert (verdict.good, verdict.hashed) == (True, True)
+    (tmp_path / PARTS[1]).write_bytes(PART + b"someother")
+    changed = verify(split, expected_files(split))
+    assert [file.good for file in changed.files] == [True, False, True]
+    assert "its sha256 is" in flaw(changed.files[1])
+
+
+def test_a_part_that_was_cut_is_the_bad_one(split: Entry, tmp_path: Path) -> None:
+    (tmp_path / PARTS[2]).write_bytes(PART[:-3])
+    verdict = verify(split, expected_files(split))
+    assert [file.good for file in verdict.files] == [True, True, False]
+    assert "ends in the middle of its header" in flaw(verdict.files[2])
+
+
+@pytest.mark.parametrize("absent", PARTS)
+def test_a_missing_part_is_named_with_where_it_belongs(split: Entry, tmp_path: Path, absent: str) -> None:
+    (tmp_path / absent).unlink()
+    verdict = verify(split, expected_files(split))
+    assert [(file.path.name, file.flaws) for file in verdict.files if not file.good] == [(absent, ("it is missing",))]
+    assert verdict.remedy == f"put {absent} beside the other parts"
+
+
+def test_parts_of_a_wrong_size_together_are_bad_where_no_digest_is_known(split: Entry) -> None:
+    without = replace(split, build=split.build.model_copy(update={"part_sha256": None, "size": 5}))
+    verdict = verify(without, expected_files(without))
+    assert not verdict.good
+    assert verdict.flaws == (f"all parts together have {3 * (len(PART) + 9):,} bytes, and 5 are right",)
+
+
+@pytest.fixture
+def pulled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Entry:
+    """A build of the hub in three parts, locked, with all parts in the cache."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    contents = {part: PART + part.encode() for part in PARTS}
+    for part, content in contents.items():
+        HubCache(tmp_path).add("o/A", part, content)
+    files = tuple(PinnedFile(name, len(data), hashlib.sha256(data).hexdigest()) for name, data in contents.items())
+    build = Build(name="A", repo="o/A", file=PARTS[0])
+    return Entry("a", build, tmp_path / "m.toml", Lock({"A": Pin("o/A", FIRST, files)}))
+
+
+def test_a_part_that_the_cache_lacks_is_pulled(pulled: Entry) -> None:
+    expected_files(pulled)[1].path.unlink()
+    verdict = verify(pulled, expected_files(pulled))
+    assert [file.flaws for file in verdict.files] == [(), ("it is missing",), ()]
+    assert verdict.remedy == "localrouter pull A"
+
+
+def test_a_part_of_another_size_than_its_pin_is_pulled_anew(pulled: Entry) -> None:
+    part = expected_files(pulled)[2].path
+    part.write_bytes(part.read_bytes() + b"more")
+    verdict = verify(pulled, expected_files(pulled))
+    assert [file.good for file in verdict.files] == [True, True, False]
+    assert "bytes, and" in flaw(verdict.files[2])
+    assert verdict.remedy == "localrouter remove A && localrouter pull A"
 
 
 def test_a_build_that_is_not_here_has_no_files() -> None:
     assert expected_files(Entry("a", Build(name="A", path="/nowhere/a.gguf"), Path("/m.toml"))) == ()
+
+
+@settings(deadline=None, max_examples=60)
+@given(changes=st.lists(st.tuples(st.integers(4, len(TENSORS) - 1), st.integers(0, 255)), min_size=1, max_size=8))
+def test_whatever_the_header_of_a_large_file_claims_it_takes_little_memory(
+    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, int]]
+) -> None:
+    content = bytearray(TENSORS)
+    for index, value in changes:
+        content[index] = value
+    path = tmp_path_factory.getbasetemp() / "large.gguf"
+    path.write_bytes(content)
+    with path.open("r+b") as file:
+        file.truncate(2**33)  # sparse
+    tracemalloc.start()
+    verify_file(Expected(path))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8_000_000

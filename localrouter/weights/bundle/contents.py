@@ -1,18 +1,20 @@
 """What goes into a bundle for some names: the builds that answer to them here, their files, and under which licence."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from localrouter.errors import ModelNotDownloaded
 from localrouter.gguf.header import GgufError, read_header
+from localrouter.gguf.parts import parts
+from localrouter.memory.machine import Machine, this_machine
 from localrouter.weights.bundle.index import BundledBuild, BundledFile, BundleError, Kind
 from localrouter.weights.bundle.writer import Contents, Ingredient, ingredient
+from localrouter.weights.catalog import Catalog
 from localrouter.weights.hashed_copy import Report, silent
 from localrouter.weights.manifest.lock import Lock, lock_path
 from localrouter.weights.manifest.registry import Entry, Layer, Registry, user_manifest_path
-from localrouter.weights.parts import parts
-from localrouter.weights.store import Found
 
 _LICENCE_FILE = re.compile(r"(licen[cs]e|copying|notice|usage_policy|gemma_prohibited)", re.IGNORECASE)
 _MAX_LICENCE = 1 << 20
@@ -21,11 +23,12 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]")
 
 @dataclass(frozen=True)
 class Chosen:
-    """One build that is on this machine, with its files in order."""
+    """One build that is on this machine, with its files in order. `reason`: why it, where its name left a choice."""
 
     entry: Entry
     description: str
     paths: tuple[Path, ...]
+    reason: str = ""
 
     @property
     def unhashed(self) -> int:
@@ -35,17 +38,16 @@ class Chosen:
     @property
     def digests(self) -> tuple[str, ...]:
         """The sha256 that each file should have; empty where nobody said it."""
-        if pin := self.entry.pin:
-            return tuple(file.sha256 for file in pin.files)
-        return (self.entry.build.sha256 or "",) if len(self.paths) == 1 else ("",) * len(self.paths)
+        return tuple(digest or "" for digest in self.entry.digests(len(self.paths)))
 
 
-def choose(registry: Registry, names: Iterable[str]) -> list[Chosen]:
-    """The builds that answer to these names on this machine, each once. Raises OperatorError when one is not here."""
+def choose(registry: Registry, names: Iterable[str], *, machine: Callable[[], Machine] = this_machine) -> list[Chosen]:
+    """The builds that answer to these names on `machine`, each once. Raises OperatorError when one is not here."""
+    catalog = Catalog(registry.manifest, Path(), machine=machine)
     chosen: dict[str, Chosen] = {}
     for name in names:
-        one = _first_here(registry, name)
-        chosen[one.entry.build.name] = one
+        one = _answering(registry, catalog, name)
+        chosen.setdefault(one.entry.build.name, one)
     return list(chosen.values())
 
 
@@ -60,15 +62,15 @@ def gather(registry: Registry, chosen: Sequence[Chosen], report: Report = silent
     return Contents(tuple(builds), tuple(ingredients))
 
 
-def _first_here(registry: Registry, name: str) -> Chosen:
+def _answering(registry: Registry, catalog: Catalog, name: str) -> Chosen:
+    """The build that `localrouter serve` would answer with."""
     entries = registry.find(name)
-    for entry in entries:
-        if isinstance(found := entry.locate(), Found):
-            paths = entry.files(found.path)
-            if absent := [path.name for path in paths if not path.is_file()]:
-                raise BundleError(f"{entry.name}: {absent[0]} is not on this machine", hint=_pull(entry))
-            return Chosen(entry, registry.manifest.models[entry.alias].description, paths)
-    raise BundleError(f"no build of {name!r} is on this machine", hint=_pull(entries[-1]))
+    try:
+        resolved = catalog.resolve(name)
+    except ModelNotDownloaded as error:
+        raise BundleError(error.message, hint=_pull(entries[-1])) from None
+    entry = next(entry for entry in entries if entry.build.name == resolved.model)
+    return Chosen(entry, resolved.description, entry.files(resolved.path), resolved.reason)
 
 
 def _pull(entry: Entry) -> str:

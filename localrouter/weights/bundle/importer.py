@@ -40,14 +40,17 @@ class Imported:
 
 
 def import_bundle(bundle: Bundle, where: Destination, report: Report = silent) -> Imported:
-    """Bring everything in. `report` hears of the bytes of all members. Raises BundleError, BundleRefused."""
+    """Bring everything in. `report` hears of the bytes of all members, and of those that a delta builds on.
+
+    Raises BundleError, BundleRefused.
+    """
     files = targets(bundle.index, where)
     by_digest: defaultdict[str, list[Target]] = defaultdict(list)
     for target in files:
         by_digest[target.file.sha256].append(target)
     done = Imported(files, where.papers / hashlib.sha256(bundle.index_bytes).hexdigest()[:12])
     for file in bundle.index.presupposed:
-        _require_present(by_digest[file.sha256], done)
+        _require_present(by_digest[file.sha256], done, report)
     _require_room(bundle.index, files, where)
     for place in bundle.places():
         if place.member.kind is Kind.WEIGHT:
@@ -66,9 +69,9 @@ def import_bundle(bundle: Bundle, where: Destination, report: Report = silent) -
     return done
 
 
-def _require_present(files: Sequence[Target], done: Imported) -> None:
+def _require_present(files: Sequence[Target], done: Imported, report: Report) -> None:
     for target in files:
-        if not target.is_whole():
+        if not target.is_whole(report):
             raise BundleError(
                 f"this delta bundle builds on {target.file.name} of {target.build.name}, which is not on this machine",
                 hint="import the bundle it was made against first, or ask for a whole one",
@@ -143,13 +146,15 @@ def _go_on(bundle: Bundle, place: Place, partial: Path, have: int, report: Repor
 
 
 def _extract(bundle: Bundle, place: Place, path: Path, report: Report) -> None:
-    """A small file, whole or not at all."""
-    partial = path.with_name(f".{path.name}.localrouter-partial")
+    """A small file, whole or not at all; two processes may write it at the same time."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.unlink(missing_ok=True)
-        _fill(bundle, place, partial, report)
-        partial.replace(path)
+        try:
+            _fill(bundle, place, partial, report)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -163,5 +168,7 @@ def _writing(path: Path) -> Iterator[None]:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise BundleError(
             f"{path}: cannot be written: {error.strerror}",
-            hint="free some space; then the same command goes on where it stopped" if full else None,
+            hint="free some space; then the same command goes on where it stopped"
+            if full
+            else "look at its permissions, or name another place with HF_HOME or XDG_DATA_HOME",
         ) from None

@@ -1,8 +1,13 @@
 """Giving imported builds their names: the user's manifest gets an entry for each that no manifest here knows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+from huggingface_hub.utils._fixes import WeakFileLock
+
+from localrouter.errors import ManifestError
 from localrouter.weights.bundle.target import Target
 from localrouter.weights.manifest.manifest import Build
 from localrouter.weights.manifest.registry import Entry, Registry, user_manifest_path
@@ -13,19 +18,49 @@ from localrouter.weights.store import Found
 def name_builds(targets: Sequence[Target]) -> list[str]:
     """Add what is unknown to the user's manifest and return those full names. Raises ManifestError.
 
-    A name that the user's own manifest has already stays what it is.
+    A name that the user's own manifest has already stays what it is. Two imports do not name the same build twice.
     """
     own = user_manifest_path()
+    if not _unknown(targets, own):
+        return []
+    with _alone(own):
+        unknown = _unknown(targets, own)
+        for build in unknown:
+            add_build(own, build.alias, build.entry, build.description)
+    return sorted(build.entry.name for build in unknown)
+
+
+@dataclass(frozen=True)
+class _Unknown:
+    """A build that no manifest here knows."""
+
+    alias: str
+    description: str
+    entry: Build
+
+
+def _unknown(targets: Sequence[Target], own: Path) -> list[_Unknown]:
     known = {entry.build.name: entry for entry in Registry.read().entries}
     variants = {(entry.alias, entry.build.variant) for entry in known.values()}
-    added = []
+    unknown = []
     for target in {target.build.name: target for target in reversed(targets)}.values():
-        entry = known.get(target.build.name)
+        build, entry = target.build, known.get(target.build.name)
         if entry is None or (entry.manifest != own and not _is_same(entry, target)):
-            taken = (target.build.alias, target.build.variant) in variants
-            add_build(own, target.build.alias, _build(target, taken=taken), target.build.description)
-            added.append(target.build.name)
-    return sorted(added)
+            taken = (build.alias, build.variant) in variants
+            unknown.append(_Unknown(build.alias, build.description, _build(target, taken=taken)))
+    return unknown
+
+
+@contextmanager
+def _alone(own: Path) -> Iterator[None]:
+    """Hold the lock of whoever names what was imported."""
+    lock = own.parent / ".locks" / f"{own.name}.lock"
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with WeakFileLock(lock):
+            yield
+    except OSError as error:
+        raise ManifestError(f"{own}: the model manifest cannot be written: {error.strerror}") from None
 
 
 def _is_same(entry: Entry, target: Target) -> bool:
@@ -41,7 +76,7 @@ def _is_same(entry: Entry, target: Target) -> bool:
 def _build(target: Target, *, taken: bool) -> Build:
     """The entry of a manifest; without its variant where the alias has another build of that variant."""
     build, file = target.build, target.file
-    hub = build.repo is not None
+    hub, split = build.repo is not None, len(build.files) > 1
     return Build(
         name=build.name,
         variant=None if taken else build.variant,
@@ -50,6 +85,7 @@ def _build(target: Target, *, taken: bool) -> Build:
         file=file.name if hub else None,
         revision=build.commit,
         size=sum(each.size for each in build.files),
-        sha256=file.sha256 if len(build.files) == 1 else None,
+        sha256=None if split else file.sha256,
+        part_sha256=tuple(each.sha256 for each in build.files) if split and not hub else None,
         license=build.license,
     )

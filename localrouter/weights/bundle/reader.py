@@ -27,6 +27,7 @@ _LEAST_PADDING = 2 * tarfile.BLOCKSIZE
 _MOST_PADDING = _LEAST_PADDING + tarfile.RECORDSIZE
 _CUT = "the bundle is cut: it ends before"
 _FETCH = "copy it again"
+_READ = "look at its name and its permissions, and at the disk it is on"
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Bundle:
         try:
             self._file: BinaryIO = path.open("rb", buffering=0)
         except OSError as error:
-            raise BundleError(f"{path}: the bundle cannot be read: {error.strerror}") from None
+            raise BundleError(f"{path}: the bundle cannot be read: {error.strerror}", hint=_READ) from None
         try:
             self.size = path.stat().st_size
             with _wording():
@@ -168,7 +169,7 @@ def _wording() -> Iterator[None]:
     except (tarfile.TarError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
         raise BundleRefused(f"this is no whole tar file: {error}", hint=_FETCH) from None
     except OSError as error:
-        raise BundleError(f"the bundle cannot be read: {error.strerror}") from None
+        raise BundleError(f"the bundle cannot be read: {error.strerror}", hint=_READ) from None
 
 
 def _is_plain(info: tarfile.TarInfo) -> bool:

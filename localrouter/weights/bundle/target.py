@@ -80,12 +80,17 @@ class Target:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Make the folders, and hold the lock that every writer of this file takes. Raises OSError."""
-        lock = self.path.with_name(f".{self.path.name}.lock")
+        """Make the folders, and hold the lock that every writer of this file takes. Raises OSError.
+
+        Lock files stay, in a folder out of sight: if one is deleted while another process waits for it, that one gets
+        the lock of a file without a name, and a third process one of a new file.
+        """
+        lock = self.path.parent / ".locks" / f"{self.path.name}.lock"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(self.place, CachedFile):
             self.place.prepare()
             lock = self.place.lock
+        lock.parent.mkdir(exist_ok=True)
         with WeakFileLock(lock):
             yield
 

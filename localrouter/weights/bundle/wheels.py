@@ -35,6 +35,8 @@ EVERY_VARIANT = (
     "-DCMAKE_INSTALL_INCLUDEDIR=llama_cpp/include",
 )
 """The install folders are those of the package: llama-cpp-python itself does not know of the variants."""
+_FOR_SOME_CPUS = re.compile(r"-m(arch|cpu|s?sse|avx|fma|f16c|bmi|amx)")
+"""Flags of a compiler that a wheel for every CPU must not be compiled with."""
 _SECONDS_BETWEEN = 10.0
 
 Say: TypeAlias = Callable[[str], object]
@@ -101,6 +103,15 @@ def llama_flags(system: str, lean: Path | None) -> list[str]:
     return flags + ([f"-DCMAKE_PROJECT_llama.cpp_INCLUDE={lean}"] if lean else [])
 
 
+def portable_compiler_flags(environment: Mapping[str, str]) -> dict[str, str]:
+    """CFLAGS and CXXFLAGS, where they are set, without what compiles for some CPUs only: CMake heeds them."""
+    return {
+        name: " ".join(word for word in environment[name].split() if not _FOR_SOME_CPUS.match(word))
+        for name in ("CFLAGS", "CXXFLAGS")
+        if name in environment
+    }
+
+
 def run_pip(arguments: Sequence[str], environment: Mapping[str, str], say: Say) -> None:
     """Run this Python's pip and say how far the compiler is. Raises BundleError with pip's last words."""
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
@@ -135,7 +146,7 @@ def _portable_llama(pip: Pip, origin: Origin, constraints: Path, say: Say) -> Pa
         # pip looks at a wheel's name only, so its own cache would hand out one that was compiled for this CPU alone.
         fresh = ["--no-cache-dir", "--no-binary", LLAMA, "--no-deps"]
         arguments = ["wheel", "-v", *fresh, "-c", str(constraints), "-w", scratch, f"{LLAMA}=={number}"]
-        pip(arguments, {"CMAKE_ARGS": shlex.join(flags)}, say)
+        pip(arguments, {"CMAKE_ARGS": shlex.join(flags)} | portable_compiler_flags(os.environ), say)
         shutil.rmtree(kept, ignore_errors=True)
         Path(scratch).rename(kept)
         Path(scratch).mkdir()  # for TemporaryDirectory to remove

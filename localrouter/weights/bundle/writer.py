@@ -6,7 +6,7 @@ import os
 import shutil
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -26,6 +26,7 @@ from localrouter.weights.bundle.index import (
 from localrouter.weights.bundle.signature import sign
 from localrouter.weights.hashed_copy import CutShort, Report, copy_hashed, hashed, silent
 
+_WRITE = "look at the folder and its permissions, or write it elsewhere"
 REQUIREMENTS = "wheels/requirements.txt"
 
 
@@ -139,7 +140,7 @@ def _require_room(out: Path, size: int) -> None:
     try:
         free = shutil.disk_usage(out.absolute().parent).free
     except OSError as error:
-        raise BundleError(f"{out}: the bundle cannot be written there: {error.strerror}") from None
+        raise BundleError(f"{out}: the bundle cannot be written: {error.strerror}", hint=_WRITE) from None
     if size > free:
         raise BundleError(
             f"{out}: the bundle needs {size:,} bytes, and {free:,} are free there",
@@ -165,9 +166,10 @@ def _atomic(out: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         unfinished.replace(out)
     except OSError as error:
-        raise BundleError(f"{out}: the bundle cannot be written: {error.strerror}") from None
+        raise BundleError(f"{out}: the bundle cannot be written: {error.strerror}", hint=_WRITE) from None
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # where it could not be made it cannot be looked for either
+            unfinished.unlink()
 
 
 @contextmanager

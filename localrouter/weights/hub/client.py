@@ -17,10 +17,10 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type:
 
 from localrouter import __version__
 from localrouter.errors import HubError, HubUnreachable
+from localrouter.gguf.parts import parts
 from localrouter.weights.hub.answer import Asked, RangeRefused, in_words, is_gone
 from localrouter.weights.hub.retry import Patience, Pause, Tell, Transient
 from localrouter.weights.manifest.pin import Pin, PinnedFile
-from localrouter.weights.parts import parts
 
 T = TypeVar("T")
 
@@ -37,6 +37,14 @@ class Snapshot:
     commit: str
     license: str | None
     files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A file that the hub has. `by_http`: it comes by plain HTTP, which is what we speak."""
+
+    file: PinnedFile
+    by_http: bool
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,10 @@ class Hub:
 
     def file(self, repo: str, name: str, commit: str) -> PinnedFile:
         """Size and sha256 of a file at a commit; nothing is downloaded."""
+        return self.offer(repo, name, commit).file
+
+    def offer(self, repo: str, name: str, commit: str) -> Offer:
+        """What the hub has at a commit under this name, and whether plain HTTP brings it; nothing is downloaded."""
         url = self._url(repo, name, commit)
         asked = Asked(repo, commit, name)
         said = self._ask(asked, lambda: get_hf_file_metadata(url, headers=self._headers, endpoint=self.endpoint))
@@ -92,7 +104,9 @@ class Hub:
                 f"the hub does not say size and sha256 of {name} in {repo}",
                 hint="only files that the hub stores as large files (LFS, Xet) can be pinned; a GGUF should be one",
             )
-        return PinnedFile(name, said.size, said.etag)
+        # Larger files of repositories on Xet storage come through Xet's own protocol alone, says huggingface_hub.
+        too_large = said.xet_file_data is not None and said.size > constants.MAX_HTTP_DOWNLOAD_SIZE
+        return Offer(PinnedFile(name, said.size, said.etag), by_http=not too_large)
 
     def pin(self, repo: str, file: str, revision: str | None = None) -> Pin:
         """Commit, licence, size and sha256 of a GGUF at a revision, with all its parts where it is split."""

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from localrouter.errors import HubNotFound, ManifestError
-from localrouter.gguf.header import GgufError, GgufHeader, NeedMore, parse_header, read_header
+from localrouter.gguf.header import GgufError, GgufHeader, read_header
+from localrouter.weights.hub.remote_header import Ranges, remote_header
 from localrouter.weights.manifest.lock import Lock
 from localrouter.weights.manifest.pin import Pin
 from localrouter.weights.manifest.registry import Entry
@@ -18,21 +19,16 @@ T = TypeVar("T")
 S = TypeVar("S")
 
 TEMPLATE = "tokenizer.chat_template"
-FIRST_BYTES = 8 * 1024 * 1024
-"""Read of a file on the hub at first: the header of most models, whose vocabulary is the bulk of it."""
 AT_ONCE = 4
 """Builds that the hub is asked about at the same time."""
 GONE, NOTHING = "gone", "-"
 
 
-class PinSource(Protocol):
-    """The two questions that are asked of the hub; both raise HubError."""
+class PinSource(Ranges, Protocol):
+    """The questions that are asked of the hub; all raise HubError."""
 
     def pin(self, repo: str, file: str, revision: str | None = None) -> Pin:
         """Commit, licence, size and sha256 of a GGUF with all its parts; default: at the head of main."""
-
-    def read_range(self, repo: str, file: str, commit: str, start: int, stop: int) -> bytes:
-        """The bytes from `start` up to `stop`, exclusive; fewer where the file ends before."""
 
 
 @dataclass(frozen=True)
@@ -95,19 +91,6 @@ def template_digest(header: GgufHeader) -> str | None:
     return hashlib.sha256(text.encode()).hexdigest() if isinstance(text, str) else None
 
 
-def remote_header(pin: Pin, hub: PinSource) -> GgufHeader:
-    """The header of the (first) file of a pin, from as few of its bytes as it takes. Raises HubError, GgufError."""
-    file, data, wanted = pin.files[0], b"", FIRST_BYTES
-    while True:
-        data += hub.read_range(pin.repo, file.name, pin.commit, len(data), min(wanted, file.size))
-        header = parse_header(data, name=f"{pin.repo}/{file.name}", size=file.size)
-        if not isinstance(header, NeedMore):
-            return header
-        if header.bytes <= len(data) or len(data) < min(wanted, file.size):
-            raise GgufError(f"{pin.repo}/{file.name} is not a usable GGUF file: it ends in the middle of its header")
-        wanted = header.bytes
-
-
 def at_once(ask: Callable[[S], T], things: Iterable[S]) -> list[T]:
     """The answers in order; the first failure is raised when those already asked have answered."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -145,7 +128,7 @@ def _template(entry: Entry, pin: Pin, hub: PinSource) -> str | None:
 
 
 def _remote_template(pin: Pin, hub: PinSource) -> str | None:
-    return template_digest(remote_header(pin, hub))
+    return template_digest(remote_header(hub, pin))
 
 
 def _still_there(old: Pin, hub: PinSource) -> list[str]:

@@ -6,6 +6,7 @@ transfer is ours, and what it leaves behind is what the library would have left.
 
 import hashlib
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from enum import StrEnum
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from filelock import Timeout
+from huggingface_hub import constants
 from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined] # lazily exported
 
 from localrouter.errors import HubError, TransferError
@@ -62,8 +64,17 @@ class Transfer:
         self._refused = False
 
     def check(self) -> None:
-        """Ask the hub whether it has the pinned bytes. Raises HubError; nothing is written."""
-        there = self._hub.file(self.place.repo, self._file.name, self.place.commit)
+        """Ask the hub whether it has the pinned bytes, for us. Raises HubError; nothing is written."""
+        offer = self._hub.offer(self.place.repo, self._file.name, self.place.commit)
+        there = offer.file
+        if not offer.by_http:
+            command = ["hf", "download", self.place.repo, self._file.name, "--revision", self.place.commit]
+            raise HubError(
+                f"{self._file.name} has {there.size:,} bytes: files of more than "
+                f"{constants.MAX_HTTP_DOWNLOAD_SIZE:,} come from this repository only through the hub's Xet protocol, "
+                "which localrouter does not speak",
+                hint=f"bring it into the same cache with: {shlex.join(command)}; then: localrouter verify",
+            )
         if there != self._file:
             raise HubError(
                 f"the hub's {self._file.name} is not the pinned one: it has {there.size:,} bytes and sha256 "

@@ -10,10 +10,8 @@ from pydantic import ValidationError
 
 from localrouter.errors import ConfigError
 from localrouter.gguf.header import GgufError, GgufHeader, read_header
-from localrouter.weights.manifest.manifest import ALIAS, Build
+from localrouter.weights.manifest.manifest import ALIAS, Build, default_manifest_path, load_manifest
 from localrouter.weights.store import Found, locate
-
-DEMO = Build(name="localrouter-demo-Q8_0", asset="demo.gguf", license="apache-2.0")
 
 _HINT = "write --model NAME=FILE.gguf, NAME=builtin:demo or NAME=builtin:echo"
 
@@ -78,18 +76,24 @@ def check_entry(alias: str, value: str) -> ExtraModel:
     return ExtraModel(alias, _describe(header), build)
 
 
+def demo() -> Build:
+    """The build that is shipped inside localrouter, as the shipped manifest has it. Raises ManifestError."""
+    return load_manifest(default_manifest_path()).models["demo"].builds[0]
+
+
 def _builtin(alias: str, value: str) -> ExtraModel:
     kind, _, query = value.removeprefix("builtin:").partition("?")
     if kind == "echo" and query.isprintable():
         return ExtraModel(alias, "Answers with the user's last message; it has no weights.", Echo(query))
     if kind != "demo" or query:
         raise ConfigError(f"--model {alias}={value}: there is no such builtin model", hint=_HINT)
-    if not isinstance(locate(DEMO, Path()), Found):
+    build = demo()
+    if not isinstance(locate(build, Path()), Found):
         raise ConfigError(
-            f"--model {alias}={value}: the demo model is missing from this installation",
+            f"--model {alias}={value}: the demo model is missing from this installation, or damaged",
             hint="install localrouter again",
         )
-    return ExtraModel(alias, "The tiny demo model of localrouter.", DEMO)
+    return ExtraModel(alias, "The tiny demo model of localrouter.", build)
 
 
 def _full_name(path: Path) -> str:

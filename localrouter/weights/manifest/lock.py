@@ -13,10 +13,10 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from localrouter.errors import ManifestError
+from localrouter.gguf.parts import parts
 from localrouter.weights.manifest.manifest import Build, BuildName, Repo, RepoFile, Revision, Sha256, Text
 from localrouter.weights.manifest.pin import Pin, PinnedFile
 from localrouter.weights.manifest.toml_file import Strict, TomlFile, quoted, read_text, write_text
-from localrouter.weights.parts import parts
 
 _WORDS = {"version": "only version 1 of the lock is known; it was written by another localrouter"}
 _AGAIN = "restore it, or delete it and write it again with: localrouter lock"

@@ -12,10 +12,10 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 import localrouter
 from localrouter.config import GpuLayers
+from localrouter.gguf.parts import parts
 from localrouter.weights.manifest.model_shape import ManifestShape
 from localrouter.weights.manifest.toml_file import Strict, TomlFile, read_text
 from localrouter.weights.manifest.toml_lines import KeyPath
-from localrouter.weights.parts import parts
 
 ALIAS = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
@@ -85,6 +85,8 @@ class Build(Strict):
     size: Annotated[int, Field(ge=1)] | None = None
     """Bytes of all parts together."""
     sha256: Sha256 | None = None
+    part_sha256: Annotated[tuple[Sha256, ...], Field(strict=False)] | None = None
+    """The digest of each part, in order, where the GGUF of a `path` is split. Those of the hub stand in the lock."""
     license: Text | None = None
     shape: ManifestShape | None = None
 
@@ -101,7 +103,17 @@ class Build(Strict):
             raise ValueError("revision goes with repo and file")
         if self.sha256 is not None and len(parts(self.file or self.path or "")) > 1:
             raise ValueError("sha256 is the digest of one file; leave it out where the GGUF is split")
+        self._check_part_digests()
         return self
+
+    def _check_part_digests(self) -> None:
+        if self.part_sha256 is None:
+            return
+        count = len(parts(self.path or ""))
+        if self.path is None or count == 1:
+            raise ValueError("part_sha256 goes with the path of a split GGUF")
+        if len(self.part_sha256) != count:
+            raise ValueError(f"part_sha256 has {len(self.part_sha256)} digests for {count} parts")
 
     @property
     def source(self) -> Source:
@@ -166,6 +178,6 @@ def _conflicts(manifest: Manifest) -> Iterator[tuple[KeyPath, str]]:
                 yield (*key, "variant"), f"{build.variant!r} is already a variant of {alias!r}"
             owners.setdefault(build.name, alias)
             variants.add(build.variant or "")
-    for alias in manifest.models:
-        if alias in owners:
+    for alias, model in manifest.models.items():
+        if alias in owners and [build.name for build in model.builds] != [alias]:  # else both mean the one build
             yield ("models", alias), f"this alias is also the full name of a build of {owners[alias]!r}"

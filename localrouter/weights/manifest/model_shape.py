@@ -30,18 +30,21 @@ class ManifestShape(Strict):
     recurrent_state: Annotated[int, Field(ge=0, le=2**40)] = TYPICAL_STATE
     """Bytes per sequence in one recurrent layer."""
     vocabulary: Annotated[int, Field(ge=0, le=2**24)] = TYPICAL_VOCABULARY
+    shared_layers: Count = 0
+    """Layers that use the cache of an earlier one."""
     context: Annotated[int, Field(ge=16, le=4_194_304)] | None = None
     """Tokens of context that the model was trained for."""
 
     def of_size(self, size: int) -> Shape:
         """The shape of a file of `size` bytes. All layers are taken to weigh the same."""
         full, sliding = self.kv_heads * self.head_len, self.sliding_kv_heads * self.sliding_head_len
-        count = self.full_attention_layers + self.sliding_layers + self.recurrent_layers
+        count = self.full_attention_layers + self.sliding_layers + self.recurrent_layers + self.shared_layers
         each = size // (count + 1)
         layers = (
             *[Layer(each, full, full)] * self.full_attention_layers,
             *[Layer(each, sliding, sliding, sliding=True)] * self.sliding_layers,
             *[Layer(each, state=self.recurrent_state)] * self.recurrent_layers,
+            *[Layer(each)] * self.shared_layers,
         )
         return Shape(
             source="manifest",

@@ -48,6 +48,20 @@ class Entry:
             known["sha256"] = pin.files[0].sha256
         return self.build.model_copy(update=known)
 
+    def digests(self, count: int) -> tuple[str | None, ...]:
+        """The sha256 that each of `count` files on this machine should have; None where nobody said it."""
+        if (pin := self.pin) is not None and len(pin.files) == count:
+            return tuple(file.sha256 for file in pin.files)
+        if count == 1:
+            return (self.build.sha256,)
+        return self.build.part_sha256 or (None,) * count
+
+    def sizes(self, count: int) -> tuple[int | None, ...]:
+        """The bytes that each of `count` files should have, likewise."""
+        if (pin := self.pin) is not None and len(pin.files) == count:
+            return tuple(file.size for file in pin.files)
+        return (self.build.size,) if count == 1 else (None,) * count
+
     def locate(self) -> Location:
         """Look for the (first) file of the build on this machine."""
         return locate(self.locked, self.manifest.parent)
@@ -142,7 +156,18 @@ def manifest_paths(named: Path | None = None) -> list[Path]:
     if named is not None:
         return [named]
     own = user_manifest_path()
-    return [default_manifest_path(), *([own] if os.path.lexists(own) else [])]
+    return [default_manifest_path(), *([own] if _stands(own) else [])]
+
+
+def _stands(path: Path) -> bool:
+    """Whether something has this name. What cannot be looked at counts, so that reading it says why."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def user_manifest_path() -> Path:

@@ -18,7 +18,7 @@ version = 1
 
 [models]
 """
-_ORDER = ("name", "variant", "path", "repo", "file", "revision", "size", "sha256", "license")
+_ORDER = ("name", "variant", "path", "repo", "file", "revision", "size", "sha256", "part_sha256", "license")
 
 
 def add_build(path: Path, alias: str, build: Build, description: str = "") -> None:
@@ -43,22 +43,35 @@ def add_build(path: Path, alias: str, build: Build, description: str = "") -> No
     _replace(path, text, new)
 
 
+def replace_build(path: Path, build: Build) -> None:
+    """Let the build of this full name be what `build` says; its place in the file and the comments around it stay.
+
+    Raises ManifestError when that takes a person.
+    """
+    text, before = _read(path), load_manifest(path)
+    alias, index = _place(before, build.name)
+    here: KeyPath = ("models", alias, "builds", index)
+    new = _with_keys(text, here, before.models[alias].builds[index], build)
+    builds = tuple(build if each.name == build.name else each for each in before.models[alias].builds)
+    if not _says(new, before, alias, builds):
+        raise ManifestError(
+            f"{path}:{TomlLines(text).line(here)}: models.{alias}: {build.name!r} cannot be changed automatically",
+            hint="edit the file: only builds that stand as tables of their own can be changed",
+        )
+    _replace(path, text, new)
+
+
 def remove_build(path: Path, name: str) -> None:
     """Take the build of this full name out of the manifest at `path`; an alias without builds goes with it.
 
     Comments stay, also those right above the build. Raises ManifestError when that takes a person.
     """
     text, before = _read(path), load_manifest(path)
-    alias, index = next(
-        (alias, index)
-        for alias, model in before.models.items()
-        for index, build in enumerate(model.builds)
-        if build.name == name
-    )
+    alias, index = _place(before, name)
     last = len(before.models[alias].builds) == 1
     gone: KeyPath = ("models", alias) if last else ("models", alias, "builds", index)
     new = _without(text, gone)
-    if not _is_what_remains(new, before, alias, name):
+    if not _says(new, before, alias, tuple(build for build in before.models[alias].builds if build.name != name)):
         raise ManifestError(
             f"{path}:{TomlLines(text).line(gone)}: models.{alias}: {name!r} cannot be taken out automatically",
             hint="edit the file: only builds that stand as tables of their own can be removed",
@@ -72,8 +85,24 @@ def render_build(alias: str, build: Build) -> str:
     for key in _ORDER:
         value = getattr(build, key)
         if value is not None:
-            lines.append(f"{key} = {quoted(value) if isinstance(value, str) else f'{value:_}'}")
+            lines.append(f"{key} = {_rendered(value)}")
     return "\n".join(lines) + "\n"
+
+
+def _place(manifest: Manifest, name: str) -> tuple[str, int]:
+    """The alias and the place in its builds of the build with this full name."""
+    return next(
+        (alias, index)
+        for alias, model in manifest.models.items()
+        for index, build in enumerate(model.builds)
+        if build.name == name
+    )
+
+
+def _rendered(value: str | int | tuple[str, ...]) -> str:
+    if isinstance(value, tuple):
+        return "[" + "".join(f"\n  {quoted(each)}," for each in value) + "\n]"
+    return quoted(value) if isinstance(value, str) else f"{value:_}"
 
 
 def check_alias(alias: str) -> None:
@@ -105,7 +134,10 @@ def _replace(path: Path, old: str, new: str) -> None:
                 path.unlink()
             raise
     except OSError as error:
-        raise ManifestError(f"{path}: the model manifest cannot be written: {error.strerror}") from None
+        raise ManifestError(
+            f"{path}: the model manifest cannot be written: {error.strerror}",
+            hint="look at the permissions of its folder, or name another with XDG_CONFIG_HOME or --manifest",
+        ) from None
 
 
 def _without(text: str, gone: KeyPath) -> str:
@@ -128,8 +160,33 @@ def _is_filling(line: str) -> bool:
     return not line.strip() or line.lstrip().startswith("#")
 
 
-def _is_what_remains(new: str, before: Manifest, alias: str, name: str) -> bool:
-    """Whether the new text says exactly what the old one said, but for this build."""
+def _with_keys(text: str, table: KeyPath, old: Build, new: Build) -> str:
+    """The text with the keys of a build that differ; one that was not there comes behind `path`."""
+    lines, at = text.split("\n"), TomlLines(text)
+    edits: list[tuple[int, int, list[str]]] = []
+    for key in reversed(_ORDER):  # those that come to the same place end up in this order
+        before, value = getattr(old, key), getattr(new, key)
+        if before != value:
+            start = at.line((*table, "path" if before is None else key)) - (before is not None)
+            stop = start if before is None else _end(lines, start)
+            edits.append((start, stop, [] if value is None else f"{key} = {_rendered(value)}".split("\n")))
+    for start, stop, rendered in sorted(edits, key=lambda edit: edit[0], reverse=True):
+        lines[start:stop] = rendered
+    return "\n".join(lines)
+
+
+def _end(lines: list[str], start: int) -> int:
+    """Behind the last line of a value; an array of several lines ends with a bracket alone."""
+    end = start + 1
+    if lines[start].rstrip().endswith("["):
+        while end < len(lines) and lines[end].strip() != "]":
+            end += 1
+        end += 1
+    return end
+
+
+def _says(new: str, before: Manifest, alias: str, builds: tuple[Build, ...]) -> bool:
+    """Whether the new text says exactly what the old one said, with these builds behind the alias."""
     try:
         document = tomllib.loads(new)
         document.setdefault("models", {})
@@ -137,7 +194,6 @@ def _is_what_remains(new: str, before: Manifest, alias: str, name: str) -> bool:
     except (tomllib.TOMLDecodeError, ValidationError):
         return False
     models = dict(before.models)
-    builds = tuple(build for build in models[alias].builds if build.name != name)
     models[alias] = models[alias].model_copy(update={"builds": builds})
     return after.models == {each: model for each, model in models.items() if model.builds}
 

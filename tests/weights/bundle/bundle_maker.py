@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import gguf_bytes
+import pytest
 from hub_cache import FIRST, HubCache
+from huggingface_hub import constants
 
 from localrouter.weights.bundle.contents import choose, gather
 from localrouter.weights.bundle.importer import Imported, import_bundle
@@ -20,6 +22,8 @@ from localrouter.weights.manifest.registry import Registry
 
 REPO, FILE = "them/Big-GGUF", "Big-Q8_0.gguf"
 BIG = gguf_bytes.SAMPLE + bytes(range(256)) * 40_000
+GOOD = "weights/a.gguf"
+"""The name of a member that nobody objects to."""
 OWN = gguf_bytes.SAMPLE + b"own" * 5_000
 
 
@@ -109,3 +113,16 @@ def write_tar(path: Path, index: bytes, members: Iterable[tuple[tarfile.TarInfo,
         for made, data in [info("bundle.json", index), *members]:
             tar.addfile(made, io.BytesIO(data))
     return path
+
+
+@pytest.fixture
+def sender(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sender:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "sender/hub"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "sender").mkdir()
+    return make_sender(tmp_path / "sender")
+
+
+@pytest.fixture
+def receiver(tmp_path: Path) -> Path:
+    return tmp_path / "receiver"

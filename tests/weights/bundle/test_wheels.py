@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from localrouter import __version__
+from localrouter.weights.bundle import wheels
 from localrouter.weights.bundle.index import BundleError
 from localrouter.weights.bundle.wheels import (
     EVERY_VARIANT,
@@ -14,6 +15,7 @@ from localrouter.weights.bundle.wheels import (
     Say,
     build_wheels,
     llama_flags,
+    portable_compiler_flags,
     run_pip,
     wheel_target,
 )
@@ -47,10 +49,29 @@ def test_llama_is_compiled_past_the_cache_and_for_any_cpu(pip: FakePip, tmp_path
     assert [wheel.name for wheel in wheels] == ["localrouter-1-py3-none-any.whl"]
 
 
+def test_compiler_flags_of_the_environment_do_not_tie_it_to_this_cpu(
+    pip: FakePip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXXFLAGS", "-O2 -march=native -mavx512f -mtune=native -I/include")
+    build_wheels(tmp_path / "out", str, pip=pip)
+    assert pip.calls[0][1]["CXXFLAGS"] == "-O2 -mtune=native -I/include"
+    assert portable_compiler_flags({"PATH": "/bin"}) == {}
+
+
 def test_the_compiled_wheel_is_kept_for_the_next_time(pip: FakePip, tmp_path: Path) -> None:
     build_wheels(tmp_path / "out", str, pip=pip)
     build_wheels(tmp_path / "out", str, pip=pip)
     assert ["--no-binary" in arguments for arguments, _ in pip.calls] == [True, False, False]
+
+
+@pytest.mark.parametrize(("fact", "value"), [("version", lambda _: "9.9.9"), ("NATIVE_OFF", ("-DGGML_NATIVE=MAYBE",))])
+def test_a_kept_wheel_of_another_version_or_other_flags_is_not_taken(
+    pip: FakePip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fact: str, value: object
+) -> None:
+    build_wheels(tmp_path / "out", str, pip=pip)
+    monkeypatch.setattr(wheels, fact, value)
+    build_wheels(tmp_path / "out", str, pip=pip)
+    assert ["--no-binary" in arguments for arguments, _ in pip.calls] == [True, False, True, False]
 
 
 def test_a_compilation_that_failed_is_not_kept(pip: FakePip, tmp_path: Path) -> None:

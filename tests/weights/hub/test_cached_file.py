@@ -1,5 +1,6 @@
 """What a transfer leaves in the cache, and caches that take nothing, or not all."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -64,6 +65,18 @@ def test_without_links_the_file_itself_is_in_the_snapshot(bench: Bench, monkeypa
     assert not bench.place.blob.exists()
     cache = bench.place.cache
     assert try_to_load_from_cache(REPO, NAME, cache_dir=cache, revision=bench.commit) == str(bench.place.pointer)
+    assert bench.transfer().run() is Outcome.PRESENT
+
+
+def test_a_file_system_that_refuses_links_gets_the_file_itself(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")  # as vfat and exfat do
+
+    monkeypatch.setattr(os, "symlink", refuse)
+    with pytest.warns(UserWarning, match="does not support them in"):
+        bench.transfer().run()
+    assert bench.is_whole()
+    assert not bench.place.pointer.is_symlink()
     assert bench.transfer().run() is Outcome.PRESENT
 
 

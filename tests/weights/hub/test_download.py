@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from hub_server import HubServer
+from huggingface_hub import constants
 
-from localrouter.errors import HubNotFound, HubUnreachable, TransferError
+from localrouter.errors import HubError, HubNotFound, HubUnreachable, TransferError
 from localrouter.weights.hub.cached_file import CachedFile
 from localrouter.weights.hub.client import Hub
 from localrouter.weights.hub.download import Download, Stop, Stopped, require_room
@@ -94,6 +95,37 @@ def test_nothing_is_fetched_when_one_file_cannot_be_had(server: HubServer, pin: 
     assert server.served() == 0
 
 
+def test_a_file_that_only_xet_brings_is_refused_with_the_command_that_speaks_it(
+    server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "MAX_HTTP_DOWNLOAD_SIZE", 50_000)
+    server.add(REPO, "huge.gguf", bytes(50_001), xet=True)
+    pin = Hub(server.endpoint).pin(REPO, "huge.gguf")
+    with pytest.raises(HubError, match=r"huge\.gguf has 50,001 bytes: files of more than 50,000 come") as caught:
+        download(server, tmp_path).run([pin])
+    assert f"hf download {REPO} huge.gguf --revision {pin.commit}; then: localrouter verify" in str(caught.value.hint)
+    assert server.served() == 0
+
+
+def test_a_large_file_that_is_here_already_is_content_without_xet(
+    server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.add(REPO, "huge.gguf", bytes(50_001), xet=True)
+    pin = Hub(server.endpoint).pin(REPO, "huge.gguf")
+    download(server, tmp_path).run([pin])  # at this size it comes by HTTP, from the same storage
+    monkeypatch.setattr(constants, "MAX_HTTP_DOWNLOAD_SIZE", 50_000)
+    [[brought]] = download(server, tmp_path).run([pin])
+    assert brought.outcome is Outcome.PRESENT
+
+
+def test_a_large_file_of_a_hub_without_xet_comes_by_http(
+    server: HubServer, pin: Pin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "MAX_HTTP_DOWNLOAD_SIZE", 50_000)
+    [files] = download(server, tmp_path).run([pin])
+    assert {each.outcome for each in files} == {Outcome.DOWNLOADED}
+
+
 def test_the_first_failure_ends_the_others_and_is_told(server: HubServer, pin: Pin, tmp_path: Path) -> None:
     names = list(PARTS)
     server.inject(file=names[0], flip=5)
@@ -103,6 +135,29 @@ def test_the_first_failure_ends_the_others_and_is_told(server: HubServer, pin: P
         download(server, tmp_path, stop=stop).run([pin])
     with pytest.raises(Stopped):
         stop.check()
+
+
+def test_a_transfer_whose_bytes_still_come_ends_when_another_one_fails(
+    server: HubServer, pin: Pin, tmp_path: Path
+) -> None:
+    bad, good, _ = PARTS
+    server.inject(file=bad, flip=5)
+    server.inject(file=good, hold_after=50_000)
+
+    class Releasing(Stop):
+        def set(self) -> None:
+            super().set()
+            server.release.set()
+
+    class Patient(Silent):
+        def at(self, file: PinnedFile, done: int) -> None:
+            if file.name == bad:
+                server.held.wait(30)  # the other one is in the middle of its bytes
+
+    stop = Releasing()
+    with pytest.raises(TransferError, match="arrived damaged"):
+        Download(Hub(server.endpoint, pause=stop.pause), tmp_path, Patient(), stop).run([pin])
+    assert not CachedFile(tmp_path, REPO, pin.commit, pin.files[1]).is_present()
 
 
 def test_a_stopped_download_pauses_no_longer() -> None:

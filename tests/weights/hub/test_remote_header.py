@@ -4,6 +4,7 @@ from gguf_bytes import SAMPLE, TENSORS, array_pair, header, text, text_pair
 from localrouter.gguf.header import GgufError
 from localrouter.weights.hub import remote_header
 from localrouter.weights.hub.remote_header import remote_headers
+from localrouter.weights.manifest.pin import Pin, PinnedFile
 
 
 class FakeHub:
@@ -47,5 +48,12 @@ def test_every_part_of_a_split_file_is_asked_for() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"no GGUF", TENSORS[:-20]])
 def test_what_is_no_header_is_an_error_and_no_endless_loop(data: bytes) -> None:
-    with pytest.raises(GgufError, match="a is not a usable GGUF"):
+    with pytest.raises(GgufError, match="them/A/a is not a usable GGUF"):
         headers(FakeHub(a=data), "a")
+
+
+def test_of_a_pin_the_first_file_is_read_and_nothing_behind_its_end_is_asked_for() -> None:
+    hub = FakeHub(a=TENSORS)
+    pin = Pin("them/A", "c" * 40, (PinnedFile("a", len(TENSORS), "0" * 64), PinnedFile("b", 5, "0" * 64)))
+    assert remote_header.remote_header(hub, pin).architecture == "qwen3"
+    assert hub.asked == [("a", 0, len(TENSORS))]

@@ -10,8 +10,7 @@ from hub_cache import FIRST, SECOND
 
 from localrouter.errors import HubNotFound, ManifestError
 from localrouter.gguf.header import GgufError
-from localrouter.weights.hub import resolve as module
-from localrouter.weights.hub.resolve import Change, at_once, changes, check, remote_header, resolve
+from localrouter.weights.hub.resolve import Change, at_once, changes, check, resolve
 from localrouter.weights.manifest.lock import Lock
 from localrouter.weights.manifest.manifest import Build
 from localrouter.weights.manifest.pin import Pin, PinnedFile
@@ -83,20 +82,6 @@ def test_a_template_that_is_locked_is_not_read_again() -> None:
     before = replace(pinned(CONTENT, FIRST), template_sha256=TEMPLATE)
     assert resolve(entry(before), hub) == replace(before, commit=SECOND)
     assert hub.read == []
-
-
-def test_the_header_is_read_in_growing_pieces_each_byte_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FIRST_BYTES", 64)
-    hub = FakeHub({FIRST: CONTENT + bytes(100_000)})
-    assert remote_header(hub.pin(REPO, FILE), hub).architecture == "qwen3"
-    assert [start for start, _ in hub.read] == [0, *(stop for _, stop in hub.read[:-1])]
-    assert hub.read[-1][1] < 4 * len(CONTENT)
-
-
-def test_a_header_that_is_cut_on_the_hub_ends_in_an_error() -> None:
-    hub = FakeHub({FIRST: CONTENT[:-5]})
-    with pytest.raises(GgufError):
-        remote_header(hub.pin(REPO, FILE), hub)
 
 
 def test_nothing_moved_is_nothing_to_tell() -> None:

@@ -5,8 +5,8 @@ from gguf_bytes import SAMPLE, header
 
 from localrouter.errors import ConfigError
 from localrouter.weights import store
-from localrouter.weights.manifest.extra import DEMO, Echo, check_entry, split_entries
-from localrouter.weights.manifest.manifest import Build
+from localrouter.weights.manifest.extra import Echo, check_entry, demo, split_entries
+from localrouter.weights.manifest.manifest import Build, default_manifest_path, load_manifest
 
 
 @pytest.fixture
@@ -62,14 +62,18 @@ def test_echo_takes_its_options_into_its_name() -> None:
     assert extra.origin.name == "localrouter-echo?step_ms=5"
 
 
-def test_the_demo_model_is_the_one_that_is_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "ASSETS", tmp_path)
-    (tmp_path / "demo.gguf").write_bytes(SAMPLE)
-    assert check_entry("d", "builtin:demo").origin == DEMO
+def test_the_demo_model_is_the_one_that_is_shipped() -> None:
+    shipped = load_manifest(default_manifest_path()).models["demo"].builds[0]
+    assert check_entry("d", "builtin:demo").origin == demo() == shipped
 
 
-def test_a_missing_demo_model_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("content", [None, SAMPLE])
+def test_a_demo_model_that_is_missing_or_another_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
     monkeypatch.setattr(store, "ASSETS", tmp_path)
+    if content:
+        (tmp_path / "demo.gguf").write_bytes(content)
     with pytest.raises(ConfigError, match="missing from this installation"):
         check_entry("d", "builtin:demo")
 

@@ -1,3 +1,4 @@
+import hashlib
 import re
 from pathlib import Path
 
@@ -7,8 +8,10 @@ from hypothesis import strategies as st
 
 import localrouter
 from localrouter.errors import ManifestError
-from localrouter.weights.manifest.extra import DEMO
 from localrouter.weights.manifest.manifest import Manifest, Overrides, default_manifest_path, load_manifest
+from localrouter.weights.manifest.model_shape import ManifestShape
+from localrouter.weights.store import ASSETS
+from training import pin
 
 ONE = 'version = 1\n[models.a]\n[[models.a.builds]]\nname = "A-Q8_0"\n'
 HUB = ONE + 'repo = "them/A-GGUF"\nfile = "A-Q8_0.gguf"\n'
@@ -29,7 +32,60 @@ def refusal(directory: Path, text: str) -> str:
 def test_the_shipped_manifest_is_right() -> None:
     manifest = load_manifest(default_manifest_path())
     assert list(manifest.models) == ["demo", "qwen", "gemma"]
-    assert manifest.models["demo"].builds == (DEMO,)
+    assert [build.asset for build in manifest.models["demo"].builds] == ["demo.gguf"]
+
+
+def test_the_shipped_manifest_pins_the_demo_model_that_is_shipped() -> None:
+    content = (ASSETS / "demo.gguf").read_bytes()
+    [build] = load_manifest(default_manifest_path()).models["demo"].builds
+    assert (build.size, build.sha256) == (len(content), hashlib.sha256(content).hexdigest()), "python -m training.pin"
+
+
+def test_a_newly_trained_demo_model_is_pinned_and_nothing_else_changes(tmp_path: Path) -> None:
+    before = default_manifest_path().read_text()
+    (tmp_path / "m.toml").write_text(before)
+    (tmp_path / "demo.gguf").write_bytes(b"new")
+    pin.write(tmp_path / "demo.gguf", tmp_path / "m.toml")
+    [build] = load_manifest(tmp_path / "m.toml").models["demo"].builds
+    assert (build.size, build.sha256) == (3, hashlib.sha256(b"new").hexdigest())
+    after = (tmp_path / "m.toml").read_text()
+    assert len([None for old, new in zip(before.split("\n"), after.split("\n"), strict=True) if old != new]) == 2
+
+
+def test_training_does_not_pass_over_a_manifest_without_a_pin(tmp_path: Path) -> None:
+    (tmp_path / "m.toml").write_text(default_manifest_path().read_text().replace('asset = "demo.gguf"\n', ""))
+    with pytest.raises(ValueError, match="no size and sha256"):
+        pin.write(ASSETS / "demo.gguf", tmp_path / "m.toml")
+
+
+LAYERS = {
+    "35b-a3b-ud": 40,
+    "35b-a3b": 40,
+    "27b": 64,
+    "9b": 32,
+    "4b": 32,
+    "2b": 24,
+    "0.8b": 24,
+    "26b-a4b": 30,
+    "12b": 48,
+    "e4b": 42,
+    "e2b": 35,
+    "1b": 26,
+    "270m": 18,
+}
+"""`num_hidden_layers` of each model's config.json."""
+
+
+def test_every_shipped_build_of_the_hub_tells_its_shape_with_all_its_layers() -> None:
+    models = load_manifest(default_manifest_path()).models
+    builds = [build for model in models.values() for build in model.builds if build.source == "hub"]
+    layers = {build.variant: len(build.shape.of_size(10**9).layers) for build in builds if build.shape}
+    assert layers == LAYERS
+
+
+def test_layers_without_a_cache_of_their_own_weigh_and_keep_nothing() -> None:
+    shape = ManifestShape(full_attention_layers=1, kv_heads=1, head_len=64, shared_layers=2).of_size(400)
+    assert [(layer.weights, layer.keys) for layer in shape.layers] == [(100, 64), (100, 0), (100, 0)]
 
 
 @pytest.mark.parametrize("alias", ["qwen", "gemma"])
@@ -108,6 +164,14 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> N
             ONE + f'path="x-00001-of-00002.gguf"\nsha256="{"a" * 64}"',
             ":3: models.a.builds[0]: sha256 is the digest of one file; leave it out where the GGUF is split",
         ),
+        (
+            ONE + f'path="x.gguf"\npart_sha256=["{"a" * 64}"]',
+            ":3: models.a.builds[0]: part_sha256 goes with the path of a split GGUF",
+        ),
+        (
+            ONE + f'path="x-00001-of-00002.gguf"\npart_sha256=["{"a" * 64}"]',
+            ":3: models.a.builds[0]: part_sha256 has 1 digests for 2 parts",
+        ),
         (HUB + "shape = { layers = 3 }", ":7: models.a.builds[0].shape.layers: unknown key"),
         (HUB + "shape = 3", ":7: models.a.builds[0].shape: must be a table"),
         (
@@ -139,6 +203,15 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> N
 )
 def test_a_mistake_is_named_with_line_and_key(tmp_path: Path, text: str, message: str) -> None:
     assert refusal(tmp_path, text) == message
+
+
+def test_the_only_build_of_an_alias_may_be_called_like_it(tmp_path: Path) -> None:
+    path = tmp_path / "m.toml"
+    path.write_text('version = 1\n[models.mine]\nbuilds = [{ name = "mine", path = "mine.gguf" }]')
+
+    [build] = load_manifest(path).models["mine"].builds
+
+    assert build.name == "mine"
 
 
 @pytest.mark.parametrize(

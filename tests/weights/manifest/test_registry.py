@@ -36,6 +36,16 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("shipped")
+def test_an_own_manifest_that_cannot_be_looked_at_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.lstat", refuse)
+
+    assert registry.manifest_paths()[-1] == user_manifest_path()
+
+
 @pytest.fixture
 def own(shipped: Path) -> Path:
     """Where the user's manifest goes."""

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from localrouter.errors import ConfigError, ManifestError
 from localrouter.weights.manifest.manifest import Build, load_manifest
-from localrouter.weights.manifest.user_manifest import add_build, check_alias, remove_build
+from localrouter.weights.manifest.user_manifest import add_build, check_alias, remove_build, replace_build
 
 MINE = Build(name="Mine-Q8_0", variant="8b", path='/home/me/"odd" name.gguf', license="mit")
 REMOTE = Build(name="Far", repo="o/Far", file="Far.gguf", revision="a" * 40, size=5_000, sha256="b" * 64)
@@ -78,7 +78,7 @@ def test_an_addition_that_makes_no_manifest_changes_nothing(commented: Path, pat
         add_build(commented, "new", Build(name="Two", path="x"))
     assert commented.read_text() == COMMENTED
     with pytest.raises(ManifestError):
-        add_build(path, "same", Build(name="same", path="x"))
+        add_build(path, "no alias", Build(name="x", path="x"))
     assert not path.exists()
 
 
@@ -141,3 +141,42 @@ def test_removing_gives_what_was_there_before_adding(
 def test_what_cannot_be_an_alias_is_refused(alias: str) -> None:
     with pytest.raises(ConfigError, match="cannot be a name"):
         check_alias(alias)
+
+
+SPLIT = Build(name="Split", path="/S-00001-of-00002.gguf", size=5, part_sha256=("a" * 64, "b" * 64))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (MINE, MINE.model_copy(update={"size": 5_000, "sha256": "c" * 64})),
+        (MINE.model_copy(update={"size": 5_000, "sha256": "c" * 64}), MINE.model_copy(update={"size": 6})),
+        (SPLIT, SPLIT.model_copy(update={"size": 7, "part_sha256": ("c" * 64, "d" * 64)})),
+        (SPLIT, SPLIT.model_copy(update={"part_sha256": None, "license": "mit"})),
+        (SPLIT, SPLIT.model_copy(update={"path": "/S.gguf", "part_sha256": None, "sha256": "e" * 64})),
+    ],
+)
+def test_a_build_is_changed_in_its_place(commented: Path, before: Build, after: Build) -> None:
+    add_build(commented, "a", before)
+    add_build(commented, "a", REMOTE)
+    manifest = load_manifest(commented)
+    replace_build(commented, after)
+    builds = manifest.models["a"].builds
+    assert load_manifest(commented).models["a"].builds == tuple(after if each == before else each for each in builds)
+    assert [line for line in COMMENTED.split("\n") if line not in commented.read_text().split("\n")] == []
+
+
+def test_keys_that_are_new_come_in_the_usual_order_behind_the_path(path: Path) -> None:
+    add_build(path, "a", MINE)
+    changed = MINE.model_copy(update={"size": 1, "sha256": "c" * 64})
+    replace_build(path, changed)
+    whole = path.read_text()
+    path.unlink()
+    add_build(path, "a", changed)
+    assert whole == path.read_text()
+
+
+def test_a_build_in_one_line_is_left_to_a_person(commented: Path) -> None:
+    with pytest.raises(ManifestError, match="'Three' cannot be changed automatically"):
+        replace_build(commented, Build(name="Three", path="3", size=5))
+    assert commented.read_text() == COMMENTED

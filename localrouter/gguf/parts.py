@@ -1,4 +1,4 @@
-"""The files of a build: one GGUF, or all parts of a split one, which llama.cpp loads from its first part."""
+"""The files of a model: one GGUF, or all parts of a split one, which llama.cpp loads from its first part."""
 
 import re
 

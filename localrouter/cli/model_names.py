@@ -1,0 +1,79 @@
+"""The names of models that make sense at some place of a command line, for a shell that completes it.
+
+Looks at manifests and at the disk, and neither waits for the Hugging Face library nor opens a connection.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from localrouter.gguf.parts import parts
+from localrouter.weights.manifest.registry import Entry, Registry, user_manifest_path
+from localrouter.weights.store import ASSETS, expand
+
+
+def every(manifest: Path | None = None) -> list[str]:
+    """All names: aliases, then `alias:variant`, then full names. Raises ManifestError, as do the others here."""
+    return _names(Registry.read(manifest).entries)
+
+
+def aliases(manifest: Path | None = None) -> list[str]:
+    """The aliases alone."""
+    return list(Registry.read(manifest).models)
+
+
+def of_the_hub(manifest: Path | None = None) -> list[str]:
+    """Names of builds that can be downloaded and locked."""
+    return _names(entry for entry in Registry.read(manifest).entries if entry.build.source == "hub")
+
+
+def on_disk(manifest: Path | None = None) -> list[str]:
+    """Names of builds whose (first) file is on this machine; whether it is whole is not looked at."""
+    return _names(filter(_is_here, Registry.read(manifest).entries))
+
+
+def removable(manifest: Path | None = None) -> list[str]:
+    """Names of builds that were downloaded, or that the user has added."""
+    return _names(filter(_can_be_removed, Registry.read(manifest).entries))
+
+
+def hub_cache() -> Path:
+    """Where huggingface_hub keeps its files, by its own rules (`huggingface_hub.constants`)."""
+    variable = os.environ.get
+    home = variable("HF_HOME", os.path.join(variable("XDG_CACHE_HOME", "~/.cache"), "huggingface"))
+    cache = variable("HF_HUB_CACHE", variable("HUGGINGFACE_HUB_CACHE", os.path.join(home, "hub")))
+    return Path(os.path.expandvars(os.path.expanduser(cache)))
+
+
+def _names(entries: Iterable[Entry]) -> list[str]:
+    found = list(entries)
+    variants = (f"{entry.alias}:{entry.build.variant}" for entry in found if entry.build.variant)
+    return list(dict.fromkeys([*(entry.alias for entry in found), *variants, *(entry.build.name for entry in found)]))
+
+
+def _can_be_removed(entry: Entry) -> bool:
+    downloaded = entry.build.source == "hub" and _is_here(entry)
+    return downloaded or entry.manifest == user_manifest_path()
+
+
+def _is_here(entry: Entry) -> bool:
+    return any(path.is_file() for path in _places(entry))
+
+
+def _places(entry: Entry) -> Iterator[Path]:
+    build = entry.locked
+    if build.asset is not None:
+        yield ASSETS / build.asset
+    elif build.path is not None:
+        yield expand(build.path, entry.manifest.parent)
+    elif build.repo is not None and build.file is not None:
+        snapshots = hub_cache() / f"models--{build.repo.replace('/', '--')}" / "snapshots"
+        commits = [build.revision] if build.revision else _listed(snapshots)
+        yield from (snapshots / commit / parts(build.file)[0] for commit in commits)
+
+
+def _listed(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []

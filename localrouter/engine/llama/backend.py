@@ -1,0 +1,209 @@
+"""One model and one context of llama.cpp.
+
+A wrong argument to this API ends the process (a batch over `n_batch`, a sequence id over 255), so what goes in is
+asserted here.
+"""
+
+import ctypes
+import logging
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import llama_cpp.llama_cpp as api
+import numpy as np
+
+from localrouter.engine import devices
+from localrouter.engine.backend import BatchRefused, CacheFull, LoadError, Logits
+from localrouter.engine.llama import library
+from localrouter.engine.llama.library import native_log
+from localrouter.engine.llama.model import architecture_of, is_recurrent, kernels_fit, open_model, shape_of_file
+from localrouter.engine.llama.rows import Rows
+from localrouter.engine.llama.vocabulary import Vocabulary
+from localrouter.engine.messages import Device, LoadOptions, ModelInfo, Segment
+from localrouter.engine.scheduler import Batch, Limits
+from localrouter.engine.threads import fewest_fast_threads, physical_cores
+from localrouter.memory.machine import Machine
+from localrouter.memory.plan import RECURRENT_SEQUENCES, Plan, largest_batch, sequences, ubatch
+from localrouter.memory.pool import DoesNotFit, Pool, Wishes, pool_for
+from localrouter.memory.shape import Shape
+
+log = logging.getLogger(__name__)
+
+_TIMED_WEIGHTS = 1 << 30
+"""Above this many bytes every core helps, and timing would only make loading slower."""
+
+
+class LlamaBackend:
+    """A GGUF file, loaded."""
+
+    def __init__(self, path: str, options: LoadOptions) -> None:
+        """Load the GGUF at `path`. Raises LoadError."""
+        self._path = Path(path)
+        self._view_of: tuple[int, int] = (0, 0)
+        self._view: Logits = np.empty((0, 0), np.float32)
+        library.start()
+        machine = devices.machine(library.ggml)
+        shape = shape_of_file(self._path)
+        pool = _pool(self._path, shape, options, machine)
+        extra = options.extra_buffers == "on" or (options.extra_buffers == "auto" and kernels_fit(self._path, shape))
+        self._model = open_model(self._path, gpu_layers=pool.gpu_layers, extra_buffers=extra)
+        plan = _as_loaded(pool.plan, self._model)
+        self.limits = _limits(plan, self._model)
+        self._open_context(plan)
+        self._vocabulary = Vocabulary(self._model)
+        threads = self._choose_threads(options, on_gpu=pool.gpu_layers > 0)
+        self.info = self._describe(pool, machine, threads)
+        log.debug("%s", self.info)
+
+    def tokenize(self, prompt: list[Segment]) -> list[int]:
+        """Return the tokens of a prompt. Only in control segments are control tokens recognised."""
+        return self._vocabulary.tokenize(prompt)
+
+    def piece(self, token: int) -> bytes:
+        """Return the bytes that a token stands for; none for control tokens."""
+        return self._vocabulary.piece(token)
+
+    def is_end(self, token: int) -> bool:
+        """Whether llama.cpp counts the token among the ends of generation of this vocabulary."""
+        return self._vocabulary.is_end(token)
+
+    def decode(self, batch: Batch) -> Logits:
+        """Compute the rows of `batch`; the logits are a view into llama.cpp's own memory."""
+        rows = len(batch)
+        assert 0 < rows <= self._rows.capacity
+        assert all(0 <= slot < self.limits.slots for slot in batch.slots)
+        code = api.llama_decode(self._context, self._rows.fill(batch))
+        if code == 1:
+            raise CacheFull
+        if code == -1:
+            raise BatchRefused("llama.cpp found the batch invalid")
+        if code != 0:
+            raise RuntimeError(f"llama_decode returned {code}")
+        return self._logits(len(batch.outputs))
+
+    def _logits(self, outputs: int) -> Logits:
+        size = self._vocabulary.size
+        if outputs == 0:
+            return np.empty((0, size), np.float32)
+        pointer = api.llama_get_logits(self._context)
+        where = (ctypes.addressof(pointer.contents), outputs)
+        if self._view_of != where:  # making the view costs ten times as much as looking it up
+            self._view_of, self._view = where, np.ctypeslib.as_array(pointer, shape=(outputs, size))
+        return self._view
+
+    def clear(self, slot: int) -> None:
+        """Free all cells of a slot."""
+        assert 0 <= slot < self.limits.slots
+        api.llama_memory_seq_rm(self._memory, slot, -1, -1)
+
+    def cells_of(self, slot: int) -> int:
+        """Return how many positions llama.cpp itself holds for a slot. For tests."""
+        return int(api.llama_memory_seq_pos_max(self._memory, slot)) + 1
+
+    def close(self) -> None:
+        """Free context and model."""
+        api.llama_free(self._context)
+        api.llama_model_free(self._model)
+
+    def _open_context(self, plan: Plan) -> None:
+        options, params = plan.options, api.llama_context_default_params()
+        params.n_ctx = options.cells
+        params.n_batch = largest_batch(plan.shape, options)
+        params.n_ubatch = ubatch(plan.shape, options)
+        params.n_seq_max = self.limits.slots
+        # Rows with logits per ubatch; the default reserves a row of the vocabulary for every token of a batch.
+        params.n_outputs_max = self.limits.slots
+        params.kv_unified = True
+        params.swa_full = options.swa_full
+        params.n_threads_batch = physical_cores()
+        params.no_perf = True
+        self._context = api.llama_init_from_model(self._model, params)
+        if not self._context:
+            raise LoadError(
+                f"llama.cpp could not allocate a context of {options.cells} cells: {native_log.reason(self._path)}"
+            )
+        self._memory = api.llama_get_memory(self._context)
+        self._rows = Rows(params.n_batch)
+
+    def _choose_threads(self, options: LoadOptions, *, on_gpu: bool) -> int:
+        cores = physical_cores()
+        if options.threads or on_gpu or api.llama_model_size(self._model) > _TIMED_WEIGHTS:
+            threads = options.threads or cores
+        else:
+            threads = fewest_fast_threads(cores, self._seconds_per_token)
+        api.llama_set_n_threads(self._context, threads, options.threads or cores)
+        return threads
+
+    def _seconds_per_token(self, threads: int) -> float:
+        """Time one-row steps. The fastest of a few tells one thread from two, also on a busy machine."""
+        api.llama_set_n_threads(self._context, threads, threads)
+        seconds = []
+        for position in range(8):
+            begin = time.perf_counter()
+            self.decode(Batch(tokens=[0], positions=[position], slots=[0], outputs=[0]))
+            seconds.append(time.perf_counter() - begin)
+        self.clear(0)
+        return min(seconds)
+
+    def _describe(self, pool: Pool, machine: Machine, threads: int) -> ModelInfo:
+        template = api.llama_model_chat_template(self._model, None)
+        return ModelInfo(
+            architecture=architecture_of(self._model),
+            context=pool.context,
+            cells=self.limits.cells,
+            max_sequences=self.limits.slots,
+            parameters=int(api.llama_model_n_params(self._model)),
+            size=int(api.llama_model_size(self._model)),
+            vocabulary=self._vocabulary.size,
+            device=_device(machine, pool.gpu_layers, int(api.llama_model_n_layer(self._model)) + 1),
+            threads=threads,
+            chat_template=template.decode(errors="replace") if template else None,
+            bos_token=self._vocabulary.bos,
+            eos_token=self._vocabulary.eos,
+            control_tokens=self._vocabulary.control_tokens(),
+        )
+
+
+def _pool(path: Path, shape: Shape, options: LoadOptions, machine: Machine) -> Pool:
+    """What the model is loaded with. Raises LoadError where it does not fit, or a GPU is required and not there."""
+    if options.require_gpu and not machine.gpus:
+        built_for_it = api.llama_supports_gpu_offload()
+        why = "none was found." if built_for_it else "llama.cpp was built for the CPU: reinstall with BACKEND=..."
+        raise LoadError(f"require_gpu is set, and no GPU can be used: {why}")
+    mapped = options.extra_buffers == "off"
+    wishes = Wishes(options.context, options.cells, options.max_sequences, options.gpu_layers, mapped)
+    try:
+        pool = pool_for(shape, wishes, machine)
+    except DoesNotFit as error:
+        raise LoadError(f"Not enough memory for {path.stem}: {error}") from error
+    if options.require_gpu and not pool.gpu_layers:
+        raise LoadError("require_gpu is set, and not one layer of this model fits onto the GPU.")
+    return pool
+
+
+def _as_loaded(plan: Plan, model: Any) -> Plan:
+    """The plan, where llama.cpp knows of recurrent layers that the shape does not have."""
+    if not is_recurrent(model):
+        return plan
+    few = min(plan.options.sequences, RECURRENT_SEQUENCES)
+    return replace(plan, options=replace(plan.options, sequences=few))
+
+
+def _limits(plan: Plan, model: Any) -> Limits:
+    """What a step and the cache hold. Beside running streams a GPU reads as many rows as without them."""
+    options = plan.options
+    return Limits(
+        cells=options.cells,
+        slots=sequences(plan.shape, options),
+        prefill_rows=options.rows,
+        shared_rows=options.rows if options.gpu_layers else Limits.shared_rows,
+        one_prompt=is_recurrent(model),
+    )
+
+
+def _device(machine: Machine, offloaded: int, layers: int) -> Device:
+    if not offloaded:
+        return Device("CPU", 0, layers)
+    return Device(", ".join(gpu.name for gpu in machine.gpus), min(offloaded, layers), layers)

@@ -1,0 +1,60 @@
+"""The native library: ggml beneath llama.cpp, the kernels it has, and what it logs."""
+
+import ctypes
+import logging
+import os
+from pathlib import Path
+
+import llama_cpp.llama_cpp as api
+from llama_cpp._ggml import libggml_base_path
+
+log = logging.getLogger(__name__)
+
+ggml: ctypes.CDLL = api._lib  # noqa: SLF001
+"""ggml as libllama sees it. A wheel holds libggml under three names, and loading another of them makes a second one."""
+
+_LEVELS = {4: logging.WARNING, 3: logging.INFO}  # GGML_LOG_LEVEL_ERROR and _WARN; the rest is for who debugs
+_ERROR = 4
+
+
+def start() -> None:
+    """Get the library ready, and forget what it said of another model."""
+    native_log.forget()
+    api.llama_backend_init()
+    if ggml.ggml_backend_reg_count() == 0:
+        # A portable build keeps its kernels in libraries of their own, and takes those that suit this machine best.
+        ggml.ggml_backend_load_all_from_path(os.fsencode(libggml_base_path))
+
+
+def has_amx() -> bool:
+    """Whether this build has kernels for AMX, and this CPU the unit."""
+    return b"AMX_INT8 = 1" in api.llama_print_system_info()
+
+
+class NativeLog:
+    """Passes llama.cpp's log on to ours, and keeps its last words for the error message."""
+
+    def __init__(self) -> None:
+        self._errors: list[str] = []
+        self._callback = api.llama_log_callback(self._take)
+        api.llama_log_set(self._callback, None)
+
+    def forget(self) -> None:
+        """Start anew: what comes now belongs to another model."""
+        self._errors.clear()
+
+    def reason(self, path: Path) -> str:
+        """Return the first error since, without the path of the file."""
+        text = self._errors[0] if self._errors else "it gave no reason."
+        return text.replace(str(path), path.name).replace(str(path.parent), "…")
+
+    def _take(self, level: int, text: bytes, _: object) -> None:
+        line = text.decode(errors="replace").strip()
+        if level == _ERROR:
+            self._errors.append(line)
+        if line:
+            log.log(_LEVELS.get(level, logging.DEBUG), "llama.cpp: %s", line)
+
+
+native_log = NativeLog()
+"""One for the process: llama.cpp calls it whatever becomes of a model."""

@@ -1,0 +1,86 @@
+"""The model of a file: what its header says of the memory it takes, and its weights as llama.cpp loads them."""
+
+import ctypes
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import llama_cpp.llama_cpp as api
+
+from localrouter.engine.backend import LoadError
+from localrouter.engine.llama.library import has_amx, native_log
+from localrouter.engine.probe import amx_works
+from localrouter.gguf.header import GgufError, read_headers
+from localrouter.gguf.parts import parts
+from localrouter.memory.shape import Shape, shape_of_headers, shape_of_size
+
+log = logging.getLogger(__name__)
+
+
+def open_model(path: Path, *, gpu_layers: int = 0, extra_buffers: bool = False, vocabulary_only: bool = False) -> Any:
+    """Return llama.cpp's model of a GGUF file, or of the first part of a split one. Raises LoadError."""
+    params = api.llama_model_default_params()
+    params.n_gpu_layers = gpu_layers
+    params.vocab_only = vocabulary_only
+    params.use_extra_bufts = extra_buffers
+    model = api.llama_model_load_from_file(str(path).encode(), params)
+    if not model:
+        raise LoadError(f"llama.cpp could not load this file: {native_log.reason(path)}")
+    return model
+
+
+def shape_of_file(path: Path) -> Shape:
+    """Return the shape that the headers of a model describe. Raises LoadError.
+
+    What llama.cpp can load and our reader does not understand is known by its size, and by what llama.cpp says of it.
+    """
+    try:
+        shape = shape_of_headers(read_headers(path))
+    except GgufError as error:
+        log.warning("the memory is reckoned from the size of the file alone: %s", error.message)
+        shape = shape_of_size(_size(path))
+    if shape.trained is None:
+        model = open_model(path, vocabulary_only=True)
+        trained = _metadata(model, f"{architecture_of(model)}.context_length")
+        shape = replace(shape, trained=int(trained) if trained.isdecimal() else None)
+        api.llama_model_free(model)
+    return shape
+
+
+def kernels_fit(path: Path, shape: Shape) -> bool:
+    """Whether the kernels for which weights would be laid out anew are right for this model.
+
+    AMX kernels are not for recurrent layers: with several sequences in a batch these compute nonsense (seen with
+    llama.cpp 0c1e570 on qwen35moe). And they are tried first, for compiled by GCC without `scripts/llama.cmake`
+    they end the process at the first prompt (llama.cpp issue 20824).
+    """
+    if not has_amx():
+        return True
+    if shape.recurrent:
+        return False
+    model = open_model(path, vocabulary_only=True)  # which also knows of architectures that the shape does not
+    recurrent = is_recurrent(model)
+    api.llama_model_free(model)
+    return not recurrent and amx_works()
+
+
+def is_recurrent(model: Any) -> bool:
+    """Whether some layers keep a state for each sequence."""
+    return bool(api.llama_model_is_recurrent(model) or api.llama_model_is_hybrid(model))
+
+
+def architecture_of(model: Any) -> str:
+    """Return llama.cpp's name of the architecture."""
+    return _metadata(model, "general.architecture") or "unknown"
+
+
+def _metadata(model: Any, key: str) -> str:
+    value = ctypes.create_string_buffer(256)
+    length = api.llama_model_meta_val_str(model, key.encode(), value, len(value))
+    return value.value.decode(errors="replace") if length >= 0 else ""
+
+
+def _size(path: Path) -> int:
+    files = [path.with_name(part) for part in parts(path.name)]
+    return sum(file.stat().st_size for file in files if file.is_file())
