@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measures localrouter, beside llama.cpp where its programs are at hand."""
+"""`python -m benchmarks`: measures localrouter, beside llama.cpp where its programs are at hand, and beside tar."""
 
 import argparse
 import signal
@@ -10,6 +10,7 @@ from rich.console import Console
 
 from benchmarks import baseline, report
 from benchmarks.comparison import Plan, compare, measure_parts
+from benchmarks.files import goals_of, measure_files
 from benchmarks.measure import OURS, Goal, Measure
 from benchmarks.peer import Peer, PeerMissing, build_peer, built_folder, find_peer
 from benchmarks.processes import Machine, ProgramFailed
@@ -21,6 +22,8 @@ from benchmarks.workloads import WORKLOADS
 
 QUICK = ("single", "many32")
 PART_TOKENS, QUICK_PART_TOKENS = 128, 32
+WHAT = "all workloads, the goals only, or the goals of commands that handle large files; default: %(default)s"
+FILE_SIZE = 2000
 SPOILED = 1
 UNUSABLE = 2
 INTERRUPTED = 130
@@ -41,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     add = parser.add_argument
-    add("what", nargs="?", choices=("compare", "baseline"), default="compare", help="all workloads, or the goals only")
+    add("what", nargs="?", choices=("compare", "baseline", "files"), default="compare", help=WHAT)
     add(
         "--model-shape", choices=SHAPES, default="qwen3-tiny", help="shape of the synthetic model; default: %(default)s"
     )
@@ -50,7 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--workload", choices=WORKLOADS, action="append", help="only this one; repeatable")
     add("--repeat", type=_positive, default=3, metavar="N", help="runs of each workload; default: %(default)s")
     add("--threads", type=_positive, metavar="N", help="threads of ours, instead of its own choice")
-    add("--quick", action="store_true", help=f"only {' and '.join(QUICK)}, once: less than a minute")
+    add("--size", type=_positive, default=FILE_SIZE, metavar="MB", help="of the file for `files`; default: %(default)s")
+    add("--quick", action="store_true", help=f"all once, of the workloads only {' and '.join(QUICK)}")
     add("--json", type=Path, metavar="FILE", help="write all figures of all runs here too")
     peer = parser.add_mutually_exclusive_group()
     peer.add_argument("--peer-bin", type=Path, metavar="DIR", help="compare with the llama.cpp programs in DIR")
@@ -70,23 +74,23 @@ def _run(options: argparse.Namespace, progress: Progress) -> int:
     machine = Machine.this()
     console = Console(highlight=False)
     report.print_machine(Console(stderr=True, highlight=False), machine)
-    peer = _peer(options, progress)
-    if peer and not peer.repack:
-        progress.say(
-            "the AMX kernels of these programs crash, so they run with --no-repack; --build-peer builds good ones"
-        )
     measures, goals = list[Measure](), list[Goal]()
     last = report.RESULTS / f"{_name(options)}.json"
-    if options.what == "baseline":
-        goals = _baseline(options, peer, progress)
+    if options.what == "files":
+        measures = measure_files(options.size * 1_000_000, _repeat(options), progress)
+        goals = goals_of(measures)
+    elif options.what == "baseline":
+        goals = _baseline(options, _peer(options, progress), progress)
+    else:
+        measures = _compare(options, _peer(options, progress), progress)
+    if goals:
         console.print(report.table_of_goals(goals))
     else:
-        measures = _compare(options, peer, progress)
         console.print(report.table_of(measures, report.last_medians(last, machine)))
     for measure in measures:
         for flaw in measure.flaws:
             console.print(f"[red]broken[/] in {measure.name}: {flaw}")
-    results = report.as_json(machine, options.model_shape, measures, goals)
+    results = report.as_json(machine, _model_name(options), measures, goals)
     for file in (None if options.workload else last, options.json):
         if file:
             report.save(file, results)
@@ -99,6 +103,8 @@ def _name(options: argparse.Namespace) -> str:
     parts = [options.what]
     if options.what == "compare":
         parts.append(options.model_shape)
+    if options.what == "files" and options.size != FILE_SIZE:
+        parts.append(f"{options.size}mb")
     if options.vocab:
         parts.append(options.vocab.stem)
     if options.quick:
@@ -106,7 +112,24 @@ def _name(options: argparse.Namespace) -> str:
     return "-".join(parts)
 
 
+def _model_name(options: argparse.Namespace) -> str:
+    return f"{options.size} MB of random tensors" if options.what == "files" else str(options.model_shape)
+
+
+def _repeat(options: argparse.Namespace) -> int:
+    return 1 if options.quick else int(options.repeat)
+
+
 def _peer(options: argparse.Namespace, progress: Progress) -> Peer | None:
+    peer = _programs(options, progress)
+    if peer and not peer.repack:
+        progress.say(
+            "the AMX kernels of these programs crash, so they run with --no-repack; --build-peer builds good ones"
+        )
+    return peer
+
+
+def _programs(options: argparse.Namespace, progress: Progress) -> Peer | None:
     if options.peer_bin:
         return find_peer(options.peer_bin)
     if options.build_peer:
@@ -128,7 +151,7 @@ def _compare(options: argparse.Namespace, peer: Peer | None, progress: Progress)
     plan = Plan(
         model=_model(options, options.model_shape, progress),
         workloads=[WORKLOADS[name] for name in names],
-        repeat=1 if options.quick else options.repeat,
+        repeat=_repeat(options),
         peer=peer,
         peer_samples_its_way=options.peer_sampling == "own",
         threads=options.threads,
@@ -140,7 +163,7 @@ def _compare(options: argparse.Namespace, peer: Peer | None, progress: Progress)
 
 
 def _baseline(options: argparse.Namespace, peer: Peer | None, progress: Progress) -> list[Goal]:
-    repeat = 1 if options.quick else options.repeat
+    repeat = _repeat(options)
     goals = baseline.batching(_model(options, "qwen3-tiny", progress), repeat, progress)
     goals += baseline.demo(progress)
     goals.append(baseline.generation(_model(options, "qwen3-0.6b", progress), peer, repeat, progress))

@@ -32,11 +32,16 @@ class Program:
         """Everything it has said so far."""
         return self.output.read_text(encoding="utf-8", errors="replace")
 
+    @property
+    def last_words(self) -> str:
+        """The end of what it has said: enough for an error message."""
+        return self.said[-_LAST_WORDS:]
+
     def check(self) -> None:
         """Raise ProgramFailed when it has ended."""
         code = self.process.poll()
         if code is not None:
-            raise ProgramFailed(f"{self.process.args!s} ended with status {code}:\n{self.said[-_LAST_WORDS:]}")
+            raise ProgramFailed(f"{self.process.args!s} ended with status {code}:\n{self.last_words}")
 
     @property
     def workers(self) -> list[int]:

@@ -93,7 +93,7 @@ def _wait(program: Program, look: Callable[[], Found | None]) -> Found:
             return found
         program.check()
         time.sleep(0.05)
-    raise ProgramFailed(f"{program.process.args!s} was not ready after {READY_SECONDS:g} s:\n{program.said[-2000:]}")
+    raise ProgramFailed(f"{program.process.args!s} was not ready after {READY_SECONDS:g} s:\n{program.last_words}")
 
 
 def _is_healthy(port: int) -> bool:
@@ -107,5 +107,5 @@ def _warm(server: Server) -> Server:
     """Have it answer once, so that its model is loaded."""
     figures = load.run(server.endpoint, [Conversation(["Hello"], 8)])
     if figures.broken:
-        raise ProgramFailed(f"{server.name} cannot answer: {figures.flaw}\n{server.program.said[-2000:]}")
+        raise ProgramFailed(f"{server.name} cannot answer: {figures.flaw}\n{server.program.last_words}")
     return server

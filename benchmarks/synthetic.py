@@ -42,7 +42,7 @@ def synthetic_model(name: str, shape: Shape, *, seed: int = 0, vocab: Path | Non
     path = cache_home() / "bench" / f"{name}-{key}-Q8_0.gguf"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _atomic(path) as unfinished:
+        with atomic(path) as unfinished:
             write_model(unfinished, name, shape, words, seed)
     return path
 
@@ -109,7 +109,7 @@ def _add(writer: GGUFWriter, tensor: Tensor, draw: np.random.Generator) -> None:
 
 
 @contextmanager
-def _atomic(path: Path) -> Iterator[Path]:
+def atomic(path: Path) -> Iterator[Path]:
     """Give a path beside `path` to write to; it becomes `path` when the block ends without an error."""
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         unfinished = Path(folder) / path.name

@@ -1,18 +1,21 @@
 """One file takes localrouter and two models to a machine that has Python and no network at all.
 
-It compiles llama.cpp the first time and installs everything, so it runs only when asked for: `make test-air-gap`.
+It compiles llama.cpp the first time and installs everything, so it runs only when asked for: `make test-air-gap`. What
+the sending side has lies under empty folders for the receiving side: this checkout with its environment, caches of pip
+and models, settings. What is missing in the bundle is missing there.
 """
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-import tarfile
-import venv
 from pathlib import Path
-from typing import Any
 
 import pytest
+from gguf_bytes import SAMPLE
+from island import Island, needs_namespaces
+from offline_commands import OFFLINE
 
 from benchmarks.shapes import Shape
 from benchmarks.synthetic import write_model
@@ -31,174 +34,105 @@ asset = "demo.gguf"
 name = "Noise-Q8_0"
 path = "Noise-Q8_0.gguf"
 """
-PIP = ["-m", "pip", "--disable-pip-version-check", "install", "--no-index", "--find-links", "wheels"]
-STEPS = [
-    ["python", *PIP, "--require-hashes", "-r", "wheels/requirements.txt"],
-    ["localrouter", "bundle", "verify", "house.tar"],
-    ["localrouter", "bundle", "import", "house.tar", "--json"],
-    ["localrouter", "verify"],
-]
-OFFLINE = {
-    "list": [],
-    "show": ["demo"],
-    "pull": ["qwen:0.8b"],
-    "remove": ["--yes", "noise"],
-    "prune": ["--yes"],
-    "du": [],
-    "add": ["other", "hub:them/It-GGUF/It-Q8_0.gguf"],
-    "verify": [],
-    "lock": [],
-    "plan": ["demo"],
-    "bundle": ["create", "again.tar", "demo", "--with-wheels"],
-}
-"""Arguments of every command but serve, the ones that would like a network where there is a choice."""
-
-NAMESPACE = """
-import ctypes, fcntl, json, os, socket, struct, subprocess, sys, time, urllib.request
-from pathlib import Path
-
-CLONE_NEWNET, CLONE_NEWUSER = 0x40000000, 0x10000000
-libc = ctypes.CDLL(None)
-if libc.unshare(CLONE_NEWNET) and libc.unshare(CLONE_NEWUSER | CLONE_NEWNET):
-    sys.exit(77)
-with socket.socket() as lo:
-    fcntl.ioctl(lo, 0x8914, struct.pack("16sh14x", b"lo", 1))
-with socket.socket() as out:
-    assert out.connect_ex(("192.0.2.1", 80)), "this namespace has a way out"
-"""
-RUN = (
-    NAMESPACE
-    + """
-bin = Path(sys.argv[1])
-report = []
-for name, *arguments in json.loads(sys.argv[2]):
-    run = subprocess.run([bin / name, *arguments], capture_output=True, text=True)
-    report.append({"command": [name, *arguments], "status": run.returncode, "out": run.stdout, "err": run.stderr})
-print(json.dumps(report))
-"""
+PYTHON = Path(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}")
+VENV = Path("localrouter")
+PIP = [str(VENV / "bin/python"), "-m", "pip", "--disable-pip-version-check", "install"]
+FROM_WHEELS = ["--no-index", "--find-links", "wheels", "--require-hashes", "-r", "wheels/requirements.txt"]
+LOCALROUTER = str(VENV / "bin/localrouter")
+WHERE = (
+    "import json, llama_cpp, localrouter, sys; print(json.dumps([llama_cpp.__file__, localrouter.__file__, sys.path]))"
 )
-ASK = (
-    NAMESPACE
-    + """
-server = subprocess.Popen([Path(sys.argv[1]) / "localrouter", "serve", "--offline", "--port", "0", "--threads", "1"],
-                          stderr=subprocess.PIPE, text=True)
-log = []
-for line in server.stderr:
-    log.append(line)
-    if "base_url: " in line:
-        break
-else:
-    sys.exit("".join(log))
-url = line.split("base_url: ")[1].strip()
-answers = {}
-for model in ("demo", "noise"):
-    body = {"model": model, "temperature": 0, "max_tokens": 12,
-            "messages": [{"role": "user", "content": "What is the capital of Italy?"}]}
-    request = urllib.request.Request(url + "/chat/completions", json.dumps(body).encode(),
-                                     {"content-type": "application/json"})
-    with urllib.request.urlopen(request) as response:
-        answers[model] = json.load(response)
-server.terminate()
-server.communicate()
-print(json.dumps(answers))
-"""
-)
-WATCH = """
-import os, sys
-
-def watch(event, arguments):
-    if event in ("socket.connect", "socket.sendto", "socket.getaddrinfo"):
-        address = arguments[0] if event == "socket.getaddrinfo" else arguments[1]
-        host = address[0] if isinstance(address, tuple) else address
-        local = event != "socket.getaddrinfo" and not isinstance(address, tuple)  # a unix socket
-        if not local and host not in ("127.0.0.1", "::1", "localhost", None):
-            with open(os.environ["OUTWARD"], "a") as file:
-                file.write(f"{sys.argv}: {event} {address}\\n")
-            raise PermissionError(f"{event} {address} leaves the machine")
-
-sys.addaudithook(watch)
-"""
 
 pytestmark = [
     pytest.mark.skipif("LOCALROUTER_AIR_GAP" not in os.environ, reason="compiles llama.cpp; run `make test-air-gap`"),
-    pytest.mark.skipif(sys.platform != "linux", reason="network namespaces are Linux's"),
+    needs_namespaces,
 ]
 
 
-class Machine:
-    """A home, an empty environment, and no network. `outward` is written by whatever tries to leave."""
+def send(folder: Path, out: Path) -> None:
+    """Write the bundle on this machine, and take away what it was made of."""
+    folder.mkdir()
+    write_model(folder / "Noise-Q8_0.gguf", "noise", SHAPE, WORDS, seed=3)
+    (folder / "m.toml").write_text(MANIFEST)
+    create = ["bundle", "create", str(out), "demo", "noise", "--with-wheels", "--manifest", str(folder / "m.toml")]
+    subprocess.run([sys.executable, "-m", "localrouter", *create], cwd=ROOT, check=True)
+    shutil.rmtree(folder)
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.outward = folder / "outward"
-        watch = folder / "watch"
-        watch.mkdir()
-        (watch / "sitecustomize.py").write_text(WATCH)
-        venv.create(folder / "venv", with_pip=True)
-        self._environment = {
-            "PATH": "/usr/bin:/bin",
-            "HOME": str(folder),
-            "PIP_CONFIG_FILE": os.devnull,
-            "PYTHONPATH": str(watch),
-            "OUTWARD": str(self.outward),
-            "COLUMNS": "200",
-        }
 
-    def run(self, script: str, *arguments: str, **environment: str) -> Any:
-        """What a script prints inside the namespace."""
-        run = subprocess.run(
-            [sys.executable, "-I", "-c", script, str(self.folder / "venv/bin"), *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=self.folder,
-            env=self._environment | environment,
-        )
-        if run.returncode == 77:
-            pytest.skip("this user may not make a network namespace")
-        assert run.returncode == 0, run.stderr
-        return json.loads(run.stdout)
+def succeed(island: Island, *command: str | Path) -> str:
+    """Run a command and return all that it says."""
+    done = island.run(*command)
+    assert done.returncode == 0, (command, done.stdout, done.stderr)
+    return done.stdout + done.stderr
+
+
+def hidden_folders() -> tuple[Path, ...]:
+    """What this user has and a new machine has not; a Python that lies in one of them stays."""
+    home = Path.home()
+    folders = [ROOT, home / ".cache", home / ".config", home / ".local"]
+    return tuple(folder for folder in folders if not PYTHON.resolve().is_relative_to(folder))
 
 
 @pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
-    """A machine on which everything was installed and imported from one bundle, and checked."""
-    sender = tmp_path_factory.mktemp("sender")
-    write_model(sender / "Noise-Q8_0.gguf", "noise", SHAPE, WORDS, seed=3)
-    (sender / "m.toml").write_text(MANIFEST)
-    machine = Machine(tmp_path_factory.mktemp("receiver"))
-    out = machine.folder / "house.tar"
-    create = ["bundle", "create", str(out), "demo", "noise", "--with-wheels", "--manifest", str(sender / "m.toml")]
-    subprocess.run([sys.executable, "-m", "localrouter", *create], cwd=ROOT, check=True)
-    with tarfile.open(out) as tar:  # as `tar -xf house.tar wheels` does
-        tar.extractall(machine.folder, [each for each in tar if each.name.startswith("wheels/")], filter="data")
-    for step in machine.run(RUN, json.dumps(STEPS)):
-        assert step["status"] == 0, step
-    return machine
+def island(tmp_path_factory: pytest.TempPathFactory) -> Island:
+    """A machine on which everything was installed from one bundle, as docs/bundle.md says, and the models imported."""
+    folder = tmp_path_factory.mktemp("air-gap")
+    island = Island(folder / "receiver")
+    send(folder / "sender", island.home / "house.tar")
+    island.hidden = hidden_folders()
+    island.environment["PIP_CONFIG_FILE"] = os.devnull  # nor the settings of all users
+    succeed(island, "tar", "-xf", "house.tar", "wheels")
+    succeed(island, PYTHON, "-m", "venv", VENV)
+    said = succeed(island, *PIP, *FROM_WHEELS)
+    assert "Looking in links: wheels\n" in said, said
+    island.python = island.home / VENV / "bin" / "python"
+    shutil.copy(island.watch / "sitecustomize.py", packages(island))
+    assert "whole" in succeed(island, LOCALROUTER, "bundle", "verify", "house.tar")
+    assert "Noise-Q8_0: written" in succeed(island, LOCALROUTER, "bundle", "import", "house.tar")
+    return island
 
 
-def test_it_serves_and_answers(machine: Machine) -> None:
-    answers = machine.run(ASK)
-    assert answers["demo"]["choices"][0]["message"]["content"] == "The capital of Italy is Rome."
-    assert answers["noise"]["model"] == "Noise-Q8_0"
-    assert answers["noise"]["usage"]["completion_tokens"] > 0
-    assert not machine.outward.exists()
+def packages(island: Island) -> Path:
+    """Where the receiving side installed to."""
+    [folder] = (island.home / VENV).glob("lib/python3*/site-packages")
+    return folder
 
 
-def test_no_command_leaves_the_machine_when_it_is_told_to_stay(machine: Machine) -> None:
-    from localrouter.cli import COMMANDS  # noqa: PLC0415
-
-    assert {*OFFLINE, "serve"} == {*COMMANDS}
-    steps = [["localrouter", name, *arguments] for name, arguments in OFFLINE.items()]
-    done = machine.run(RUN, json.dumps(steps), LOCALROUTER_OFFLINE="1")
-    assert not machine.outward.exists(), machine.outward.read_text()
-    for step in done:
-        assert "Traceback" not in step["err"], step
-        assert step["status"] in (0, 1, 2), step
+def test_it_runs_from_what_was_carried_alone(island: Island) -> None:
+    *modules, path = json.loads(succeed(island, island.python, "-c", WHERE))
+    assert all(Path(module).is_relative_to(packages(island)) for module in modules)
+    assert not [each for each in path if Path(each).is_relative_to(ROOT)]
+    assert succeed(island, "ls", "-A", ROOT) == ""
 
 
-def test_the_watch_itself_sees_what_leaves(machine: Machine) -> None:
-    code = "import socket\ntry: socket.create_connection(('192.0.2.1', 80), 1)\nexcept OSError: pass"
-    machine.run(RUN, json.dumps([["python", "-c", code]]))
-    assert "192.0.2.1" in machine.outward.read_text()
-    machine.outward.unlink()
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is one variant")
+def test_its_llama_carries_kernels_for_old_and_new_cpus(island: Island) -> None:
+    assert len([*packages(island).glob("llama_cpp/lib/libggml-cpu-*.so")]) > 1
+
+
+def test_both_models_are_good(island: Island) -> None:
+    said = succeed(island, LOCALROUTER, "verify")
+    assert "good  localrouter-demo-Q8_0" in said
+    assert "good  Noise-Q8_0" in said
+
+
+def test_it_serves_and_both_models_answer(island: Island) -> None:
+    serve = [LOCALROUTER, "serve", "--offline", "--port", "0", "--threads", "1"]
+    answers = island.ask(serve, "demo", "noise")
+    (demo, said), (noise, other) = answers["demo"], answers["noise"]
+    assert (demo, noise) == (200, 200)
+    assert said["choices"][0]["message"]["content"] == "The capital of Italy is Rome."
+    assert other["model"] == "Noise-Q8_0"
+    assert other["usage"]["completion_tokens"] > 0
+    assert island.tried == ""
+    assert "localrouter.engine.worker" in island.watched
+
+
+def test_offline_every_command_works_or_says_what_it_lacks(island: Island) -> None:
+    (island.home / "mine.gguf").write_bytes(SAMPLE)
+    for use in OFFLINE:
+        done = island.run(LOCALROUTER, *use.line, **use.environment)
+        said = done.stdout + done.stderr
+        assert (done.returncode, [words for words in use.says if words not in said]) == (use.status, []), (use, said)
+        assert "Traceback" not in said
+    assert island.tried == ""

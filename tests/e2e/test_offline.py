@@ -1,42 +1,84 @@
-"""A machine without a network: the embedded model answers where no interface but loopback exists."""
+"""A machine without a network: every command does its work there, or says what it lacks and how to bring it."""
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from gguf_bytes import SAMPLE
+from island import Island, needs_namespaces
+from offline_commands import OFFLINE, SERVE, Offline, all_commands
 
-TESTS = Path(__file__).resolve().parents[1]
-IN_A_NAMESPACE = """
-import ctypes, fcntl, socket, struct, sys
-
-CLONE_NEWNET, CLONE_NEWUSER = 0x40000000, 0x10000000
-libc = ctypes.CDLL(None)
-if libc.unshare(CLONE_NEWNET) and libc.unshare(CLONE_NEWNET | CLONE_NEWUSER):
-    sys.exit(77)
-with socket.socket() as lo:  # loopback is there, and down
-    up = struct.pack("16sh14x", b"lo", 1)
-    fcntl.ioctl(lo, 0x8914, up)
-with socket.socket() as out:
-    assert out.connect_ex(("192.0.2.1", 80)), "this namespace has a way out"
-
-sys.path.insert(0, sys.argv[1])
-from running_server import serving
-
-with serving("--offline", "--threads", "1") as server:
-    answer = server.client().chat.completions.create(
-        model="demo", temperature=0, messages=[{"role": "user", "content": "What is the capital of Italy?"}]
-    )
-    print(answer.choices[0].message.content)
-"""
+LOCALROUTER = [sys.executable, "-m", "localrouter"]
+CONNECT = "import socket\ntry: socket.create_connection(('{}', 9), 1)\nexcept OSError as error: print(error)"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="network namespaces are Linux's")
-def test_the_embedded_model_answers_without_any_network() -> None:
-    run = subprocess.run(
-        [sys.executable, "-c", IN_A_NAMESPACE, str(TESTS)], capture_output=True, text=True, check=False
-    )
-    if run.returncode == 77:
-        pytest.skip("this user may not make a network namespace")
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle with the embedded model."""
+    island = Island(tmp_path_factory.mktemp("bundle"))
+    done = island.run(*LOCALROUTER, "bundle", "create", "house.tar", "demo")
+    assert done.returncode == 0, done.stderr
+    return island.home / "house.tar"
 
-    assert run.stdout == "The capital of Italy is Rome.\n", run.stderr
+
+@pytest.fixture
+def island(tmp_path: Path) -> Island:
+    """An empty home under watch."""
+    island = Island(tmp_path)
+    island.environment["PYTHONPATH"] = str(island.watch)
+    return island
+
+
+def test_every_command_is_tried() -> None:
+    assert {use.command for use in OFFLINE} | {SERVE} == {*all_commands()}
+
+
+@pytest.mark.parametrize("use", OFFLINE, ids=str)
+def test_offline_a_command_works_or_says_what_it_lacks(use: Offline, island: Island, bundle: Path) -> None:
+    (island.home / "house.tar").hardlink_to(bundle)
+    for name in ("mine", "noise"):
+        (island.home / f"{name}.gguf").write_bytes(SAMPLE)
+    own = island.home / ".config" / "localrouter" / "model_manifest.toml"
+    own.parent.mkdir(parents=True)
+    own.write_text(f'version = 1\n[[models.noise.builds]]\nname = "Noise"\npath = "{island.home}/noise.gguf"\n')
+
+    done = island.run(*LOCALROUTER, *use.line, **use.environment)
+
+    assert island.tried == ""
+    assert "localrouter" in island.watched
+    assert done.returncode == use.status, done.stderr
+    assert [words for words in use.says if words not in done.stdout + done.stderr] == []
+    assert "Traceback" not in done.stderr
+
+
+def test_offline_the_embedded_model_answers_and_another_is_a_404_that_says_how_to_bring_it(island: Island) -> None:
+    serve = [*LOCALROUTER, "serve", "--offline", "--port", "0", "--threads", "1"]
+
+    answers = island.ask(serve, "demo", "qwen")
+
+    status, answer = answers["demo"]
+    assert (status, answer["choices"][0]["message"]["content"]) == (200, "The capital of Italy is Rome.")
+    status, refusal = answers["qwen"]
+    assert status == 404
+    assert "localrouter pull Qwen3.5-0.8B-Q4_K_M" in refusal["error"]["message"]
+    assert island.tried == ""
+    assert "localrouter.engine.worker" in island.watched
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "example.org"])
+def test_what_tries_to_leave_is_stopped_and_written_down_also_from_a_child(island: Island, host: str) -> None:
+    code = CONNECT.format(host)
+    child = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {code!r}])"
+    for each in (code, child):
+        island.forget()
+        done = island.run(sys.executable, "-c", each)
+        assert "leaves the machine" in done.stdout
+        assert repr(host) in island.tried
+
+
+@needs_namespaces
+def test_there_is_no_way_out_for_what_no_hook_sees(island: Island) -> None:
+    code = CONNECT.format("192.0.2.1")
+
+    assert "unreachable" in island.run(sys.executable, "-I", "-S", "-c", code).stdout
+    assert island.tried == ""

@@ -1,0 +1,77 @@
+"""One command in a process of its own: how long it took, and the most memory that it held."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from benchmarks.processes import Program, ProgramFailed, running
+
+STARTER = """
+import json, os, sys, time
+began = time.perf_counter()
+child = os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ)
+_, status, used = os.wait4(child, 0)
+seconds = time.perf_counter() - began
+peak = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+with open(sys.argv[1], "w") as file:
+    json.dump({"seconds": seconds, "peak": peak, "status": os.waitstatus_to_exitcode(status)}, file)
+"""
+"""Starts a command, waits for it, and writes down what it used.
+
+The kernel counts the peak of a process (`ru_maxrss`) from its fork, when it still is a copy of whoever started it, and
+does not begin anew when it becomes another program: started from here, `true` would seem to hold all that this process
+holds. So this small one starts it, without site-packages; what it holds itself, some 10 MB, is the least that can be
+seen. The peak is that of the largest process, if the command starts others, and includes pages of files that it maps.
+"""
+Command: TypeAlias = Sequence[str | Path]
+PYTHON = (sys.executable, "-I", "-S", "-c")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run of a command took: seconds, and bytes of memory at its peak."""
+
+    seconds: float
+    peak: int
+
+
+def run(command: Command, environment: Mapping[str, str], folder: Path) -> Run:
+    """Run a command to its end; `folder` is for what is written down of it. Raises ProgramFailed unless it succeeds."""
+    with started(command, environment, folder) as program:
+        program.process.wait()
+        return _result(program, command, folder)
+
+
+@contextmanager
+def started(command: Command, environment: Mapping[str, str], folder: Path) -> Iterator[Program]:
+    """Run a command while the block lasts; it is the only worker of the program that is handed out."""
+    found = _report(folder)
+    found.unlink(missing_ok=True)
+    with running([*PYTHON, STARTER, found, *command], environment) as program:
+        yield program
+
+
+def kill(program: Program) -> None:
+    """End a command that was `started` with SIGKILL, as a power cut would. Raises ProgramFailed if it ended before."""
+    program.check()
+    for worker in program.workers:
+        os.kill(worker, signal.SIGKILL)
+    program.process.wait()
+
+
+def _report(folder: Path) -> Path:
+    return folder / "command.json"
+
+
+def _result(program: Program, command: Command, folder: Path) -> Run:
+    found = json.loads(_report(folder).read_text(encoding="utf-8")) if _report(folder).exists() else {}
+    if found.get("status") != 0:
+        name = " ".join(str(word) for word in command)
+        raise ProgramFailed(f"{name} ended with status {found.get('status', 'unknown')}:\n{program.last_words}")
+    return Run(found["seconds"], found["peak"])

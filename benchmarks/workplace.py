@@ -1,0 +1,121 @@
+"""A folder for what files are measured with: one large model, its manifest, and a machine that is empty each time."""
+
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.command import Command, Run, run, started
+from benchmarks.hub import REPO, LoopbackHub, loopback_hub
+from benchmarks.processes import Program
+from benchmarks.synthetic import cache_home
+
+LOCAL, REMOTE = "File-Local", "File-Remote"
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where runs find their inputs and leave their outputs."""
+
+    folder: Path
+    file: Path
+    hub: LoopbackHub
+
+    @property
+    def manifest(self) -> Path:
+        """Names the file as it lies here, and as the hub has it, both pinned."""
+        return self.folder / "manifest.toml"
+
+    @property
+    def bundle(self) -> Path:
+        """The bundle that is verified and imported."""
+        return self.folder / "bundle.tar"
+
+    @property
+    def out(self) -> Path:
+        """Where a run writes a file of its own."""
+        return self.folder / "out.tar"
+
+    @property
+    def unpacked(self) -> Path:
+        """Where a run unpacks the bundle."""
+        return self.folder / "unpacked"
+
+    @property
+    def home(self) -> Path:
+        """Everything that localrouter keeps for its user."""
+        return self.folder / "home"
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """For localrouter: an empty machine, the hub of this run, and none of the settings of who measures."""
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("LOCALROUTER_", "HF_"))}
+        homes = {f"XDG_{kind}_HOME": str(self.home / kind.lower()) for kind in ("DATA", "CONFIG", "CACHE")}
+        hub = {"HF_HOME": str(self.home / "hub"), "HF_ENDPOINT": self.hub.endpoint, "NO_PROXY": "127.0.0.1"}
+        return kept | homes | hub
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file, its header included."""
+        return self.file.stat().st_size
+
+    @property
+    def pull(self) -> Command:
+        """The command that brings the file from the hub."""
+        return self.localrouter("pull", REMOTE, "--manifest", self.manifest)
+
+    def localrouter(self, *arguments: str | Path) -> Command:
+        """Return the command that runs localrouter as a user would."""
+        return [sys.executable, "-m", "localrouter", *arguments]
+
+    def arrived(self) -> int:
+        """Return the bytes that an unfinished pull has kept."""
+        partial = (self.home / "hub").glob("hub/*/blobs/*.localrouter-partial")
+        return sum(file.stat().st_size for file in partial)
+
+    def run(self, command: Command) -> Run:
+        """Run a command here to its end. Raises ProgramFailed unless it succeeds."""
+        return run(command, self.environment, self.folder)
+
+    def started(self, command: Command) -> AbstractContextManager[Program]:
+        """Run a command here while the block lasts."""
+        return started(command, self.environment, self.folder)
+
+    def clear(self) -> None:
+        """Take away what runs left, and let the disk come to rest: what one run wrote would slow down the next."""
+        for folder in (self.home, self.unpacked):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+        self.out.unlink(missing_ok=True)
+        os.sync()
+
+
+@contextmanager
+def workplace(model: Path) -> Iterator[Workplace]:
+    """Make it for a model of the cache, on the same disk; when the block ends nothing of it is left."""
+    with tempfile.TemporaryDirectory(dir=cache_home() / "bench", prefix="files-") as folder:
+        file = Path(folder) / "data" / model.name
+        file.parent.mkdir()
+        file.hardlink_to(model)  # `tar` gets a folder that has this file alone
+        with file.open("rb") as opened:  # also brings it into the page cache, where every run then finds it
+            sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
+        with loopback_hub(file) as hub:
+            place = Workplace(Path(folder), file, hub)
+            place.manifest.write_text(_manifest(place, sha256), encoding="utf-8")
+            place.clear()
+            yield place
+
+
+def _manifest(place: Workplace, sha256: str) -> str:
+    pinned = f'size = {place.size}, sha256 = "{sha256}", license = "apache-2.0"'
+    remote = f'repo = "{REPO}", file = "{place.file.name}", revision = "{place.hub.commit}"'
+    return f"""version = 1
+[models]
+local.builds = [{{ name = "{LOCAL}", path = "data/{place.file.name}", {pinned} }}]
+remote.builds = [{{ name = "{REMOTE}", {remote}, {pinned} }}]
+"""
