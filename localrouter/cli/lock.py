@@ -80,7 +80,7 @@ def _check(entries: Sequence[Entry], *, offline: bool) -> "list[Change]":
     from localrouter.weights.hub.resolve import at_once, check  # noqa: PLC0415
 
     hub = Hub(offline=offline, tell=talk)
-    talk(f"asking the hub about {len(entries)} builds")
+    talk(f"asking the hub about {len(entries)} build{'s' if len(entries) > 1 else ''}")
     return [change for found in at_once(lambda entry: check(entry, hub), entries) for change in found]
 
 
@@ -89,7 +89,7 @@ def _lock(registry: Registry, entries: Sequence[Entry], output: Path | None, *, 
     from localrouter.weights.hub.resolve import at_once, changes, resolve  # noqa: PLC0415
 
     hub = Hub(offline=offline, tell=talk)
-    talk(f"asking the hub about {len(entries)} builds")
+    talk(f"asking the hub about {len(entries)} build{'s' if len(entries) > 1 else ''}")
     pins = at_once(lambda entry: resolve(entry, hub), entries)
     fresh = {(entry.manifest, entry.build.name): pin for entry, pin in zip(entries, pins, strict=True)}
     found: list[Change] = []
