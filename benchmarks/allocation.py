@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from localrouter.memory.plan import MAX_UBATCH, ROWS, KvType
+from localrouter.memory.plan import KV_NUMBERS, ROWS, UBATCH, KvType
 
 MIB = 1 << 20
 _BUFFER = re.compile(r"(\S+) +(model|KV|RS|compute|output) buffer size = +([\d.]+) MiB")
-_GGML_TYPES = {"f16": 1, "q8_0": 8, "q4_0": 2}
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,7 @@ class Setup:
     """Rows of a prompt beside one of each sequence."""
     swa_full: bool = True
     flash_attention: bool = True
+    ubatch: int = UBATCH
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,11 @@ def _load(path: str, setups: Sequence[Setup]) -> list[Allocated]:
         params = api.llama_context_default_params()
         params.n_ctx = setup.cells
         params.n_batch = setup.sequences + setup.rows
-        params.n_ubatch = min(params.n_batch, MAX_UBATCH)
+        params.n_ubatch = min(params.n_batch, setup.ubatch)
         params.n_seq_max = params.n_outputs_max = setup.sequences
         params.kv_unified = True
         params.swa_full = setup.swa_full
-        params.type_k = params.type_v = _GGML_TYPES[setup.kv]
+        params.type_k = params.type_v = KV_NUMBERS[setup.kv]
         params.flash_attn_type = -1 if setup.flash_attention else 0
         params.n_threads = params.n_threads_batch = 1
         context = api.llama_init_from_model(model, params)

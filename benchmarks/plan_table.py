@@ -56,7 +56,7 @@ class Comparison:
 
 
 def setups() -> list[Setup]:
-    """The contexts to try: as the engine opens them, and with the options that it may come to have."""
+    """The contexts to try: as the engine opens them by itself, and with other settings."""
     plain = [Setup(cells, kv) for cells in CONTEXTS for kv in KV_TYPES]
     return [
         *plain,
@@ -64,6 +64,7 @@ def setups() -> list[Setup]:
         Setup(8192, sequences=1, rows=ROWS_ON_GPU),
         Setup(20_000, swa_full=False),
         Setup(8192, flash_attention=False),
+        Setup(8192, rows=ROWS_ON_GPU, ubatch=128),
     ]
 
 
@@ -82,10 +83,12 @@ def _options(setup: Setup) -> Options:
     return Options(
         cells=setup.cells,
         sequences=setup.sequences,
+        idle=0,
         rows=setup.rows,
         kv=setup.kv,
         swa_full=setup.swa_full,
         flash_attention=setup.flash_attention,
+        ubatch=setup.ubatch,
     )
 
 

@@ -5,30 +5,44 @@ import time
 from statistics import median
 
 import numpy as np
+from numpy.typing import NDArray
 
+from localrouter.engine.adjustment import Adjustment
 from localrouter.engine.messages import Sampling
 from localrouter.engine.sampling import Sampler
 
 VOCABULARY = 151936
+ANSWER = 1000
+"""Tokens that the penalties have seen."""
 KINDS = {
     "temperature 1": Sampling(temperature=1.0),
+    "temperature 0.7": Sampling(temperature=0.7),
     "temperature 1, top_p 0.95": Sampling(temperature=1.0, top_p=0.95),
+    "temperature 0.6, top_k 20, top_p 0.95": Sampling(temperature=0.6, top_k=20, top_p=0.95),
+    "temperature 1, min_p 0.05": Sampling(temperature=1.0, min_p=0.05),
+    f"temperature 0.7, penalties for {ANSWER} tokens, 20 logprobs": Sampling(
+        temperature=0.7, presence_penalty=0.5, frequency_penalty=0.5, repeat_penalty=1.1, logprobs=20
+    ),
 }
 
 
 def draw_times(draws: int = 200) -> dict[str, float]:
     """Return the median microseconds of a draw, for each of KINDS."""
-    logits = np.random.default_rng(0).standard_normal(VOCABULARY, dtype=np.float32) * np.float32(3)
-    sampler, source = Sampler(VOCABULARY), random.Random(0)
-    return {kind: _median_microseconds(sampler, logits, how, source, draws) for kind, how in KINDS.items()}
+    generator = np.random.default_rng(0)
+    logits = generator.standard_normal(VOCABULARY, dtype=np.float32) * np.float32(3)
+    answer = generator.choice(VOCABULARY, ANSWER, replace=False).tolist()
+    return {kind: _median_microseconds(logits, how, answer, draws) for kind, how in KINDS.items()}
 
 
-def _median_microseconds(
-    sampler: Sampler, logits: np.typing.NDArray[np.float32], how: Sampling, source: random.Random, draws: int
-) -> float:
+def _median_microseconds(logits: NDArray[np.float32], how: Sampling, answer: list[int], draws: int) -> float:
+    """Each draw adds a token to the answer, as in a conversation."""
+    sampler, source, tokens = Sampler(len(logits)), random.Random(0), [0]
+    adjustment = Adjustment(how, tokens)
+    tokens += answer
     seconds = []
     for _ in range(draws):
         start = time.perf_counter()
-        sampler.draw(logits, how, source)
+        drawn = sampler.draw(logits, how, source, adjustment)
         seconds.append(time.perf_counter() - start)
+        tokens.append(drawn.token)
     return 1e6 * median(seconds)

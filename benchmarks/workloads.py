@@ -53,7 +53,7 @@ def shared16(seed: int) -> list[Conversation]:
 
 def stall(seed: int) -> list[Conversation]:
     """A stream is running when a long prompt arrives."""
-    return [Conversation([text(16, seed)], 400), Conversation([text(1800, seed + 1)], 4, at=0.3)]
+    return [Conversation([text(16, seed)], 400), Conversation([text(1800, seed + 1)], 4, at=1.0)]
 
 
 def long(seed: int) -> list[Conversation]:

@@ -13,6 +13,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from localrouter.errors import ConfigError
 
 GpuLayers = Literal["auto", "all"] | Annotated[int, Field(ge=0)]
+KvType = Literal["f16", "q8_0", "q4_0"]
+Switch = Literal["auto", "on", "off"]
 
 
 class EngineSettings(BaseSettings):
@@ -32,9 +34,18 @@ class EngineSettings(BaseSettings):
     """Refuse to load on the CPU what should run on a GPU."""
     threads: int | None = Field(None, ge=1, le=1024)
     """CPU threads for prompts and for generation; default: all cores, and what is fastest at load for generation."""
-
-    extra_buffers: Literal["auto", "on", "off"] = "auto"
+    extra_buffers: Switch = "auto"
     """Lay weights out anew for kernels of this CPU; auto: unless these are AMX kernels that fail when tried."""
+    kv_type: KvType = "f16"
+    """How keys and values are stored; q8_0 takes half the memory of f16 and q4_0 a quarter."""
+    flash_attention: Switch = "auto"
+    """Attend without a table of all scores; auto: where llama.cpp can. A quantized cache needs it."""
+    swa_full: Switch = "auto"
+    """Sliding layers hold the whole context, and a prefix is shared anywhere; auto: unless memory forbids it."""
+    ubatch: int = Field(512, ge=32, le=4096)
+    """Rows that llama.cpp computes at once at most; fewer take less memory between the layers."""
+    step_ms: int = Field(300, ge=1, le=60_000)
+    """Milliseconds that running answers may pause while a prompt is read; shorter pauses make prompts wait longer."""
 
 
 class Settings(EngineSettings):
@@ -56,6 +67,14 @@ class Settings(EngineSettings):
     grace: float = Field(10.0, ge=0, allow_inf_nan=False)
     """Seconds that running answers are given to finish after SIGTERM."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    def require_flash_attention_for_quantized_cache(self) -> None:
+        """Raise ConfigError when llama.cpp could not open a cache of this type."""
+        if self.kv_type != "f16" and self.flash_attention == "off":
+            raise ConfigError(
+                f"--kv-type {self.kv_type} needs flash attention, and --flash-attention is off",
+                hint="leave --flash-attention at auto, or take --kv-type f16",
+            )
 
     def require_key_off_loopback(self) -> None:
         """Raise ConfigError when the server would be reachable from elsewhere without a key."""

@@ -69,7 +69,7 @@ class Ignored:
 
 
 UNSTORED = Ignored("nothing is stored")
-CACHED = Ignored("there is no prefix cache yet")
+CACHED = Ignored("prompts that begin alike are shared anyway, as long as there is room")
 
 
 def _refuse(kinds: tuple[str, ...], message: str) -> BeforeValidator:
@@ -235,12 +235,19 @@ class ChatRequest(_Strict):
         return value
 
 
+class PromptTokensDetails(msgspec.Struct, frozen=True):
+    """Of the tokens of the prompt, those that were in the cache already and not computed again."""
+
+    cached_tokens: int
+
+
 class Usage(msgspec.Struct, frozen=True):
     """Tokens as the tokenizer counts them."""
 
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
 
 
 class AnswerMessage(msgspec.Struct, frozen=True, kw_only=True):

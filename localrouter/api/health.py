@@ -29,6 +29,7 @@ class ModelHealth(msgspec.Struct, frozen=True):
     running: int
     waiting: int
     cells_used: int
+    cells_cached: int
     cells: int | None
     in_flight: int
     starts: int
@@ -68,6 +69,7 @@ def _health(status: EngineStatus) -> ModelHealth:
         running=gauge.running,
         waiting=gauge.waiting,
         cells_used=gauge.cells_used,
+        cells_cached=gauge.cells_cached,
         cells=info.cells if info else None,
         in_flight=status.in_flight,
         starts=status.starts,

@@ -23,6 +23,7 @@ from localrouter.schema import (
     Choice,
     ChunkChoice,
     Delta,
+    PromptTokensDetails,
     Usage,
 )
 
@@ -180,6 +181,7 @@ def _usage(counted: Counted) -> Usage:
         prompt_tokens=counted.prompt_tokens,
         completion_tokens=counted.completion_tokens,
         total_tokens=counted.prompt_tokens + counted.completion_tokens,
+        prompt_tokens_details=PromptTokensDetails(counted.cached_tokens),
     )
 
 

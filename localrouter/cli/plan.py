@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import rich_click as click
 from rich.table import Table
@@ -25,7 +25,7 @@ from localrouter.cli.options import (
 from localrouter.config import EngineSettings
 from localrouter.memory.fit import Fit, Place, fit
 from localrouter.memory.machine import Machine, this_machine
-from localrouter.memory.plan import KV_TYPES, Memory, Options
+from localrouter.memory.plan import KV_TYPES, Memory, Options, Switch
 from localrouter.memory.pool import POOL
 from localrouter.memory.shape import Shape
 from localrouter.weights.hub.remote_header import Ranges
@@ -35,7 +35,8 @@ from localrouter.weights.manifest.registry import Entry, Registry
 from localrouter.weights.shapes import shape_of_build
 
 _LEGEND = """\
-KV: keys, values and recurrent states; other: compute buffers and logits.
+KV: keys, values and recurrent states (w: sliding layers hold windows only);
+other: compute buffers and logits.
 longest: the longest context that fits. facts: of the file, of the header on
 the hub, of the manifest, or of the size alone (+: cache and buffers are more)."""
 
@@ -62,7 +63,8 @@ class _Row:
 @click.option(
     "--parallel", type=click.IntRange(1, 256), default=1, metavar="N", help="Conversations of that length at a time."
 )
-@click.option("--kv-type", type=click.Choice([*KV_TYPES]), default="f16", help="How keys and values are stored.")
+@click.option("--kv-type", type=click.Choice([*KV_TYPES]), help="How keys and values are stored.")
+@click.option("--swa-full", type=click.Choice(get_args(Switch)), help="Whether sliding layers hold the whole context.")
 @manifest_option("The model manifest to read instead of the one that comes with localrouter.")
 @offline_option
 @json_option
@@ -72,25 +74,34 @@ def plan(
     """Show how much memory builds need, and whether it is there.
 
     Without NAME: all builds, from what is on this machine. The header of a build that is not here is read from the
-    hub when the build is named, some 15 MB.
+    hub when the build is named, some 15 MB. What no option says is taken from the environment, as `localrouter serve`
+    takes it.
     """
     go_offline(more["offline"])
     given = _given(split_entries(more["models"]))
     entries = [*given, *(Registry.read(manifest).select(names) if names or not given else ())]
     hub = None if more["offline"] or not names else _hub()
     machine = this_machine()
-    sequences = max(parallel, EngineSettings().max_sequences)
+    settings = EngineSettings()
+    kv, swa_full = more["kv_type"] or settings.kv_type, more["swa_full"] or settings.swa_full
     rows = []
     for entry in entries:
         shape = shape_of_build(entry, hub, lambda why: talk(why, "yellow"))
         tokens = context or entry_context(shape)
-        options = Options(cells=tokens * parallel, sequences=sequences, kv=more["kv_type"])
-        rows.append(_Row(entry, shape, fit(shape, options, machine, parallel=parallel) if shape.weights else None))
+        options = Options(
+            cells=tokens * parallel,
+            sequences=max(parallel, settings.max_sequences),
+            kv=kv,
+            flash_attention=settings.flash_attention != "off",
+            ubatch=settings.ubatch,
+        )
+        fitted = fit(shape, options, machine, parallel=parallel, swa_full=swa_full) if shape.weights else None
+        rows.append(_Row(entry, shape, fitted))
     if as_json:
         click.echo(json.dumps({"machine": asdict(machine), "builds": [_as_json(row) for row in rows]}, indent=2))
         return
     print_data(_table(rows))
-    talk(f"\n{_LEGEND}\n{_asked(context, parallel, more['kv_type'])}\n{in_words(machine)}", "dim")
+    talk(f"\n{_LEGEND}\n{_asked(context, parallel, kv)}\n{in_words(machine)}", "dim")
 
 
 def _given(models: Mapping[str, str]) -> list[Entry]:
@@ -143,13 +154,18 @@ def _cells(row: _Row) -> list[Text]:
     return [
         Text(row.entry.name),
         Text(human_size(both.weights)),
-        Text(human_size(both.cache + both.states) if known else "?"),
+        Text(human_size(both.cache + both.states) + _windows(row.fit) if known else "?"),
         Text(human_size(both.compute + both.logits) if known else "?"),
         Text(human_size(both.total) + ("" if known else " +"), "bold"),
         _place(row.fit),
         Text(f"{row.fit.longest:,}" if row.fit.longest else "?" if not known else "-"),
         Text(row.shape.source, "dim"),
     ]
+
+
+def _windows(fitted: Fit) -> str:
+    only = fitted.plan.shape.sliding and not fitted.plan.options.swa_full
+    return " w" if only else ""
 
 
 def _place(fitted: Fit) -> Text:
@@ -172,6 +188,7 @@ def _as_json(row: _Row) -> dict[str, Any]:
         "complete": row.shape.complete,
         "cells": planned.options.cells,
         "kv_type": planned.options.kv,
+        "swa_full": planned.options.swa_full if row.shape.sliding else None,
         "ram": _bytes(planned.ram),
         "gpu": _bytes(planned.gpu),
         "place": row.fit.place.value,

@@ -76,7 +76,12 @@ def _literals(annotation: object) -> list[str]:
 @_setting("cells", "Positions of KV cache that all conversations of a model share.", "CELLS")
 @_setting("max_sequences", "Conversations of a model that are computed at the same time.", "COUNT")
 @_setting("threads", "CPU threads.", "COUNT")
+@_setting("step_ms", "Milliseconds that running answers may pause while a prompt is read.", "MS")
 @_setting("extra_buffers", "Lay weights out anew for this CPU: auto, on or off.", "WHEN")
+@_setting("kv_type", "How keys and values are stored: f16, q8_0 or q4_0.", "TYPE")
+@_setting("flash_attention", "Attend without a table of all scores: auto, on or off.", "WHEN")
+@_setting("swa_full", "Sliding layers hold the whole context, not only a window: auto, on or off.", "WHEN")
+@_setting("ubatch", "Rows that llama.cpp computes at once at most.", "ROWS")
 @_setting("max_queue", "Requests that may wait per model; past it: 429.", "COUNT")
 @_setting("max_body", "Largest request body, in bytes; past it: 413.", "BYTES")
 @_setting("max_loaded", "Models that may be in memory at the same time.", "COUNT")
@@ -111,6 +116,7 @@ def read_settings(options: Mapping[str, object]) -> Settings:
         ) from None
     if settings.api_key is not None and not settings.api_key.get_secret_value().strip():
         raise ConfigError("--api-key: the key is empty", hint="unset LOCALROUTER_API_KEY to serve without a key")
+    settings.require_flash_attention_for_quantized_cache()
     settings.require_key_off_loopback()
     return settings
 

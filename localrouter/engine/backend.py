@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localrouter.engine.messages import ModelInfo, Segment
+from localrouter.engine.prefix_cache import Checkpoint
 from localrouter.engine.scheduler import Batch, Limits
 
 Logits: TypeAlias = NDArray[np.float32]
@@ -49,6 +50,19 @@ class Backend(Protocol):
         Returns the logits of `batch.outputs`, shape (outputs, vocabulary), valid until the next call. Raises CacheFull
         or BatchRefused; after any other exception the backend must not be used again.
         """
+
+    def fork(self, source: int, slot: int, count: int, checkpoint: Checkpoint | None) -> bool:
+        """Let an empty slot share the first `count` tokens of another, without computing or copying them.
+
+        Recurrent states and windows need the `checkpoint` that was kept there, unless these are all tokens of the
+        source. Returns False, and leaves the slot empty, when the cache does not hold what it takes any more.
+        """
+
+    def keep_state(self, slot: int) -> Checkpoint:
+        """Copy what cannot be cut back of a slot, a recurrent state or windows, as it is now."""
+
+    def discard_state(self, checkpoint: Checkpoint) -> None:
+        """Free a copy."""
 
     def clear(self, slot: int) -> None:
         """Free all cells of a slot."""

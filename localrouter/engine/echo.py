@@ -5,11 +5,13 @@ and always says the same. Tokens are bytes, and four control tokens of ChatML.
 """
 
 import time
+from itertools import count
 
 import numpy as np
 
 from localrouter.engine.backend import Logits
 from localrouter.engine.messages import Device, LoadOptions, ModelInfo, Segment
+from localrouter.engine.prefix_cache import Checkpoint
 from localrouter.engine.scheduler import Batch, Limits
 
 CONTROL = ["<|im_start|>", "<|im_end|>", "<|endoftext|>"]
@@ -38,8 +40,10 @@ class EchoBackend:
             eos_token=CONTROL[1],
             control_tokens=CONTROL,
         )
-        self.limits = Limits(cells=self.info.cells, slots=options.max_sequences)
-        self._slots: dict[int, list[int]] = {}
+        self.limits = Limits(cells=self.info.cells, slots=2 * options.max_sequences, running=options.max_sequences)
+        self._slots: dict[int, list[tuple[int, int]]] = {}
+        """The tokens of each slot, and the numbers of the cells they are in."""
+        self._numbers = count()
         self._step_seconds = step_ms / 1000
 
     def tokenize(self, prompt: list[Segment]) -> list[int]:
@@ -70,12 +74,28 @@ class EchoBackend:
         for token, position, slot in zip(batch.tokens, batch.positions, batch.slots, strict=True):
             cells = self._slots.setdefault(slot, [])
             assert position == len(cells), "a position was skipped or computed twice"
-            cells.append(token)
-        assert sum(map(len, self._slots.values())) <= self.limits.cells
+            cells.append((token, next(self._numbers)))
+        assert self.cells_used <= self.limits.cells
         logits = np.full((len(batch.outputs), VOCABULARY), -np.inf, np.float32)
         for row, output in enumerate(batch.outputs):
-            logits[row, next_of_echo(self._slots[batch.slots[output]])] = 0
+            logits[row, next_of_echo([token for token, _ in self._slots[batch.slots[output]]])] = 0
         return logits
+
+    def fork(self, source: int, slot: int, count: int, checkpoint: Checkpoint | None) -> bool:
+        """Share the first cells of another slot."""
+        assert not self._slots.get(slot)
+        assert checkpoint is None
+        assert count <= len(self._slots[source])
+        self._slots[slot] = self._slots[source][:count]
+        return True
+
+    def keep_state(self, slot: int) -> Checkpoint:
+        """Not asked for: the cache can be forked anywhere."""
+        raise AssertionError(slot)
+
+    def discard_state(self, checkpoint: Checkpoint) -> None:
+        """As `keep_state`."""
+        raise AssertionError(checkpoint)
 
     def clear(self, slot: int) -> None:
         """Forget a slot."""
@@ -88,7 +108,7 @@ class EchoBackend:
     @property
     def cells_used(self) -> int:
         """Cells that hold a token: what a test compares with the scheduler's count."""
-        return sum(map(len, self._slots.values()))
+        return len({cell for held in self._slots.values() for _, cell in held})
 
 
 def next_of_echo(tokens: list[int]) -> int:

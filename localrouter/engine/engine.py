@@ -1,6 +1,7 @@
 """The engine: requests join and leave between steps, and each step computes one batch for all of them."""
 
 import logging
+import time
 from collections.abc import Iterable
 
 from localrouter.engine.backend import Backend, BatchRefused, CacheFull
@@ -8,16 +9,20 @@ from localrouter.engine.messages import Accepted, Event, Finished, FinishReason,
 from localrouter.engine.sampling import Sampler
 from localrouter.engine.scheduler import Scheduler
 from localrouter.engine.sequence import Sequence
+from localrouter.engine.slots import Clear, Discard, Fork
 
 log = logging.getLogger(__name__)
+
+STATE_EVERY, STATES = 512, 8
+"""A copy of a recurrent state is kept after so many tokens of a prompt at the earliest, and about so often at most."""
 
 
 class Engine:
     """One model, many conversations. Not thread-safe: one thread enqueues, cancels and steps."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, step_seconds: float = 0.3) -> None:
         self.backend = backend
-        self.scheduler = Scheduler(backend.limits)
+        self.scheduler = Scheduler(backend.limits, step_seconds)
         self.sampler = Sampler(backend.info.vocabulary)
 
     @property
@@ -29,7 +34,7 @@ class Engine:
     def gauge(self) -> Gauge:
         """What the engine holds now."""
         scheduler = self.scheduler
-        return Gauge(len(scheduler.waiting), len(scheduler.running), scheduler.cells_used)
+        return Gauge(len(scheduler.waiting), len(scheduler.running), scheduler.cells_used, scheduler.slots.cells_idle)
 
     def submit(self, command: Generate) -> Event:
         """Tokenize the prompt and queue the request; as `enqueue` otherwise."""
@@ -48,13 +53,13 @@ class Engine:
             return _refused(command, Usage(len(tokens), 0), "context_length_exceeded", message)
         room = limit - len(tokens)
         max_tokens = room if command.max_tokens is None else min(command.max_tokens, room)
-        self.scheduler.add(Sequence(command.id, tokens, max_tokens, command.sampling))
+        sequence = Sequence(command.id, tokens, max_tokens, command.sampling, stops=self._stops(tokens))
+        self.scheduler.add(sequence)
         return Accepted(command.id, len(tokens))
 
     def cancel(self, id: int) -> list[Event]:  # noqa: A002 - the word of the messages
         """End a request at once, wherever it stands, and free its cells. Nothing happens when it has ended already."""
         sequence = self.scheduler.end(id)
-        self._clear_vacated()
         return [] if sequence is None else [Finished(id, "cancelled", sequence.usage)]
 
     def step(self) -> list[Event]:
@@ -62,22 +67,25 @@ class Engine:
 
         An exception that is no CacheFull or BatchRefused means that the backend cannot be trusted any more.
         """
+        self.scheduler.admit()
+        self._make_changes()
         batch = self.scheduler.schedule()
-        self._clear_vacated()
+        self._make_changes()
         if not batch:
             return []
+        begin = time.perf_counter()
         try:
             logits = self.backend.decode(batch)
         except CacheFull:
             return self._after_cache_full()
         except BatchRefused as error:
             return self._fail((sequence for sequence, _ in batch.chunks), "batch_refused", str(error))
-        self.scheduler.computed(batch)
-        tokens = self.sampler.sample(logits, [(sequence.sampling, sequence.draw) for sequence in batch.sampled])
+        for sequence in self.scheduler.computed(batch, time.perf_counter() - begin):
+            self.scheduler.keep_state(sequence, self.backend.keep_state(sequence.slot))
+        drawn = self.sampler.sample(logits, [(each.sampling, each.draw, each.adjustment) for each in batch.sampled])
         events: list[Event] = []
-        for sequence, token in zip(batch.sampled, tokens, strict=True):
-            events += self._advance(sequence, token)
-        self._clear_vacated()
+        for sequence, one in zip(batch.sampled, drawn, strict=True):
+            events += self._advance(sequence, one and one.token)
         return events
 
     def _advance(self, sequence: Sequence, token: int | None) -> list[Event]:
@@ -103,21 +111,39 @@ class Engine:
         events: list[Event] = []
         for sequence in sequences:
             log.error("request %d ends with %s: %s", sequence.id, code, message)
-            self.scheduler.end(sequence.id)
+            self.scheduler.end(sequence.id, keep=False)
             events.append(Finished(sequence.id, "error", sequence.usage, code, message))
-        self._clear_vacated()
         return events
 
     def _after_cache_full(self) -> list[Event]:
-        """The backend found less room than the scheduler counted on: go on with fewer sequences."""
-        if self.scheduler.set_back_youngest() is not None:
-            self._clear_vacated()
+        """The backend found less room than the scheduler counted on: go on with less in the cache."""
+        if self.scheduler.make_room():
             return []
         return self._fail(list(self.scheduler.running), "cache_full", "The cache cannot hold this conversation.")
 
-    def _clear_vacated(self) -> None:
-        for slot in self.scheduler.take_vacated():
-            self.backend.clear(slot)
+    def _make_changes(self) -> None:
+        """Let the backend do to its cache what the scheduler has decided. A fork that fails is computed instead."""
+        while changes := self.scheduler.slots.take_changes():
+            for change in changes:
+                match change:
+                    case Clear(slot):
+                        self.backend.clear(slot)
+                    case Discard(checkpoint):
+                        self.backend.discard_state(checkpoint)
+                    case Fork(source, slot, count, checkpoint):
+                        if not self.backend.fork(source, slot, count, checkpoint):
+                            self.scheduler.start_anew(slot)
+
+    def _stops(self, tokens: list[int]) -> set[int]:
+        """Where checkpoints are worth keeping: where a later prompt is likely to part from this one.
+
+        That is after the system prompt, after the last turns, and now and then on the way.
+        """
+        if self.backend.limits.anywhere:
+            return set()
+        ends = [index + 1 for index, token in enumerate(tokens[:-1]) if self.backend.is_end(token)]
+        apart = max(STATE_EVERY, len(tokens) // STATES)
+        return {*ends[:1], *ends[-2:], *range(apart, len(tokens), apart)}
 
 
 def _refused(command: Generate, usage: Usage, code: str, message: str) -> Finished:

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from localrouter.memory.plan import SEQUENCES
+from localrouter.memory.plan import SEQUENCES, UBATCH, KvType, Switch
 
 FinishReason: TypeAlias = Literal["stop", "length", "cancelled", "error"]
 
@@ -25,11 +25,26 @@ class Segment(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Sampling(msgspec.Struct, array_like=True, frozen=True):
-    """How the next token is drawn. `temperature` 0 is greedy; `seed` None draws a fresh one."""
+    """How the next token is drawn. `temperature` 0 is greedy; `seed` None draws a fresh one.
+
+    The defaults leave the model's distribution as it is. `sampling` says in which order the fields act.
+    """
 
     temperature: float = 1.0
     top_p: float = 1.0
     seed: int | None = None
+    top_k: int = 0
+    """The likeliest so many; 0 keeps all."""
+    min_p: float = 0.0
+    """The least probability, as a share of the likeliest token's; 0 keeps all."""
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repeat_penalty: float = 1.0
+    """Above 0; 1 is none."""
+    logit_bias: dict[int, float] = {}
+    """What is added to the logits of tokens, all of which the vocabulary has."""
+    logprobs: int | None = None
+    """Of how many of the likeliest tokens to tell the log probability, beside the drawn one's; None: not even that."""
 
 
 class Usage(msgspec.Struct, array_like=True, frozen=True):
@@ -49,7 +64,12 @@ class LoadOptions(msgspec.Struct, frozen=True):
     gpu_layers: int | Literal["auto", "all"] = "auto"
     require_gpu: bool = False
     threads: int | None = None
-    extra_buffers: Literal["auto", "on", "off"] = "auto"
+    extra_buffers: Switch = "auto"
+    kv_type: KvType = "f16"
+    flash_attention: Switch = "auto"
+    swa_full: Switch = "auto"
+    ubatch: int = UBATCH
+    step_ms: int = 300
 
 
 class Load(msgspec.Struct, tag=True, frozen=True):
@@ -154,11 +174,14 @@ Event: TypeAlias = Accepted | Piece | Finished
 
 
 class Gauge(msgspec.Struct, array_like=True, frozen=True):
-    """What the engine holds after a step; all zero when it is idle."""
+    """What the engine holds after a step; all but `cells_cached` zero when it is idle."""
 
     waiting: int = 0
     running: int = 0
     cells_used: int = 0
+    """By running requests."""
+    cells_cached: int = 0
+    """By what has ended and may be shared by what comes."""
 
 
 class Step(msgspec.Struct, tag=True, frozen=True):

@@ -1,109 +1,138 @@
 """Draws the next token from the model's own distribution: exact over the whole vocabulary, without sorting it.
 
-The probabilities of a row are softmax(logits / temperature). With `top_p` below 1 the draw is from the nucleus: the
-tokens t for which the mass of all strictly likelier tokens is below `top_p` (Holtzman et al. 2020, "The Curious Case of
-Neural Text Degeneration"; tokens of equal probability are in or out together, so no order among them is invented).
+There is one order, whatever is asked for:
+
+1. Penalties and bias change the logits (`adjustment.py`): they are defined on what the model says.
+2. The temperature divides them. Everything after this acts on the probabilities that are really drawn from, so a
+   `top_p` of 0.9 is nine tenths of them and a `min_p` of 0.1 a tenth of the likeliest, whatever the temperature.
+3. `top_k` keeps the tokens with fewer than k strictly likelier ones.
+4. `min_p` keeps the tokens at least `min_p` times as likely as the likeliest.
+5. `top_p` keeps the nucleus of what is left: the tokens for which the mass of all strictly likelier ones is below
+   `top_p` of the mass that steps 3 and 4 kept (Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration").
+
+Steps 3 and 4 do not depend on each other's outcome nor on what the probabilities sum up to, so their order is of no
+account and they are cheap; `top_p` does, and comes last so that it means a share of what can still be drawn. Tokens of
+equal probability are in or out together, so no order among them is invented: `top_k` may keep more than k. Only what is
+greedy (temperature 0, `top_k` 1, `top_p` 0) has to choose, and takes the first.
+
+Log probabilities are the model's own, before all of these steps.
 """
 
+import math
 import random
 from collections.abc import Sequence as Rows
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from localrouter.engine.adjustment import Adjustment
 from localrouter.engine.backend import Logits
+from localrouter.engine.distribution import Distribution, nucleus, pick, temper
 from localrouter.engine.messages import Sampling
-
-_COLUMNS = 128
-_TRIES = 32
-_ORDINARY = (-20, 60)
-"""Highest logits for which float32 (e^-87 to e^88) holds the sum of a vocabulary, and its tail down to e^-67 of it."""
+from localrouter.engine.ranking import Ranking
 
 
 class NotFinite(Exception):
     """A row of logits has no largest finite value: the model computed nonsense."""
 
 
-class Sampler:
-    """Scratch space for one vocabulary; not to be used by two threads at once.
+class Drawn(NamedTuple):
+    """A token that was drawn, and what was asked to know about it."""
 
-    The weights of the tokens are held as `_COLUMNS` rows of equal length. Summing down the columns is the one pass that
-    numpy does at memory speed; a draw is then a search among column sums and one in the column that it hits.
-    """
+    token: int
+    logprob: float | None = None
+    """The natural logarithm of its probability; None where the request did not ask."""
+    top: tuple[tuple[int, float], ...] = ()
+    """The likeliest tokens with theirs, the likeliest first: as many as asked for, less those of probability 0."""
+
+
+class Sampler:
+    """Scratch space for one vocabulary; not to be used by two threads at once."""
 
     def __init__(self, vocabulary: int) -> None:
-        self._width = -(-vocabulary // _COLUMNS)
-        padded = np.zeros(_COLUMNS * self._width, np.float32)
-        self._grid = padded.reshape(_COLUMNS, self._width)
-        self._weights = padded[:vocabulary]
-        self._sums = np.empty(self._width, np.float32)
-        self._likelier = np.empty(vocabulary, np.bool_)
-        self._mask = np.empty(vocabulary, np.float32)
+        self._distribution = Distribution(vocabulary)
+        self._adjusted = np.empty(vocabulary, np.float32)
 
-    def sample(self, logits: Logits, how: Rows[tuple[Sampling, random.Random]]) -> list[int | None]:
-        """Return a token for each row of `logits`, shape (rows, vocabulary); None where a row is not finite."""
-        tokens: list[int | None] = []
-        for row, (sampling, draw) in zip(logits, how, strict=True):
+    def sample(self, logits: Logits, how: Rows[tuple[Sampling, random.Random, Adjustment]]) -> list[Drawn | None]:
+        """Return what is drawn for each row of `logits`, shape (rows, vocabulary); None where a row is not finite."""
+        drawn: list[Drawn | None] = []
+        for row, (sampling, source, adjustment) in zip(logits, how, strict=True):
             try:
-                tokens.append(self.draw(row, sampling, draw))
+                drawn.append(self.draw(row, sampling, source, adjustment))
             except NotFinite:
-                tokens.append(None)
-        return tokens
+                drawn.append(None)
+        return drawn
 
-    def draw(self, row: NDArray[np.float32], sampling: Sampling, draw: random.Random) -> int:
-        """Return one token drawn from one row of logits. Raises NotFinite."""
-        best = int(row.argmax())
-        highest = row[best]
-        if not np.isfinite(highest):
-            raise NotFinite
-        if sampling.temperature == 0 or sampling.top_p == 0:
-            return best
-        self._weigh(row, highest, sampling.temperature)
-        sums = self._sums.cumsum(dtype=np.float64)
-        if sampling.top_p >= 1:
-            return self._pick(sums, draw)
-        return self._pick_from_nucleus(sums, sampling.top_p, draw)
+    def draw(
+        self,
+        row: NDArray[np.float32],
+        sampling: Sampling,
+        source: random.Random,
+        adjustment: Adjustment | None = None,
+    ) -> Drawn:
+        """Return what is drawn from one row of logits, which is left as it is.
 
-    def _weigh(self, row: NDArray[np.float32], highest: np.float32, temperature: float) -> None:
-        """Set the weights to exp(logit / temperature), up to a common factor, and the sums to those of the columns.
-
-        The factor only has to keep the likeliest token's weight from overflowing or vanishing; logits of ordinary size
-        need none, which saves a pass over the vocabulary.
+        `adjustment` holds the penalties and the bias of `sampling`; None stands for neither. Raises NotFinite, also for
+        a row with a NaN anywhere.
         """
-        if temperature == 1 and _ORDINARY[0] < highest < _ORDINARY[1]:
-            np.exp(row, out=self._weights)
-        else:
-            np.subtract(row, highest, out=self._weights)
-            with np.errstate(over="ignore"):  # a tiny temperature sends all but the best to -inf, which is right
-                np.multiply(self._weights, np.float32(min(1 / temperature, 3e38)), out=self._weights)
-            np.exp(self._weights, out=self._weights)
-        np.add.reduce(self._grid, axis=0, out=self._sums)
+        adjusted = row if adjustment is None else adjustment.apply(row, self._adjusted)
+        token = self._token(adjusted, sampling, source)
+        return Drawn(token) if sampling.logprobs is None else self._describe(row, token, sampling.logprobs)
 
-    def _pick(self, sums: NDArray[np.float64], draw: random.Random) -> int:
-        """Return a token with probability proportional to its weight."""
-        column = _find(sums, draw.random())
-        return int(_find(self._grid[:, column].cumsum(dtype=np.float64), draw.random())) * self._width + column
+    def _token(self, row: NDArray[np.float32], sampling: Sampling, source: random.Random) -> int:
+        if sampling.temperature == 0 or sampling.top_k == 1 or sampling.top_p == 0:
+            best = int(row.argmax())  # a NaN's, if there is one
+            _finite(row[best])
+            return best
+        if sampling.top_k <= 0 and sampling.min_p <= 0:
+            self._distribution.fill(row, _finite(row.max()), sampling.temperature)
+            return self._distribution.pick_from_nucleus(sampling.top_p, source)
+        ranking = Ranking(row)
+        highest = _finite(ranking.highest)
+        threshold = _threshold(ranking, len(row), sampling)
+        tokens = ranking.reaching(threshold)
+        if tokens is not None:
+            return _pick_among(tokens, row, highest, sampling, source)
+        self._distribution.fill(row, highest, sampling.temperature, kept=row >= threshold)
+        return self._distribution.pick_from_nucleus(sampling.top_p, source)
 
-    def _pick_from_nucleus(self, sums: NDArray[np.float64], top_p: float, draw: random.Random) -> int:
-        """Draw from all until a draw falls into the nucleus: exact, and 1 / top_p draws on average."""
-        allowed = top_p * float(sums[-1])
-        for _ in range(_TRIES):
-            token = self._pick(sums, draw)
-            np.greater(self._weights, self._weights[token], out=self._likelier)
-            np.copyto(self._mask, self._likelier)
-            if float(self._weights.dot(self._mask)) < allowed:
-                return token
-        return self._pick_from_sorted(allowed, draw)
-
-    def _pick_from_sorted(self, allowed: float, draw: random.Random) -> int:
-        """Draw from the nucleus by sorting, for a `top_p` so small that drawing from all hardly ever hits it."""
-        ordered = np.sort(self._weights)[::-1]
-        reached = int(np.searchsorted(ordered.cumsum(dtype=np.float64), allowed))
-        nucleus = np.flatnonzero(self._weights >= ordered[min(reached, len(ordered) - 1)])
-        return int(nucleus[_find(self._weights[nucleus].cumsum(dtype=np.float64), draw.random())])
+    def _describe(self, row: NDArray[np.float32], token: int, count: int) -> Drawn:
+        """Add the log probabilities; none above 0, which rounding could make of a certain token."""
+        ranking = Ranking(row)
+        self._distribution.fill(row, ranking.highest, temperature=1)
+        total = self._distribution.log_total
+        top = ((int(other), min(float(row[other]) - total, 0.0)) for other in ranking.largest(count))
+        possible = tuple((other, logprob) for other, logprob in top if logprob > -math.inf)
+        return Drawn(token, min(float(row[token]) - total, 0.0), possible)
 
 
-def _find(cumulated: NDArray[np.float64], fraction: float) -> int:
-    """Return the index whose share of the total the fraction (0 <= fraction < 1) falls into; never one of weight 0."""
-    total = cumulated[-1]
-    return int(np.searchsorted(cumulated, min(fraction * total, np.nextafter(total, 0)), side="right"))
+def _finite(highest: np.float32) -> np.float32:
+    if not np.isfinite(highest):
+        raise NotFinite
+    return highest
+
+
+def _threshold(ranking: Ranking, vocabulary: int, sampling: Sampling) -> np.float32:
+    """Return the lowest logit that `top_k` and `min_p` keep; -inf when they keep all."""
+    threshold = np.float32(-np.inf)
+    if 0 < sampling.top_k < vocabulary:
+        threshold = ranking.kth(sampling.top_k)
+    if sampling.min_p > 0:
+        lowest = float(ranking.highest) + sampling.temperature * math.log(sampling.min_p)
+        threshold = max(threshold, np.float32(lowest))
+    return threshold
+
+
+def _pick_among(
+    tokens: NDArray[np.intp],
+    row: NDArray[np.float32],
+    highest: np.float32,
+    sampling: Sampling,
+    source: random.Random,
+) -> int:
+    """Draw from the nucleus of a few tokens."""
+    weights = temper(row[tokens], highest, sampling.temperature)
+    if sampling.top_p < 1:
+        weights = nucleus(weights, sampling.top_p * float(weights.sum(dtype=np.float64)))
+    return int(tokens[pick(weights, source)])

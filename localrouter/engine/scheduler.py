@@ -1,17 +1,24 @@
 """Which tokens are computed in the next step: pure bookkeeping over ints and lists, without llama.cpp.
 
 Every running sequence that is decoding gets one row in every step. Prompts are read in chunks: large ones while nobody
-is decoding, small ones beside running streams, so that those go on. All sequences share one pool of cells. A sequence
-is admitted when its tokens fit; when cells run out later, the youngest is set back: it gives up its cells and is
-computed again when there is room, and its reader only notices a pause.
+is decoding, small ones beside running streams, so that those go on. A prompt that begins like what is in the cache
+already begins there; one that begins like a prompt that is being read waits until that part is, and then shares it. All
+sequences share one pool of cells. A sequence is admitted when its tokens fit; when cells run out later, first those go
+that are kept for nobody in particular, then the youngest sequence is set back: it gives up its cells and is computed
+again when there is room, and its reader only notices a pause.
 """
 
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from localrouter.engine.pace import Pace
+from localrouter.engine.prefix_cache import Checkpoint, Match, common
 from localrouter.engine.sequence import Sequence, State
+from localrouter.engine.slots import Slots
 from localrouter.memory.plan import ROWS
+
+WORTH_WAITING = 32
+"""Tokens that a prompt must share with one that is being read to wait for it."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +29,23 @@ class Limits:
     """Positions of the cache, shared by all sequences."""
     slots: int
     """Sequences that can be in the cache at the same time."""
+    running: int = 0
+    """Sequences that are computed at the same time; 0: as many as there are slots. The other slots keep what ended."""
     prefill_rows: int = ROWS
     """Prompt tokens per step while nobody is decoding."""
-    shared_rows: int = 64
-    """Prompt tokens per step beside running streams."""
-    one_prompt: bool = False
-    """Read one prompt per step: recurrent layers are slow on batches of unequal lengths."""
+    tile: int = 64
+    """Rows that are computed with one kernel: a step has a multiple of it where it can."""
+    recurrent: bool = False
+    """The model has recurrent states. These cannot be cut back, and are slow on batches of unequal lengths."""
+    windows: bool = False
+    """Sliding layers hold their windows only: what a slot holds can be shared at its tip or at a checkpoint."""
+    state_bytes: int = 0
+    """Memory that checkpoints may take, which are copies of recurrent states or of windows."""
+
+    @property
+    def anywhere(self) -> bool:
+        """Whether what a slot holds can be shared up to any of its tokens."""
+        return not (self.recurrent or self.windows)
 
 
 @dataclass(slots=True)
@@ -60,21 +78,28 @@ class Batch:
 
 
 class Scheduler:
-    """Holds every sequence that has not ended, and decides what each step computes."""
+    """Holds every sequence that has not ended, and decides what each step computes.
 
-    def __init__(self, limits: Limits) -> None:
+    A step is `admit`, the changes that it asks of the backend, `schedule`, the changes again, and `computed`.
+    """
+
+    def __init__(self, limits: Limits, step_seconds: float = 0.3) -> None:
+        """`step_seconds` is how long a step should take at most while streams are running."""
         self.limits = limits
+        self.pace = Pace(step_seconds, most=limits.prefill_rows, tile=limits.tile)
+        self.slots = Slots(
+            slots=limits.slots, cells=limits.cells, anywhere=limits.anywhere, state_bytes=limits.state_bytes
+        )
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
         """In the order of admission: the last is the youngest."""
-        self._free_slots = list(range(limits.slots - 1, -1, -1))
-        self._vacated: list[int] = []
         self._of_id: dict[int, Sequence] = {}
+        self._steps = 0
 
     @property
     def cells_used(self) -> int:
-        """Cells that hold computed tokens."""
-        return sum(sequence.computed for sequence in self.running)
+        """Cells that running sequences hold."""
+        return self.slots.cache.cells_used - self.slots.cells_idle
 
     @property
     def is_idle(self) -> bool:
@@ -91,14 +116,17 @@ class Scheduler:
         self._of_id[sequence.id] = sequence
         self.waiting.append(sequence)
 
-    def end(self, id: int) -> Sequence | None:  # noqa: A002 - the word of the messages
-        """Take a sequence out, wherever it stands, and free what it holds; None when there is none of that id."""
+    def end(self, id: int, *, keep: bool = True) -> Sequence | None:  # noqa: A002 - the word of the messages
+        """Take a sequence out, wherever it stands; None when there is none of that id.
+
+        With `keep` what it computed stays for a prompt that begins alike, as long as nobody needs the room.
+        """
         sequence = self._of_id.pop(id, None)
         if sequence is None:
             return None
         if sequence.state is State.RUNNING:
             self.running.remove(sequence)
-            self._vacate(sequence)
+            self._leave(sequence, keep=keep)
         else:
             self.waiting.remove(sequence)
         sequence.state = State.ENDED
@@ -109,74 +137,157 @@ class Scheduler:
         if len(self.running) < 2:
             return None
         sequence = self.running.pop()
-        self._vacate(sequence)
+        self._leave(sequence, keep=False)
         sequence.state = State.WAITING
         self.waiting.appendleft(sequence)
         return sequence
 
-    def take_vacated(self) -> list[int]:
-        """Return the slots whose cells the backend must clear before they are used again, and forget them."""
-        vacated, self._vacated = self._vacated, []
-        return vacated
+    def make_room(self) -> bool:
+        """Free cells that a backend found missing; False when nothing is left that could go."""
+        return self.slots.evict() or self.set_back_youngest() is not None
+
+    def admit(self) -> None:
+        """Start waiting sequences, first come first served, as long as their tokens fit.
+
+        Who begins like a prompt that is being read lets others go first until it can share that.
+        """
+        for sequence in list(self.waiting):
+            if len(self.running) >= (self.limits.running or self.limits.slots):
+                return
+            if self._is_waiting_for_leader(sequence):
+                continue
+            match = self.slots.match(sequence.tokens)
+            if self._finds_leader(sequence, match.count if match else 0):
+                continue
+            if not self._start(sequence, match):
+                return
+
+    def start_anew(self, slot: int) -> None:
+        """The backend could not fork into this slot: whoever runs in it computes everything itself."""
+        for sequence in self.running:
+            if sequence.slot == slot:
+                self.slots.empty(slot)
+                sequence.computed = sequence.cached = 0
 
     def schedule(self) -> Batch:
         """Return the rows of the next step; an empty batch when there is nothing to do."""
-        self._admit()
-        self._make_room()
+        self._steps += 1
+        while sum(sequence.pending for sequence in self.running) > self.slots.cells_free:
+            made = self.make_room()
+            assert made, "a sequence that is alone always fits"
         batch = Batch()
         for sequence in self.running:
             if sequence.is_decoding:
                 batch.add(sequence, 1)
-        rows = self.limits.shared_rows if batch.chunks else self.limits.prefill_rows
-        for sequence in self._prompts():
-            count = min(sequence.pending, rows)
+        prompts = self._prompts()
+        rows = self.pace.rows(len(batch), len(prompts) + len(self.waiting))
+        for sequence in prompts:
+            count = min(rows, sequence.pending if self.limits.anywhere else sequence.until_stop)
+            if len(prompts) == 1 and not batch.chunks and self.limits.anywhere:
+                count = _odd_first(count, sequence.pending, self.limits.tile)
             if count:
                 batch.add(sequence, count)
             rows -= count
         return batch
 
-    def computed(self, batch: Batch) -> None:
-        """Note that the backend has computed every row of `batch`."""
+    def computed(self, batch: Batch, seconds: float = 0.0) -> list[Sequence]:
+        """Note that the backend has computed every row of `batch`, in so many seconds.
+
+        Returns the sequences of which a copy of the state is wanted now; `keep_state` takes it.
+        """
+        decoding = sum(sequence.is_decoding for sequence, _ in batch.chunks)
+        self.pace.took(seconds, decoding=decoding, rows=len(batch) - decoding)
         for sequence, count in batch.chunks:
+            tokens = sequence.tokens[sequence.computed : sequence.computed + count]
+            self.slots.cache.extend(sequence.slot, tokens)
             sequence.computed += count
+        if self.limits.anywhere:
+            return []
+        at_stops = [sequence for sequence, _ in batch.chunks if sequence.computed in sequence.stops]
+        return [sequence for sequence in at_stops if not self.slots.cache.has_checkpoint(sequence.slot)]
+
+    def keep_state(self, sequence: Sequence, checkpoint: Checkpoint) -> None:
+        """Note a copy of the state of a sequence as far as it is computed."""
+        self.slots.keep_state(sequence.slot, checkpoint)
 
     def check(self) -> None:
         """Assert what must hold between two steps. For tests."""
-        assert sorted([*self._free_slots, *(s.slot for s in self.running)]) == list(range(self.limits.slots))
-        assert self.cells_used <= self.limits.cells
+        self.slots.check({sequence.slot for sequence in self.running})
+        assert len(self.running) == len({sequence.slot for sequence in self.running})
         assert all(s.state is State.RUNNING and 0 <= s.computed < len(s.tokens) for s in self.running)
+        assert all(self.slots.cache.tokens(s.slot) == s.tokens[: s.computed] for s in self.running)
         assert all(s.state is State.WAITING and s.computed == 0 and s.slot == -1 for s in self.waiting)
         assert {s.id for s in [*self.running, *self.waiting]} == set(self._of_id)
 
-    def _prompts(self) -> Iterable[Sequence]:
-        prompts = [sequence for sequence in self.running if not sequence.is_decoding]
-        return prompts[:1] if self.limits.one_prompt else prompts
+    def _prompts(self) -> list[Sequence]:
+        """Prompts in the order in which they get rows: the shortest rest first; every fourth step the oldest first.
 
-    def _admit(self) -> None:
-        """Start waiting sequences, first come first served, as long as their tokens fit.
+        Short prompts overtake long ones, and still no long one waits forever. What others wait for counts as a rest.
+        """
+        prompts = [sequence for sequence in self.running if not sequence.is_decoding]
+        if self._steps % 4:
+            prompts.sort(key=lambda sequence: sequence.until_stop)
+        return prompts[:1] if self.limits.recurrent else prompts
+
+    def _is_waiting_for_leader(self, sequence: Sequence) -> bool:
+        leader = sequence.leader
+        if leader is not None and leader.state is State.RUNNING and leader.computed < sequence.shared:
+            return True
+        sequence.leader = None
+        return False
+
+    def _finds_leader(self, sequence: Sequence, here: int) -> bool:
+        """Whether more of a prompt than is `here` is being read for another one now."""
+        begin = sequence.tokens[:WORTH_WAITING]
+        for leader in self.running:
+            if leader.tokens[:WORTH_WAITING] != begin:
+                continue
+            shared = min(common(leader.tokens, sequence.tokens), len(sequence.tokens) - 1)
+            if shared - max(here, leader.computed) >= WORTH_WAITING:
+                leader.stops.add(shared)
+                sequence.leader, sequence.shared = leader, shared
+                return True
+        return False
+
+    def _start(self, sequence: Sequence, match: Match | None) -> bool:
+        """Give a sequence a slot, with what is there of its tokens; False when there is no room.
 
         Beside running sequences a little room is left for these to grow, or the newcomer would be set back at once.
         """
-        promised = sum(len(sequence.tokens) for sequence in self.running)
-        while self.waiting and self._free_slots:
-            growth = max(32, self.limits.cells // 64) if self.running else 0
-            sequence = self.waiting[0]
-            if promised + len(sequence.tokens) + growth > self.limits.cells:
-                return
-            self.waiting.popleft()
-            promised += len(sequence.tokens)
-            sequence.slot = self._free_slots.pop()
-            sequence.state = State.RUNNING
-            self.running.append(sequence)
+        growth = max(32, self.limits.cells // 64) if self.running else 0
+        promised = sum(other.pending for other in self.running) + growth
+        while promised + len(sequence.tokens) - (match.count if match else 0) > self.slots.cells_free:
+            if self.slots.evict(spare=match.slot if match else None):
+                continue
+            if not self.slots.evict():
+                return False
+            match = self.slots.match(sequence.tokens)
+        slot = self.slots.take(match)
+        if slot is None:
+            return False
+        self.waiting.remove(sequence)
+        sequence.slot, sequence.computed = slot, match.count if match else 0
+        if not sequence.completion_tokens:
+            sequence.cached = sequence.computed
+        sequence.state = State.RUNNING
+        self.running.append(sequence)
+        return True
 
-    def _make_room(self) -> None:
-        """Set sequences back until every token that this step could compute has a cell."""
-        while sum(len(sequence.tokens) for sequence in self.running) > self.limits.cells:
-            set_back = self.set_back_youngest()
-            assert set_back is not None, "a sequence that is alone always fits"
-
-    def _vacate(self, sequence: Sequence) -> None:
-        self._vacated.append(sequence.slot)
-        self._free_slots.append(sequence.slot)
+    def _leave(self, sequence: Sequence, *, keep: bool) -> None:
+        if keep:
+            self.slots.leave(sequence.slot)
+        else:
+            self.slots.clear(sequence.slot)
         sequence.slot = -1
         sequence.computed = 0
+
+
+def _odd_first(count: int, pending: int, tile: int) -> int:
+    """Rows of a prompt's next chunk, so that what is left after it are whole tiles: an odd rest is cheapest at first.
+
+    At the end of a long prompt each row has all the others to attend to.
+    """
+    if count >= pending:
+        return count
+    short = -(pending - count) % tile
+    return count - short if short < count else count

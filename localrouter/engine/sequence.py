@@ -4,6 +4,7 @@ import random
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from localrouter.engine.adjustment import Adjustment
 from localrouter.engine.detokenizer import Detokenizer
 from localrouter.engine.messages import Sampling, Usage
 
@@ -34,19 +35,34 @@ class Sequence:
     slot: int = -1
     """The id that llama.cpp knows it by; -1 while it holds none."""
     computed: int = 0
+    cached: int = 0
+    """Prompt tokens that were in the cache already when it started."""
+    stops: set[int] = field(default_factory=set)
+    """Numbers of tokens that others wait for, or at which a copy of the recurrent state is wanted: chunks end there."""
+    leader: "Sequence | None" = None
+    """While it waits: whose prompt begins alike and is being read, as far as `shared`."""
+    shared: int = 0
     text: Detokenizer = field(default_factory=Detokenizer)
     prompt_tokens: int = field(init=False)
     draw: random.Random = field(init=False)
     """Its own source of randomness, so that batch mates cannot change its text."""
+    adjustment: Adjustment = field(init=False)
+    """Its penalties and bias; it counts `tokens` as they come, so this stays the same list."""
 
     def __post_init__(self) -> None:
         self.prompt_tokens = len(self.tokens)
         self.draw = random.Random(self.sampling.seed)  # noqa: S311 - nothing secret is drawn
+        self.adjustment = Adjustment(self.sampling, self.tokens)
 
     @property
     def pending(self) -> int:
         """Tokens that are not in the cache yet."""
         return len(self.tokens) - self.computed
+
+    @property
+    def until_stop(self) -> int:
+        """Tokens until the next stop, or until all are computed."""
+        return min([self.pending, *(stop - self.computed for stop in self.stops if stop > self.computed)])
 
     @property
     def completion_tokens(self) -> int:
@@ -56,7 +72,7 @@ class Sequence:
     @property
     def usage(self) -> Usage:
         """What the request has used so far."""
-        return Usage(self.prompt_tokens, self.completion_tokens)
+        return Usage(self.prompt_tokens, self.completion_tokens, self.cached)
 
     @property
     def is_decoding(self) -> bool:

@@ -46,7 +46,7 @@ class Worker:
             self._send(LoadFailed(str(error)))
             return
         self._send(Ready(self._backend.info))
-        self._serve(Engine(self._backend))
+        self._serve(Engine(self._backend, load.options.step_ms / 1000))
         self._backend.close()
 
     def _serve(self, engine: Engine) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from localrouter.memory.machine import Machine
-from localrouter.memory.plan import ROWS_ON_GPU, Memory, Options, Plan, plan
+from localrouter.memory.plan import ROWS_ON_GPU, Memory, Options, Plan, Switch, plan
 from localrouter.memory.shape import Shape
 
 SHARE = 0.9
@@ -54,19 +54,23 @@ class Choice:
     fits: bool = True
 
 
-def fit(shape: Shape, options: Options, machine: Machine, *, parallel: int = 1) -> Fit:
-    """Place a model: as many layers on the GPUs as fit, the rest in RAM. The options' own `gpu_layers` do not matter.
+def fit(shape: Shape, options: Options, machine: Machine, *, parallel: int = 1, swa_full: Switch = "auto") -> Fit:
+    """Place a model: as many layers on the GPUs as fit, the rest in RAM.
 
-    `parallel` conversations share the cells; the longest context is what each of them could have, up to what the model
-    was trained for.
+    The options' own `gpu_layers` and `swa_full` do not matter. `parallel` conversations share the cells; the longest
+    context is what each of them could have, up to what the model was trained for.
     """
-    placed = place(shape, options, machine)
+    placed = place(shape, options, machine, swa_full)
     most = shape.trained or max(LONGEST_CELLS, options.cells)
-    longest = largest(most, lambda tokens: _fits_with(shape, options, machine, tokens * parallel))
+    longest = largest(
+        most, lambda tokens: place(shape, replace(options, cells=tokens * parallel), machine, swa_full) is not None
+    )
     if not shape.complete:
         longest = 0
     if placed is None:
-        return Fit(plan(shape, replace(options, gpu_layers=0)), Place.NOWHERE, longest)
+        on_cpu = replace(options, gpu_layers=0)
+        least = settle_swa(swa_full, lambda full: plan(shape, replace(on_cpu, swa_full=full)), lambda _: False)
+        return Fit(least, Place.NOWHERE, longest)
     return Fit(placed, name_of(placed), longest)
 
 
@@ -93,10 +97,31 @@ def place_of(shape: Shape, machine: Machine, cells: int) -> Place:
     return Place.NOWHERE if placed is None else name_of(placed)
 
 
-def place(shape: Shape, options: Options, machine: Machine) -> Plan | None:
+def place(shape: Shape, options: Options, machine: Machine, swa_full: Switch = "auto") -> Plan | None:
     """The plan with the most layers on the GPUs; None when the rest does not fit into RAM."""
-    placed = most_on_gpu(shape, options, machine)
-    return placed if ram_needed(placed, machine) <= SHARE * machine.ram_free else None
+
+    def fits(placed: Plan) -> bool:
+        return ram_needed(placed, machine) <= SHARE * machine.ram_free
+
+    placed = settle_swa(swa_full, lambda full: most_on_gpu(shape, replace(options, swa_full=full), machine), fits)
+    return placed if fits(placed) else None
+
+
+def settle_swa(wanted: Switch, plan_with: Callable[[bool], Plan], fits: Callable[[Plan], bool]) -> Plan:
+    """The plan with `swa_full` as it is wanted, of the two that `plan_with` makes.
+
+    The rule of "auto": sliding layers hold all cells, for then a prefix can be shared anywhere and as many
+    conversations run as of other models, unless memory forbids it. It does where that plan does not fit, or leaves the
+    GPUs while the other is on them as a whole. Models without sliding layers always have it on; so do those that are
+    recurrent besides, where a window that is lost could not be noticed.
+    """
+    full = plan_with(True)
+    if wanted == "on" or not full.shape.sliding or full.shape.recurrent:
+        return full
+    windows = plan_with(False)
+    if wanted == "off" or not fits(full):
+        return windows
+    return windows if name_of(windows) is Place.GPU is not name_of(full) else full
 
 
 def most_on_gpu(shape: Shape, options: Options, machine: Machine) -> Plan:
@@ -150,7 +175,3 @@ def _room(machine: Machine, places: set[Place]) -> str:
         return f"{in_gigabytes(SHARE * machine.gpu_free)} of GPU memory"
     gpus = 0 if machine.unified else machine.gpu_free
     return in_gigabytes(SHARE * (machine.ram_free + gpus))
-
-
-def _fits_with(shape: Shape, options: Options, machine: Machine, cells: int) -> bool:
-    return place(shape, replace(options, cells=cells), machine) is not None

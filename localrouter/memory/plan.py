@@ -12,19 +12,27 @@ from localrouter.memory.shape import FLOAT, Layer, Shape, Widths
 
 KvType = Literal["f16", "q8_0", "q4_0"]
 """How keys and values are stored; both alike."""
+Switch = Literal["auto", "on", "off"]
+"""Something that is on, off, or decided by a rule."""
 
-KV_TYPES = {"f16": TYPES[1], "q8_0": TYPES[8], "q4_0": TYPES[2]}
+KV_NUMBERS: dict[KvType, int] = {"f16": 1, "q8_0": 8, "q4_0": 2}
+"""As ggml numbers them."""
+KV_TYPES = {name: TYPES[number] for name, number in KV_NUMBERS.items()}
 SEQUENCES = 64
 """Conversations that are computed at the same time, unless the operator wants another number."""
-RECURRENT_SEQUENCES = 8
-"""The same at most, for a model with recurrent states: they are allocated up front, 60 to 80 MB each in the large Qwen
-hybrids."""
+FEW_SEQUENCES = 8
+"""The same at most, where each takes memory of its own that is allocated up front: a recurrent state (60 to 80 MB in
+the large Qwen hybrids), or a window in sliding layers that hold nothing else (200 to 340 MB in the large Gemmas)."""
+IDLE_SLOTS, FEW_IDLE_SLOTS = 32, 4
+"""Conversations that stay in the cache after their end, beside those that are computed, for what begins alike."""
+MAX_SLOTS = 256
+"""As many as llama.cpp can tell apart (LLAMA_MAX_SEQ)."""
 ROWS = 128
 """Rows of prompts in one step on a CPU: more gain nothing, and a cancel waits for a step."""
 ROWS_ON_GPU = 512
 """The same where layers are on a GPU, which reads hundreds of tokens in the time of one step."""
-MAX_UBATCH = 512
-"""Rows that llama.cpp computes at once at most."""
+UBATCH = 512
+"""Rows that llama.cpp computes at once, unless the operator wants another number."""
 
 _PAD = 256
 _MASK = {True: 2, False: 4}
@@ -38,13 +46,17 @@ class Options:
     cells: int
     """Positions of the cache that all sequences share (`kv_unified`)."""
     sequences: int = SEQUENCES
-    """Conversations that are computed at the same time; models with recurrent states get 8 at most."""
+    """Conversations that are computed at the same time; 8 at most with recurrent states, or with windows only."""
+    idle: int = IDLE_SLOTS
+    """Conversations that are kept after their end; 4 at most with recurrent states, or with windows only."""
     rows: int = ROWS
     """Rows of prompts in one step, beside one row of each sequence."""
     kv: KvType = "f16"
     swa_full: bool = True
-    """Sliding layers hold all cells, so that a prefix can be shared anywhere."""
+    """Sliding layers hold all cells, so that a prefix can be shared anywhere. Otherwise they hold windows only."""
     flash_attention: bool = True
+    ubatch: int = UBATCH
+    """Rows that llama.cpp computes at once at most."""
     gpu_layers: int = 0
     """Layers on GPUs, from the last one down; one more than there are: the output layer too."""
 
@@ -112,8 +124,14 @@ def plan(shape: Shape, options: Options) -> Plan:
 
 
 def sequences(shape: Shape, options: Options) -> int:
-    """Sequences that the context really gets."""
-    return min(options.sequences, RECURRENT_SEQUENCES) if shape.recurrent else options.sequences
+    """Sequences that are computed at the same time."""
+    return min(options.sequences, FEW_SEQUENCES) if _is_dear(shape, options) else options.sequences
+
+
+def slots(shape: Shape, options: Options) -> int:
+    """Sequences that the context gets, `n_seq_max`: those that are computed, and those that are kept."""
+    idle = min(options.idle, FEW_IDLE_SLOTS) if _is_dear(shape, options) else options.idle
+    return min(sequences(shape, options) + idle, MAX_SLOTS)
 
 
 def largest_batch(shape: Shape, options: Options) -> int:
@@ -123,7 +141,7 @@ def largest_batch(shape: Shape, options: Options) -> int:
 
 def ubatch(shape: Shape, options: Options) -> int:
     """Rows that llama.cpp computes at once, `n_ubatch`; never over the context."""
-    return min(largest_batch(shape, options), MAX_UBATCH, full_cells(options))
+    return min(largest_batch(shape, options), options.ubatch, full_cells(options))
 
 
 def full_cells(options: Options) -> int:
@@ -136,8 +154,7 @@ def sliding_cells(shape: Shape, options: Options) -> int:
     cells = full_cells(options)
     if options.swa_full:
         return cells
-    window = shape.window * sequences(shape, options) + min(largest_batch(shape, options), MAX_UBATCH)
-    return _padded(min(cells, window))
+    return _padded(min(cells, shape.window * slots(shape, options) + ubatch(shape, options)))
 
 
 def cache_bytes(shape: Shape, options: Options, layer: Layer) -> int:
@@ -161,11 +178,16 @@ def compute(shape: Shape, options: Options) -> int:
     """
     rows = ubatch(shape, options)
     attended = [full_cells(options)]
-    if any(layer.sliding for layer in shape.layers):
+    if shape.sliding:
         attended.append(sliding_cells(shape, options))
     masks = rows * sum(attended) * _MASK[options.flash_attention]
     inside = max(_phases(shape, options, rows))
     return max(masks + inside, _logits(shape, options) + inside // 2)
+
+
+def _is_dear(shape: Shape, options: Options) -> bool:
+    """Whether each sequence takes memory of its own that is allocated up front."""
+    return shape.recurrent or (shape.sliding and not options.swa_full)
 
 
 def _phases(shape: Shape, options: Options, rows: int) -> tuple[int, ...]:
@@ -183,7 +205,7 @@ def _phases(shape: Shape, options: Options, rows: int) -> tuple[int, ...]:
     state = max((layer.state for layer in shape.layers), default=0)
     return (
         rows * _row(attention),
-        rows * _row(3 * each.width + 3 * each.mixed) + 2 * sequences(shape, options) * state,
+        rows * _row(3 * each.width + 3 * each.mixed) + 2 * slots(shape, options) * state,
         rows * _row((1 + each.experts_used) * each.width + 3 * each.experts),
         rows * _row(3 * each.width + max(each.width, each.queries) + 3 * each.feed_forward),
     )
@@ -194,13 +216,13 @@ def _layers(shape: Shape, options: Options, layers: tuple[Layer, ...]) -> Memory
     return Memory(
         weights=sum(layer.weights for layer in layers),
         cache=sum(cache_bytes(shape, options, layer) for layer in layers),
-        states=sum(layer.state for layer in layers) * sequences(shape, options),
+        states=sum(layer.state for layer in layers) * slots(shape, options),
     )
 
 
 def _logits(shape: Shape, options: Options) -> int:
     """The output buffer: a row of the vocabulary for each sequence (`output_reserve` of llama-context.cpp)."""
-    return sequences(shape, options) * shape.vocabulary * FLOAT
+    return slots(shape, options) * shape.vocabulary * FLOAT
 
 
 def _row(elements: int) -> int:

@@ -1,6 +1,6 @@
 """What a model is loaded with: the length of its context, the cells of its cache, its layers on GPUs. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from localrouter.memory.fit import (
@@ -11,10 +11,11 @@ from localrouter.memory.fit import (
     most_on_gpu,
     name_of,
     ram_needed,
+    settle_swa,
     with_layers,
 )
 from localrouter.memory.machine import Machine
-from localrouter.memory.plan import SEQUENCES, Options, Plan
+from localrouter.memory.plan import SEQUENCES, UBATCH, KvType, Options, Plan, Switch
 from localrouter.memory.shape import Shape
 
 POOL = 32_768
@@ -39,6 +40,10 @@ class Wishes:
     gpu_layers: int | Literal["auto", "all"] = "auto"
     mapped: bool = False
     """Weights in RAM stay in their file, mapped: they are read as they are needed, and need not fit."""
+    kv: KvType = "f16"
+    flash_attention: bool = True
+    swa_full: Switch = "auto"
+    ubatch: int = UBATCH
 
 
 @dataclass(frozen=True)
@@ -60,13 +65,18 @@ def pool_for(shape: Shape, wishes: Wishes, machine: Machine) -> Pool:
 
     Whatever `fit` finds a place for is loaded, in this place. Where nobody asks for a size, the pool has `POOL` cells
     or what `CACHE_SHARE` of the memory beside the weights holds; fewer, but not under `FEWEST_CELLS`, where the whole
-    plan would not fit, or not onto the GPUs any more. The context is then what the model was trained for.
+    plan would not fit, or not onto the GPUs any more. The context is then what the model was trained for. Whether
+    sliding layers hold all cells is settled for the size that is asked for, or for `FEWEST_CELLS`.
     """
     fewest = wishes.cells or wishes.context or FEWEST_CELLS
-    least = _placed(shape, wishes, machine, fewest)
+    least = settle_swa(
+        wishes.swa_full,
+        lambda full: _placed(shape, replace(wishes, swa_full="on" if full else "off"), machine, fewest),
+        lambda placed: _fits(placed, wishes, machine),
+    )
     if not _fits(least, wishes, machine):
         raise DoesNotFit(_refusal(least, wishes, machine))
-    where = name_of(least)
+    wishes, where = replace(wishes, swa_full="on" if least.options.swa_full else "off"), name_of(least)
 
     def fits(cells: int) -> bool:
         placed = _placed(shape, wishes, machine, cells)
@@ -82,7 +92,14 @@ def pool_for(shape: Shape, wishes: Wishes, machine: Machine) -> Pool:
 
 def _placed(shape: Shape, wishes: Wishes, machine: Machine, cells: int) -> Plan:
     """The plan with so many cells. Layers that are asked for are not held against the memory of the GPUs."""
-    options = Options(cells=cells, sequences=wishes.sequences)
+    options = Options(
+        cells=cells,
+        sequences=wishes.sequences,
+        kv=wishes.kv,
+        swa_full=wishes.swa_full == "on",
+        flash_attention=wishes.flash_attention,
+        ubatch=wishes.ubatch,
+    )
     if wishes.gpu_layers == "auto":
         return most_on_gpu(shape, options, machine)
     layers = ALL_LAYERS if wishes.gpu_layers == "all" else wishes.gpu_layers

@@ -81,6 +81,11 @@ class Shape:
         """Whether some layers keep a state for each sequence instead of a cache."""
         return any(layer.state for layer in self.layers)
 
+    @property
+    def sliding(self) -> bool:
+        """Whether some layers see a window of the context only."""
+        return any(layer.sliding for layer in self.layers)
+
 
 def shape_of_size(size: int) -> Shape:
     """What can be said of a file of which only the size is known."""

@@ -54,7 +54,7 @@ def piece(text: str) -> Event:
 
 
 def finished() -> Event:
-    return Finished(0, "stop", Usage(prompt_tokens=5, completion_tokens=2))
+    return Finished(0, "stop", Usage(prompt_tokens=5, completion_tokens=2, cached_tokens=3))
 
 
 class FakeGeneration:
@@ -149,7 +149,7 @@ class FakeRouter:
 
 
 def ready_status() -> EngineStatus:
-    return EngineStatus("localrouter-echo", "ready", INFO, Gauge(1, 2, 30), in_flight=3, starts=1)
+    return EngineStatus("localrouter-echo", "ready", INFO, Gauge(1, 2, 30, 12), in_flight=3, starts=1)
 
 
 def make_catalog() -> Catalog:

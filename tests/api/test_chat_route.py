@@ -38,7 +38,12 @@ async def test_a_plain_answer_is_openais_object(client: httpx.AsyncClient) -> No
     assert body["object"] == "chat.completion"
     assert body["model"] == "localrouter-echo"
     assert body["choices"][0]["message"] == {"role": "assistant", "content": "Hello", "refusal": None}
-    assert body["usage"] == {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
+    assert body["usage"] == {
+        "prompt_tokens": 5,
+        "completion_tokens": 2,
+        "total_tokens": 7,
+        "prompt_tokens_details": {"cached_tokens": 3},
+    }
 
 
 async def test_a_stream_says_the_role_the_text_the_reason_and_done(client: httpx.AsyncClient) -> None:

@@ -21,7 +21,7 @@ from localrouter.engine.messages import (
     Usage,
 )
 from localrouter.errors import ContextLengthExceeded, EngineFailed
-from localrouter.schema import ChatChunk, ChatRequest
+from localrouter.schema import ChatChunk, ChatRequest, PromptTokensDetails
 from localrouter.schema import Usage as Shown
 
 INFO = ModelInfo(
@@ -111,7 +111,7 @@ async def test_usage_comes_last_and_alone_and_is_null_before() -> None:
     chunks = await chunks_of(generation("Hi"), stream=True, stream_options={"include_usage": True})
 
     assert [chunk.usage for chunk in chunks[:-1]] == [None] * 3
-    assert (chunks[-1].choices, chunks[-1].usage) == ([], Shown(3, 2, 5))
+    assert (chunks[-1].choices, chunks[-1].usage) == ([], Shown(3, 2, 5, PromptTokensDetails(0)))
 
 
 @pytest.mark.parametrize("reason", ["stop", "length"])
@@ -122,7 +122,7 @@ async def test_the_plain_answer_is_the_fold_of_the_stream(reason: FinishReason) 
 
     assert answer.choices[0].message.content == "Hello"
     assert answer.choices[0].finish_reason == reason
-    assert answer.usage == Shown(3, 2, 5)
+    assert answer.usage == Shown(3, 2, 5, PromptTokensDetails(0))
     assert answer.model == "Fake-1B-Q8_0"
     assert answer.id.startswith("chatcmpl-")
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import get_args
 
 import psutil
 import pytest
@@ -16,12 +17,13 @@ from openai import Stream
 from openai.types.chat import ChatCompletionChunk
 from running_server import RunningServer, serving
 
-from localrouter import __version__
+from localrouter import __version__, config
 from localrouter.api.server import base_url, bind
 from localrouter.cli import COMMANDS, main
 from localrouter.cli.serve import announce, read_settings, serve
 from localrouter.config import Settings
 from localrouter.errors import ConfigError, OperatorError
+from localrouter.memory import plan
 from localrouter.memory.fit import Choice
 from localrouter.weights.catalog import BuildStatus, CatalogEntry, State
 from localrouter.weights.manifest.manifest import Overrides
@@ -90,6 +92,18 @@ def test_an_option_goes_before_the_environment_and_that_before_the_default(monke
     assert (settings.port, settings.grace, settings.max_queue) == (8002, 3.0, 256)
 
 
+def test_a_quantized_cache_without_flash_attention_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCALROUTER_FLASH_ATTENTION", "off")
+    assert read_settings({"kv_type": "f16"}).flash_attention == "off"
+    with pytest.raises(ConfigError, match="--kv-type q8_0 needs flash attention, and --flash-attention is off"):
+        read_settings({"kv_type": "q8_0"})
+
+
+def test_the_words_of_the_settings_are_those_of_the_engine() -> None:
+    assert get_args(config.KvType) == get_args(plan.KvType) == tuple(plan.KV_TYPES)
+    assert get_args(config.Switch) == get_args(plan.Switch)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -97,6 +111,9 @@ def test_an_option_goes_before_the_environment_and_that_before_the_default(monke
         ("gpu_layers", "some"),
         ("context", "lots"),
         ("log_level", "loud"),
+        ("kv_type", "f32"),
+        ("swa_full", "maybe"),
+        ("ubatch", "1"),
         ("grace", "-1"),
         ("api_key", ""),
     ],

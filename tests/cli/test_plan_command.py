@@ -100,7 +100,7 @@ def test_json_has_bytes_by_place_and_by_purpose(home: Path) -> None:
         "cache": 1024 * (64 + 64) * 2,
         "states": 0,
         "compute": found["ram"]["compute"],  # type: ignore[index]
-        "logits": 64 * 10 * 4,
+        "logits": 96 * 10 * 4,  # of those that are computed, and of those that are kept
         "total": found["ram"]["total"],  # type: ignore[index]
     }
     assert (found["facts"], found["place"], found["longest_context"]) == ("file", "ram", 4096)
@@ -113,6 +113,27 @@ def test_conversations_at_a_time_and_the_type_of_the_cache_count(home: Path) -> 
     )
     caches = [found[next(iter(found))]["ram"]["cache"] for found in (one, four)]  # type: ignore[index]
     assert caches[1] / caches[0] == pytest.approx(4 * 34 / 64)
+
+
+def test_what_no_option_says_is_taken_from_the_environment(home: Path) -> None:
+    said, told = (
+        run(home, "m:told", *options, "--json", "--offline", env=env)
+        for options, env in ((["--kv-type", "q4_0"], {}), ([], {"LOCALROUTER_KV_TYPE": "q4_0"}))
+    )
+    assert plans(said) == plans(told)
+
+
+def test_windows_that_sliding_layers_hold_are_marked(home: Path) -> None:
+    shape = "{ sliding_layers = 10, sliding_kv_heads = 2, sliding_head_len = 256, window = 512 }"
+    build = f'[[models.w.builds]]\nname = "W"\npath = "w.gguf"\nsize = 1_000_000\nshape = {shape}\n'
+    (home / "manifest.toml").write_text(f"version = 1\n[models.w]\n{build}")
+
+    whole = run(home, "w", "--context", "262144", "--offline")
+    windows = run(home, "w", "--context", "262144", "--swa-full", "off", "--offline")
+
+    assert "5.37 GB" in whole.stdout
+    assert "131 MB w" in windows.stdout
+    assert plans(run(home, "w", "--swa-full", "off", "--json", "--offline"))["W"]["swa_full"] is False
 
 
 def test_layers_on_gpus_are_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

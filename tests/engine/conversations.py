@@ -1,5 +1,11 @@
 """Prompts and drivers that the engine's tests share."""
 
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks import vocabulary
+from benchmarks.shapes import SHAPES
+from benchmarks.synthetic import write_model
 from localrouter.engine.engine import Engine
 from localrouter.engine.messages import Event, Finished, Generate, Piece, Sampling, Segment
 
@@ -35,3 +41,17 @@ def end_of(events: list[Event], number: int) -> Finished:
     assert len(ends) == 1
     assert own[-1] is ends[0]
     return ends[0]
+
+
+def forget(engine: Engine) -> None:
+    """Free what is kept of requests that have ended."""
+    while engine.scheduler.make_room():
+        pass
+    engine.step()
+
+
+def small_model(folder: Path, name: str) -> str:
+    """Write a random model of a kind of memory: attention, hybrid with recurrent layers, sliding window."""
+    words = vocabulary.made_up(4096)
+    write_model(folder / "model.gguf", name, replace(SHAPES[name], vocabulary=words.size), words, seed=1)
+    return str(folder / "model.gguf")

@@ -72,9 +72,9 @@ def test_any_number_of_requests_get_their_own_answers(requests: list[tuple[str, 
     for number, (text, limit) in enumerate(requests):
         assert text_of(events, number) == text.encode()[:limit].decode(errors="replace")
         assert end_of(events, number).reason == ("stop" if len(text.encode()) < limit else "length")
-    assert engine.gauge == Gauge()
+    assert engine.gauge == Gauge(cells_cached=engine.gauge.cells_cached)
     assert isinstance(engine.backend, EchoBackend)
-    assert engine.backend.cells_used == 0
+    assert engine.backend.cells_used == engine.gauge.cells_cached
 
 
 @given(data=st.data())
@@ -93,7 +93,8 @@ def test_cancelled_requests_free_their_cells_at_once_and_end_once(data: st.DataO
             events += engine.step()
         alive -= {event.id for event in events if isinstance(event, Finished)}
         engine.scheduler.check()
-        assert backend.cells_used == engine.gauge.cells_used
+        if not engine.scheduler.slots.changes:
+            assert backend.cells_used == engine.gauge.cells_used + engine.gauge.cells_cached
 
     assert [end_of(events, number).id for number in range(8)] == list(range(8))
 

@@ -2,18 +2,14 @@
 
 import struct
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
-from conversations import ask, end_of, run, text_of
+from conversations import ask, end_of, forget, run, small_model, text_of
 
 import localrouter
-from benchmarks import vocabulary
-from benchmarks.shapes import SHAPES
-from benchmarks.synthetic import write_model
 from localrouter.engine import devices
 from localrouter.engine.backend import BatchRefused, LoadError, Logits
 from localrouter.engine.engine import Engine
@@ -38,8 +34,10 @@ def backend() -> Iterator[LlamaBackend]:
 
 
 @pytest.fixture
-def engine(backend: LlamaBackend) -> Engine:
-    return Engine(backend)
+def engine(backend: LlamaBackend) -> Iterator[Engine]:
+    engine = Engine(backend)
+    yield engine
+    forget(engine)
 
 
 def greedy(number: int, text: str, max_tokens: int | None = None) -> Generate:
@@ -53,6 +51,23 @@ def seeded(number: int, seed: int) -> Generate:
 
 def test_the_embedded_model_answers(engine: Engine) -> None:
     assert text_of(run(engine, greedy(1, "What is the capital of Italy?")), 1) == "The capital of Italy is Rome."
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        LoadOptions(kv_type="q8_0"),
+        LoadOptions(kv_type="q4_0", flash_attention="on"),
+        LoadOptions(flash_attention="off"),
+        LoadOptions(ubatch=32),
+    ],
+    ids=["q8_0", "q4_0", "no flash attention", "few rows at once"],
+)
+def test_it_answers_with_every_kind_of_cache(options: LoadOptions) -> None:
+    backend = LlamaBackend(DEMO, msgspec.structs.replace(options, threads=1, cells=1024, max_sequences=4))
+    question = greedy(1, "What is the capital of Italy?")
+    assert text_of(run(Engine(backend), question), 1) == "The capital of Italy is Rome."
+    backend.close()
 
 
 def test_answers_do_not_depend_on_who_else_is_in_the_batch(engine: Engine) -> None:
@@ -77,8 +92,9 @@ def test_a_cancelled_request_leaves_no_cell_in_llama_cpp(engine: Engine, backend
     assert backend.cells_of(sequence.slot) == sequence.computed > 0
 
     engine.cancel(1)
+    forget(engine)
 
-    assert [backend.cells_of(slot) for slot in range(8)] == [0] * 8
+    assert [backend.cells_of(slot) for slot in range(backend.limits.slots)] == [0] * backend.limits.slots
 
 
 def test_cells_in_llama_cpp_are_what_the_scheduler_counts(engine: Engine, backend: LlamaBackend) -> None:
@@ -86,7 +102,8 @@ def test_cells_in_llama_cpp_are_what_the_scheduler_counts(engine: Engine, backen
         engine.submit(seeded(number, number))
     while not engine.is_idle:
         engine.step()
-        assert sum(backend.cells_of(slot) for slot in range(8)) == engine.gauge.cells_used
+        for sequence in engine.scheduler.running:
+            assert backend.cells_of(sequence.slot) == sequence.computed
 
 
 def test_an_answer_that_is_set_back_goes_on_where_it_was() -> None:
@@ -135,7 +152,7 @@ def test_a_wrong_batch_is_refused_and_the_backend_goes_on(engine: Engine, backen
     "batch",
     [
         Batch(),
-        Batch(tokens=[1], positions=[0], slots=[8], outputs=[0]),
+        Batch(tokens=[1], positions=[0], slots=[255], outputs=[0]),
         Batch(tokens=[1] * 1000, positions=list(range(1000)), slots=[0] * 1000, outputs=[]),
     ],
     ids=["empty", "slot out of range", "more rows than llama.cpp was told"],
@@ -205,13 +222,6 @@ def test_a_header_that_only_llama_cpp_understands_is_no_obstacle(
 KINDS = ["qwen3-tiny", "qwen35moe-tiny", "gemma4-tiny"]
 
 
-def small_model(folder: Path, name: str) -> str:
-    """Write a random model of a kind of memory: attention, hybrid with recurrent layers, sliding window."""
-    words = vocabulary.made_up(4096)
-    write_model(folder / "model.gguf", name, replace(SHAPES[name], vocabulary=words.size), words, seed=1)
-    return str(folder / "model.gguf")
-
-
 def next_logits(backend: LlamaBackend, sequences: int) -> Logits:
     """Read a prompt into each sequence, one token more in a second step, and return the logits after that."""
     prompts = [(7 * slot + 31 * position) % 4000 for slot in range(sequences) for position in range(20)]
@@ -225,10 +235,10 @@ def next_logits(backend: LlamaBackend, sequences: int) -> Logits:
 
 
 @pytest.mark.parametrize(("name", "sequences"), [("qwen3-tiny", 20), ("qwen35moe-tiny", 8)])
-def test_recurrent_models_get_eight_sequences_and_read_one_prompt(name: str, sequences: int, tmp_path: Path) -> None:
+def test_recurrent_models_compute_eight_sequences_at_a_time(name: str, sequences: int, tmp_path: Path) -> None:
     backend = LlamaBackend(small_model(tmp_path, name), LoadOptions(threads=1, cells=512, max_sequences=20))
 
-    assert (backend.limits.slots, backend.limits.one_prompt) == (sequences, sequences == 8)
+    assert (backend.limits.running, backend.limits.recurrent) == (sequences, sequences == 8)
     assert (backend.limits.prefill_rows, backend.limits.cells) == (ROWS, 512)
     backend.close()
 
@@ -237,7 +247,7 @@ def test_llama_cpp_s_word_for_a_recurrent_model_is_enough(tmp_path: Path) -> Non
     path = with_much_metadata(small_model(tmp_path, "qwen35moe-tiny"), tmp_path)
     backend = LlamaBackend(path, LoadOptions(threads=1, cells=512, max_sequences=20))
 
-    assert (backend.limits.slots, backend.limits.one_prompt) == (8, True)
+    assert (backend.limits.running, backend.limits.recurrent) == (8, True)
     backend.close()
 
 
@@ -274,5 +284,6 @@ def test_every_kind_of_memory_runs_many_requests_to_their_ends(name: str, tmp_pa
 
     assert {end_of(events, number).reason for number in range(12)} <= {"stop", "length", "cancelled"}
     assert sum(isinstance(event, Finished) for event in events) == 12
+    forget(engine)
     assert [backend.cells_of(slot) for slot in range(engine.backend.limits.slots)] == [0] * backend.limits.slots
     backend.close()

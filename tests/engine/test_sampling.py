@@ -4,30 +4,44 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from numpy.typing import NDArray
+from sampling_reference import Row, exact, log_softmax, mass_above
 
+from localrouter.engine.adjustment import Adjustment
 from localrouter.engine.messages import Sampling
-from localrouter.engine.sampling import NotFinite, Sampler
+from localrouter.engine.sampling import Drawn, NotFinite, Sampler
 
-Row = NDArray[np.float32]
+DRAWS = 60_000
 
 
-def exact(row: Row, sampling: Sampling) -> NDArray[np.float64]:
-    """Return the distribution as the definition says it, in double precision and with a sort."""
-    weights = np.exp((row.astype(np.float64) - row.max()) / sampling.temperature)
-    order = np.argsort(-weights, kind="stable")
-    before = np.cumsum(weights[order]) - weights[order]
-    kept = weights[order][before < sampling.top_p * weights.sum()].min()
-    weights[weights < kept] = 0
-    return np.asarray(weights / weights.sum())
+class Scripted(random.Random):
+    """A source of randomness that says the same number again and again."""
+
+    def __init__(self, number: float) -> None:
+        super().__init__()
+        self.number = number
+
+    def random(self) -> float:
+        return self.number
+
+
+def label(value: object) -> str:
+    """Return the fields of a Sampling that are not as by default."""
+    if not isinstance(value, Sampling):
+        return str(value)
+    changed = [name for name in value.__struct_fields__ if getattr(value, name) != getattr(Sampling(), name)]
+    return ",".join(f"{name}={getattr(value, name)}" for name in changed)
 
 
 def draws(row: Row, sampling: Sampling, count: int) -> list[int]:
     sampler, source = Sampler(len(row)), random.Random(7)
-    return [sampler.draw(row, sampling, source) for _ in range(count)]
+    return [sampler.draw(row, sampling, source).token for _ in range(count)]
+
+
+def support(row: list[float], sampling: Sampling) -> set[int]:
+    return set(draws(np.array(row, np.float32), sampling, 200))
 
 
 @pytest.mark.parametrize(
@@ -37,15 +51,22 @@ def draws(row: Row, sampling: Sampling, count: int) -> list[int]:
         Sampling(0.6, 1.0),
         Sampling(2.0, 1.0),
         Sampling(1.0, 0.95),
-        Sampling(0.7, 0.5),
         Sampling(1.3, 0.2),
+        Sampling(2.0, 0.05),
+        Sampling(1.0, top_k=20),
+        Sampling(0.6, 0.95, top_k=20),
+        Sampling(1.5, 0.9, top_k=700),
+        Sampling(0.8, min_p=0.05),
+        Sampling(1.0, 0.9, min_p=0.001),
+        Sampling(1.0, 0.95, top_k=64, min_p=0.05),
     ],
+    ids=label,
 )
 def test_draws_follow_the_exact_distribution(sampling: Sampling) -> None:
-    """Pearson's chi-square over 20,000 draws, tokens expected fewer than 5 times taken together."""
+    """Pearson's chi-square, tokens expected fewer than 5 times taken together; five standard deviations are allowed."""
     row = np.random.default_rng(3).normal(0, 2, 1283).astype(np.float32)
-    expected = exact(row, sampling) * 20_000
-    seen = np.bincount(draws(row, sampling, 20_000), minlength=len(row))
+    expected = exact(row, sampling) * DRAWS
+    seen = np.bincount(draws(row, sampling, DRAWS), minlength=len(row))
     common = expected >= 5
     pairs = [*zip(seen[common], expected[common], strict=True), (seen[~common].sum(), expected[~common].sum())]
 
@@ -56,22 +77,116 @@ def test_draws_follow_the_exact_distribution(sampling: Sampling) -> None:
     assert statistic < degrees + 5 * np.sqrt(2 * degrees)
 
 
-@pytest.mark.parametrize("offset", [-300, -30, -15, 55, 300])
-def test_what_all_logits_have_in_common_changes_nothing(offset: int) -> None:
-    row = np.random.default_rng(3).normal(0, 2, 200).astype(np.float32)
-    expected = exact(row, Sampling()) * 5000
+def test_penalties_and_bias_act_before_everything_that_keeps_tokens() -> None:
+    row = np.random.default_rng(4).normal(0, 2, 1283).astype(np.float32)
+    best = np.argsort(-row)
+    prompt, answer = best[:3].tolist(), [*best[2:6].tolist(), int(best[4])]
+    how = Sampling(
+        0.8, 0.9, top_k=12, min_p=0.02, presence_penalty=0.4, frequency_penalty=0.7, repeat_penalty=1.2,
+        logit_bias={int(best[700]): 7.0, int(best[1]): -100.0},
+    )  # fmt: skip
+    tokens = list(prompt)
+    adjustment = Adjustment(how, tokens)
+    tokens += answer
+    expected = exact(row, how, prompt, answer) * 20_000
 
-    seen = np.bincount(draws(row + np.float32(offset), Sampling(), 5000), minlength=200)
+    sampler, source = Sampler(len(row)), random.Random(5)
+    seen = np.bincount([sampler.draw(row, how, source, adjustment).token for _ in range(20_000)], minlength=len(row))
+
+    assert (np.abs(seen - expected) <= 5 * np.sqrt(expected)).all()
+
+
+@given(
+    seed=st.integers(0, 9999),
+    temperature=st.floats(0.3, 2),
+    top_p=st.floats(0.05, 1),
+    top_k=st.integers(2, 40),
+    min_p=st.floats(0, 0.5),
+)
+def test_each_kept_token_has_its_exact_share_of_the_randomness(
+    seed: int, temperature: float, top_p: float, top_k: int, min_p: float
+) -> None:
+    """Of a few tokens in order one number between 0 and 1 picks one: just inside its share it is always that token."""
+    row = np.random.default_rng(seed).normal(0, 2, 600).astype(np.float32)
+    how, kept = Sampling(temperature, top_p, None, top_k, min_p), Sampling(temperature, 1, None, top_k, min_p)
+    assume(np.abs(mass_above(among := exact(row, kept)) - top_p)[among > 0].min() > 1e-5)  # float32 tells no closer
+    chances, sampler = exact(row, how), Sampler(len(row))
+    ends = chances.cumsum()
+
+    for token in np.flatnonzero(chances > 3e-5):
+        for number in (ends[token] - chances[token] + 1e-5, ends[token] - 1e-5):
+            assert sampler.draw(row, how, Scripted(number)).token == token
+
+
+@given(
+    row=arrays(np.float32, st.integers(1, 400), elements=st.integers(-80, 80).map(float)),
+    temperature=st.floats(0.01, 2),
+    top_p=st.floats(0, 1),
+    top_k=st.integers(0, 450),
+    min_p=st.floats(0, 1),
+    seed=st.integers(),
+)
+def test_every_draw_is_one_that_the_definition_keeps(
+    row: Row, temperature: float, top_p: float, top_k: int, min_p: float, seed: int
+) -> None:
+    how = Sampling(temperature, top_p, None, top_k, min_p)
+    token = Sampler(len(row)).draw(row, how, random.Random(seed)).token
+
+    chances = exact(row, Sampling(temperature, 1, None, top_k, min_p))
+    above = mass_above(chances)[token]
+    assert row[token] == row.max() or (chances[token] > 0 and above < top_p * (1 + 1e-4))
+
+
+@pytest.mark.parametrize("offset", [-300, -30, -15, 55, 300])
+@pytest.mark.parametrize("temperature", [1, 0.7])
+def test_what_all_logits_have_in_common_changes_nothing(offset: int, temperature: float) -> None:
+    row = np.random.default_rng(3).normal(0, 2, 200).astype(np.float32)
+    expected = exact(row, Sampling(temperature)) * 5000
+
+    seen = np.bincount(draws(row + np.float32(offset), Sampling(temperature), 5000), minlength=200)
 
     assert (np.abs(seen - expected) < 6 * np.sqrt(expected) + 3).all()
 
 
-def test_temperature_zero_is_greedy() -> None:
-    assert draws(np.array([0, 3, 2.9], np.float32), Sampling(temperature=0), 20) == [1] * 20
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        Sampling(temperature=0),
+        Sampling(top_p=0),
+        Sampling(top_k=1),
+        Sampling(temperature=0, top_k=3, min_p=0.5),
+        Sampling(temperature=1e-6),
+        Sampling(temperature=1e-300),
+        Sampling(temperature=1e-6, top_k=2, top_p=0.9, min_p=0.1),
+        Sampling(top_p=1e-9),
+        Sampling(min_p=1.0),
+    ],
+    ids=label,
+)
+def test_what_leaves_only_the_likeliest_is_greedy(sampling: Sampling) -> None:
+    assert support([0, 3, 2.9], sampling) == {1}
 
 
-def test_top_p_zero_leaves_the_likeliest() -> None:
-    assert draws(np.array([0, 3, 2.9], np.float32), Sampling(top_p=0), 20) == [1] * 20
+@pytest.mark.parametrize("sampling", [Sampling(temperature=0), Sampling(top_k=1), Sampling(top_p=0)], ids=label)
+def test_the_greedy_choice_between_equals_is_the_first(sampling: Sampling) -> None:
+    assert support([0, 3, 1, 3], sampling) == {1}
+
+
+@pytest.mark.parametrize(
+    "sampling", [Sampling(top_k=2), Sampling(top_p=0.3), Sampling(min_p=1), Sampling(1e-6)], ids=label
+)
+@pytest.mark.parametrize("size", [5, 300, 5000])
+def test_equally_likely_tokens_are_in_or_out_together(sampling: Sampling, size: int) -> None:
+    row = [-20.0] * size
+    for place in (0, size // 2, size - 1):
+        row[place] = 2
+
+    assert support(row, sampling) == {0, size // 2, size - 1}
+
+
+@pytest.mark.parametrize("top_k", [0, 4, 5])
+def test_a_top_k_of_the_whole_vocabulary_is_none(top_k: int) -> None:
+    assert support([1, 1, 1.5, 1], Sampling(top_k=top_k)) == {0, 1, 2, 3}
 
 
 def test_a_top_p_that_drawing_hardly_ever_hits_is_exact_too() -> None:
@@ -81,51 +196,104 @@ def test_a_top_p_that_drawing_hardly_ever_hits_is_exact_too() -> None:
     assert set(draws(row, Sampling(top_p=1e-6), 50)) == {17, 4711}
 
 
-def test_a_tiny_temperature_is_greedy_without_a_warning() -> None:
-    assert draws(np.array([0, 3, 2.9], np.float32), Sampling(temperature=1e-300), 5) == [1] * 5
-
-
 def test_tokens_without_probability_are_never_drawn() -> None:
     row = np.full(1000, -np.inf, np.float32)
     row[[5, 999]] = 0
 
-    assert set(draws(row, Sampling(), 200)) == {5, 999}
+    for sampling in (Sampling(), Sampling(top_k=20), Sampling(min_p=1e-9), Sampling(0.5, 0.99, top_k=3)):
+        assert set(draws(row, sampling, 200)) == {5, 999}
+
+
+@pytest.mark.parametrize(("bias", "expected"), [(-100.0, {0, 1}), (100.0, {2})])
+@pytest.mark.parametrize("temperature", [0.0, 0.5, 2.0])
+def test_a_bias_of_a_hundred_bans_or_forces_a_token(bias: float, expected: set[int], temperature: float) -> None:
+    row, sampling = np.array([2, 2, 5], np.float32), Sampling(temperature, logit_bias={2: bias})
+    sampler, source, adjustment = Sampler(3), random.Random(1), Adjustment(sampling, [])
+
+    assert {sampler.draw(row, sampling, source, adjustment).token for _ in range(100)} <= expected
 
 
 def test_the_same_seed_draws_the_same_whatever_the_neighbours_draw() -> None:
     row = np.random.default_rng(1).normal(size=500).astype(np.float32)
-    sampler, alone, together = Sampler(500), random.Random(5), random.Random(5)
-    others = random.Random(6)
+    mine, theirs = Sampling(0.9, 0.9, min_p=1e-3, logprobs=3), Sampling(1.5, 0.5, repeat_penalty=1.3, logprobs=1)
+    sampler, alone, together, others = Sampler(500), random.Random(5), random.Random(5), random.Random(6)
+    neither, penalties = Adjustment(mine, []), Adjustment(theirs, [1, 2, 3])
 
-    first = [sampler.sample(row[None], [(Sampling(), alone)])[0] for _ in range(20)]
-    second = [sampler.sample(np.stack([row, row]), [(Sampling(1.5), others), (Sampling(), together)])[1] for _ in first]
+    first = [sampler.sample(row[None], [(mine, alone, neither)])[0] for _ in range(20)]
+    pairs = [(theirs, others, penalties), (mine, together, neither)]
+    second = [sampler.sample(np.stack([row, row]), pairs)[1] for _ in first]
 
     assert first == second
 
 
-@pytest.mark.parametrize("row", [[np.nan, 1, 2], [-np.inf, -np.inf], [np.inf, 0]])
-def test_logits_that_are_not_finite_are_told_apart(row: list[float]) -> None:
+KINDS = [Sampling(), Sampling(0), Sampling(0.7, 0.9), Sampling(top_k=2), Sampling(min_p=0.1), Sampling(logprobs=2)]
+
+
+@pytest.mark.parametrize("sampling", KINDS, ids=label)
+@pytest.mark.parametrize("row", [[np.nan, 1, 2], [1, 2, np.nan], [-np.inf, -np.inf], [np.inf, 0], [np.inf, np.nan]])
+def test_logits_that_are_not_finite_are_told_apart(row: list[float], sampling: Sampling) -> None:
     with pytest.raises(NotFinite):
-        Sampler(len(row)).draw(np.array(row, np.float32), Sampling(), random.Random(1))
+        Sampler(len(row)).draw(np.array(row, np.float32), sampling, random.Random(1))
+
+
+@pytest.mark.parametrize("place", [0, 700, 1279, 1282])
+@pytest.mark.parametrize("sampling", KINDS, ids=label)
+def test_a_single_nan_is_seen_wherever_it_is(place: int, sampling: Sampling) -> None:
+    row = np.random.default_rng(3).normal(0, 2, 1283).astype(np.float32)
+    row[place] = np.nan
+
+    with pytest.raises(NotFinite):
+        Sampler(len(row)).draw(row, sampling, random.Random(1))
 
 
 def test_one_bad_row_does_not_spoil_the_others() -> None:
-    logits = np.array([[np.nan, 0], [0, 9]], np.float32)
+    logits, greedy = np.array([[np.nan, 0], [0, 9]], np.float32), Sampling(temperature=0)
 
-    tokens = Sampler(2).sample(logits, [(Sampling(temperature=0), random.Random(1))] * 2)
+    assert Sampler(2).sample(logits, [(greedy, random.Random(1), Adjustment(greedy, []))] * 2) == [None, Drawn(1)]
 
-    assert tokens == [None, 1]
+
+def test_log_probabilities_come_only_where_asked_for() -> None:
+    row = np.array([0, 1, 1], np.float32)
+    sampler, source = Sampler(3), random.Random(1)
+
+    nothing = sampler.draw(row, Sampling(0), source)
+    own = sampler.draw(row, Sampling(0, logprobs=0), source)
+
+    assert nothing == Drawn(1, None, ())
+    assert own.logprob == pytest.approx(1 - np.log(1 + 2 * np.e), abs=1e-6)
+    assert own.top == ()
 
 
 @given(
-    row=arrays(np.float32, st.integers(1, 400), elements=st.floats(-80, 80, width=32)),
-    temperature=st.floats(0.01, 2),
-    top_p=st.floats(0, 1),
-    seed=st.integers(),
+    row=arrays(np.float32, st.integers(1, 400), elements=st.floats(-90, 90, width=32)),
+    count=st.integers(0, 20),
+    temperature=st.floats(0, 2),
 )
-def test_every_draw_lies_in_the_nucleus(row: Row, temperature: float, top_p: float, seed: int) -> None:
-    token = Sampler(len(row)).draw(row, Sampling(temperature, top_p), random.Random(seed))
+def test_log_probabilities_are_the_model_s_own(row: Row, count: int, temperature: float) -> None:
+    """Neither temperature, penalties, bias nor `top_k` show in them."""
+    how = Sampling(temperature, top_k=5, repeat_penalty=1.5, logit_bias={0: 9.0}, logprobs=count)
+    expected = log_softmax(row.astype(np.float64))
 
-    weights = np.exp((row.astype(np.float64) - row.max()) / temperature)
-    likelier = weights[weights > weights[token] * (1 + 1e-4)].sum()
-    assert likelier == 0 or likelier < top_p * weights.sum() * (1 + 1e-4)
+    drawn = Sampler(len(row)).draw(row, how, random.Random(1), Adjustment(how, [0]))
+
+    assert drawn.logprob == pytest.approx(expected[drawn.token], abs=2e-5)
+    assert [token for token, _ in drawn.top] == np.argsort(-row, kind="stable")[:count].tolist()
+    assert [logprob for _, logprob in drawn.top] == pytest.approx(expected[[t for t, _ in drawn.top]], abs=2e-5)
+    assert all(logprob <= 0 for _, logprob in drawn.top)
+
+
+def test_impossible_tokens_are_not_among_the_likeliest() -> None:
+    row = np.array([-np.inf, 0, -np.inf, 3], np.float32)
+
+    assert [token for token, _ in Sampler(4).draw(row, Sampling(logprobs=4), random.Random(1)).top] == [3, 1]
+
+
+def test_the_greedy_choice_is_made_after_penalties_and_bias() -> None:
+    row, how = np.array([1, 2, 3], np.float32), Sampling(0, presence_penalty=2.5, logit_bias={0: 2.5})
+    tokens: list[int] = []
+    sampler, adjustment = Sampler(3), Adjustment(how, tokens)
+
+    while len(tokens) < 3:
+        tokens += [sampler.draw(row, how, random.Random(1), adjustment).token]
+
+    assert tokens == [0, 2, 1]

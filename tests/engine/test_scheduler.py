@@ -1,22 +1,34 @@
 """The scheduler: what a step computes, and that nothing leaks whatever happens between steps."""
 
+from itertools import count as counting
+
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from localrouter.engine.messages import Sampling
+from localrouter.engine.prefix_cache import Checkpoint
 from localrouter.engine.scheduler import Batch, Limits, Scheduler
 from localrouter.engine.sequence import Sequence, State
+from localrouter.engine.slots import Clear, Discard, Fork
+
+handles = counting()
 
 
 def sequence(number: int, prompt: int, max_tokens: int = 4) -> Sequence:
-    return Sequence(number, list(range(prompt)), max_tokens, Sampling())
+    """One whose prompt shares nothing with that of another number."""
+    return Sequence(number, [1000 * number + token for token in range(prompt)], max_tokens, Sampling())
 
 
-def step(scheduler: Scheduler) -> Batch:
-    """Compute one step in which every sampled token is 7, and end what has all its tokens."""
+def step(scheduler: Scheduler, row_seconds: float = 0.0) -> Batch:
+    """Compute one step in which every sampled token is 7, and end what has all its tokens.
+
+    A row takes `row_seconds`.
+    """
+    scheduler.admit()
     batch = scheduler.schedule()
-    scheduler.take_vacated()
-    scheduler.computed(batch)
+    scheduler.slots.take_changes()
+    for each in scheduler.computed(batch, row_seconds * len(batch)):
+        scheduler.keep_state(each, Checkpoint(next(handles), 1))
     for each in batch.sampled:
         each.tokens.append(7)
         if each.completion_tokens == each.max_tokens:
@@ -35,7 +47,8 @@ def test_a_prompt_is_read_in_one_step_when_it_fits_a_chunk() -> None:
 
     batch = step(scheduler)
 
-    assert batch.tokens == batch.positions == list(range(10))
+    assert batch.positions == list(range(10))
+    assert batch.tokens == list(range(1000, 1010))
     assert batch.outputs == [9]
 
 
@@ -49,20 +62,27 @@ def test_only_the_last_chunk_of_a_prompt_has_logits() -> None:
     assert [batch.outputs for batch in batches] == [[], [], [3]]
 
 
+def test_the_odd_rest_of_a_long_prompt_is_read_first() -> None:
+    scheduler = Scheduler(Limits(cells=1000, slots=4, prefill_rows=128))
+    scheduler.add(sequence(1, 300))
+
+    assert [len(step(scheduler)) for _ in range(3)] == [108, 128, 64]
+
+
 def test_running_streams_get_a_row_in_every_step_while_a_long_prompt_is_read() -> None:
-    scheduler = Scheduler(Limits(cells=1000, slots=4, shared_rows=16))
+    scheduler = Scheduler(Limits(cells=1000, slots=4, tile=16))
     scheduler.add(sequence(1, 5, max_tokens=50))
-    step(scheduler)
+    step(scheduler, row_seconds=0.01)
     scheduler.add(sequence(2, 100))
 
-    batches = [step(scheduler) for _ in range(7)]
+    batches = [step(scheduler, row_seconds=0.01) for _ in range(6)]
 
     assert all(rows(batch)[1] == 1 for batch in batches)
-    assert [rows(batch)[2] for batch in batches] == [16] * 6 + [4]
+    assert [rows(batch)[2] for batch in batches] == [15] * 6
 
 
 def test_prompts_share_a_step_unless_the_model_is_recurrent() -> None:
-    together, apart = (Scheduler(Limits(cells=100, slots=4, one_prompt=one)) for one in (False, True))
+    together, apart = (Scheduler(Limits(cells=100, slots=4, recurrent=one)) for one in (False, True))
     for scheduler in (together, apart):
         scheduler.add(sequence(1, 5))
         scheduler.add(sequence(2, 5))
@@ -119,83 +139,202 @@ def test_ending_an_unknown_sequence_does_nothing() -> None:
     assert Scheduler(Limits(cells=10, slots=1)).end(1) is None
 
 
-def test_a_vacated_slot_is_told_to_the_backend_before_it_is_used_again() -> None:
-    scheduler = Scheduler(Limits(cells=100, slots=1))
-    scheduler.add(sequence(1, 5))
+def alike(number: int, shared: int, own: int, max_tokens: int = 1) -> Sequence:
+    """One whose prompt begins as that of every other number, and ends like none."""
+    return Sequence(number, [*range(shared), *range(1000 * number, 1000 * number + own)], max_tokens, Sampling())
+
+
+def test_a_prompt_goes_on_where_one_that_has_ended_begins_alike() -> None:
+    scheduler = Scheduler(Limits(cells=1000, slots=4))
+    scheduler.add(alike(1, 50, 10))
     step(scheduler)
+    second = alike(2, 50, 10)
+    scheduler.add(second)
+
+    assert rows(step(scheduler)) == {2: 10}
+    assert second.usage.cached_tokens == 50
+
+
+def test_who_begins_alike_waits_until_that_part_is_read_and_shares_it() -> None:
+    scheduler = Scheduler(Limits(cells=1000, slots=4, prefill_rows=64))
+    for number in (1, 2, 3):
+        scheduler.add(alike(number, 100, 5))
+
+    batches = [step(scheduler) for _ in range(3)]
+
+    assert [rows(batch) for batch in batches] == [{1: 41}, {1: 64}, {2: 5, 3: 5}]
+
+
+def test_who_begins_otherwise_does_not_wait_behind_those_who_do() -> None:
+    scheduler = Scheduler(Limits(cells=1000, slots=4, prefill_rows=64))
+    for other in (alike(1, 100, 5), alike(2, 100, 5), sequence(3, 10)):
+        scheduler.add(other)
+
+    assert set(rows(step(scheduler))) == {1, 3}
+
+
+def test_when_the_one_that_others_wait_for_is_cancelled_another_takes_its_place() -> None:
+    scheduler = Scheduler(Limits(cells=1000, slots=4, prefill_rows=64))
+    for number in (1, 2, 3):
+        scheduler.add(alike(number, 100, 5))
+    step(scheduler)
+
     scheduler.end(1)
-    scheduler.add(sequence(2, 5))
 
-    scheduler.schedule()
+    assert [rows(step(scheduler)) for _ in range(2)] == [{2: 64}, {3: 5}]
 
-    assert scheduler.take_vacated() == [0]
+
+def test_short_prompts_overtake_a_long_one_which_still_gets_its_turn() -> None:
+    scheduler = Scheduler(Limits(cells=10_000, slots=64, prefill_rows=16))
+    scheduler.add(sequence(1, 2000))
+    step(scheduler)
+    for number in range(2, 10):
+        scheduler.add(sequence(number, 16, max_tokens=1))
+
+    orders = [next(iter(rows(step(scheduler)))) for _ in range(8)]
+
+    assert 2 <= orders.count(1) <= 3
+    assert len(set(orders)) >= 6
+
+
+def test_what_is_kept_for_nobody_goes_before_anyone_is_set_back() -> None:
+    scheduler = Scheduler(Limits(cells=100, slots=4))
+    scheduler.add(sequence(1, 60, max_tokens=1))
+    step(scheduler)
+    assert scheduler.slots.cells_idle == 60
+
+    scheduler.add(sequence(2, 60, max_tokens=1))
+
+    assert rows(step(scheduler)) == {2: 60}
+    assert not scheduler.waiting
+
+
+def test_of_a_recurrent_prompt_a_copy_of_the_state_is_wanted_at_every_stop() -> None:
+    scheduler = Scheduler(Limits(cells=1000, slots=4, recurrent=True, state_bytes=10))
+    scheduler.add(Sequence(1, list(range(100)), 1, Sampling(), stops={30, 80}))
+
+    assert [len(step(scheduler)) for _ in range(3)] == [30, 50, 20]
+    assert len(scheduler.slots.cache.handles) == 2
 
 
 class SchedulerMachine(RuleBasedStateMachine):
     """Requests come, are cancelled, and steps are taken in any order; the cache is modelled beside the scheduler."""
 
     CELLS = 120
+    LIMITS = Limits(cells=CELLS, slots=5, running=3, prefill_rows=16, tile=4)
 
     def __init__(self) -> None:
         super().__init__()
-        self.scheduler = Scheduler(Limits(cells=self.CELLS, slots=3, prefill_rows=16, shared_rows=4))
+        self.scheduler = Scheduler(self.LIMITS)
         self.alive: dict[int, Sequence] = {}
         self.ends: dict[int, int] = {}
-        self.cache: dict[int, int] = {}
+        self.cache: dict[int, list[tuple[int, int]]] = {slot: [] for slot in range(self.LIMITS.slots)}
+        """The tokens of each slot, and the numbers of the cells they are in."""
+        self.states: dict[int, list[tuple[int, int]]] = {}
+        """What was in a slot when a copy of its state was kept."""
+        self.numbers = counting()
         self.number = 0
 
-    @rule(prompt=st.integers(1, 60), max_tokens=st.integers(1, 60))
-    def arrive(self, prompt: int, max_tokens: int) -> None:
+    @rule(prompt=st.lists(st.integers(0, 1), min_size=1, max_size=60), max_tokens=st.integers(1, 60))
+    def arrive(self, prompt: list[int], max_tokens: int) -> None:
+        self._add(prompt, max_tokens)
+
+    @precondition(lambda self: self.alive)
+    @rule(data=st.data(), more=st.integers(1, 20))
+    def arrive_alike(self, data: st.DataObject, more: int) -> None:
+        other = self.alive[data.draw(st.sampled_from(sorted(self.alive)))]
+        self._add([*other.tokens[: data.draw(st.integers(0, 40))], *[5] * more], 5)
+
+    def _add(self, prompt: list[int], max_tokens: int) -> None:
         self.number += 1
-        self.alive[self.number] = sequence(self.number, prompt, max_tokens)
+        stops = {len(prompt) // 2} if self.LIMITS.recurrent else set()
+        self.alive[self.number] = Sequence(self.number, prompt, max_tokens, Sampling(), stops=stops)
         self.scheduler.add(self.alive[self.number])
 
     @precondition(lambda self: self.alive)
-    @rule(data=st.data())
-    def cancel(self, data: st.DataObject) -> None:
-        self._end(data.draw(st.sampled_from(sorted(self.alive))))
-        self._clear()
+    @rule(data=st.data(), keep=st.booleans())
+    def cancel(self, data: st.DataObject, keep: bool) -> None:
+        self._end(data.draw(st.sampled_from(sorted(self.alive))), keep=keep)
 
     @rule()
     def set_back(self) -> None:
         self.scheduler.set_back_youngest()
-        self._clear()
 
-    @rule()
-    def compute(self) -> None:
+    @rule(fails=st.integers(0, 9))
+    def compute(self, fails: int = 9) -> None:
+        self.scheduler.admit()
+        self._change(fails == 0)
         batch = self.scheduler.schedule()
-        self._clear()
-        for position, slot in zip(batch.positions, batch.slots, strict=True):
-            assert position == self.cache.get(slot, 0)
-            self.cache[slot] = position + 1
-        assert sum(self.cache.values()) <= self.CELLS
+        self._change()
+        for position, slot, token in zip(batch.positions, batch.slots, batch.tokens, strict=True):
+            assert position == len(self.cache[slot])
+            self.cache[slot].append((token, next(self.numbers)))
+        assert len({cell for held in self.cache.values() for _, cell in held}) <= self.CELLS
         assert bool(batch) == bool(self.alive)
-        self.scheduler.computed(batch)
+        for each in self.scheduler.computed(batch):
+            handle = next(self.numbers)
+            self.states[handle] = list(self.cache[each.slot])
+            self.scheduler.keep_state(each, Checkpoint(handle, 1))
         for each in batch.sampled:
             each.tokens.append(0)
             if each.completion_tokens == each.max_tokens:
                 self._end(each.id)
-        self._clear()
 
     @invariant()
     def nothing_leaks(self) -> None:
         self.scheduler.check()
-        assert {each.slot: each.computed for each in self.scheduler.running if each.computed} == self.cache
+        for each in self.scheduler.running:
+            assert [token for token, _ in self._cells(each.slot)] == each.tokens[: each.computed]
 
     def teardown(self) -> None:
         while not self.scheduler.is_idle:
             self.compute()
         assert self.ends == dict.fromkeys(range(1, self.number + 1), 1)
         assert self.scheduler.cells_used == 0
-        assert not self.cache
+        while self.scheduler.slots.evict():
+            pass
+        self._change()
+        assert not any(self.cache.values())
+        assert not self.states
 
-    def _end(self, number: int) -> None:
-        assert self.scheduler.end(number) is self.alive.pop(number)
+    def _cells(self, slot: int) -> list[tuple[int, int]]:
+        """What a slot holds when the changes that wait are made."""
+        cells = self.cache[slot]
+        for change in self.scheduler.slots.changes:
+            if isinstance(change, Clear) and change.slot == slot:
+                cells = []
+        return cells
+
+    def _end(self, number: int, *, keep: bool = True) -> None:
+        assert self.scheduler.end(number, keep=keep) is self.alive.pop(number)
         self.ends[number] = self.ends.get(number, 0) + 1
 
-    def _clear(self) -> None:
-        for slot in self.scheduler.take_vacated():
-            self.cache.pop(slot, None)
+    def _change(self, fails: bool = False) -> None:
+        while changes := self.scheduler.slots.take_changes():
+            for change in changes:
+                match change:
+                    case Clear(slot):
+                        self.cache[slot] = []
+                    case Discard(checkpoint):
+                        del self.states[checkpoint.handle]
+                    case Fork(_, slot) if fails:
+                        assert not self.cache[slot]
+                        self.scheduler.start_anew(slot)
+                    case Fork(source, slot, count, checkpoint):
+                        assert not self.cache[slot]
+                        self.cache[slot] = self.cache[source][:count]
+                        assert len(self.cache[slot]) == count
+                        if checkpoint:
+                            assert self.states[checkpoint.handle] == self.cache[slot]
+                        elif self.LIMITS.recurrent:
+                            assert count == len(self.cache[source])
 
 
-TestSchedulerMachine = SchedulerMachine.TestCase
+class RecurrentMachine(SchedulerMachine):
+    LIMITS = Limits(
+        cells=SchedulerMachine.CELLS, slots=5, running=3, prefill_rows=16, tile=4, recurrent=True, state_bytes=3
+    )
+
+
+TestScheduler = SchedulerMachine.TestCase
+TestRecurrentScheduler = RecurrentMachine.TestCase

@@ -26,7 +26,12 @@ from localrouter.engine.messages import (
 
 COMMANDS: list[Command] = [
     Load("x.gguf", "llama", LoadOptions(gpu_layers="all")),
-    Generate(1, [Segment("<|im_start|>", True), Segment("é", False)], Sampling(0.5, 0.9, -3), None),
+    Generate(
+        1,
+        [Segment("<|im_start|>", True), Segment("é", False)],
+        Sampling(0.5, 0.9, -3, 5, 0.1, 0.2, 0.3, 1.1, {3: -100.0}, 20),
+        None,
+    ),
     Cancel(1),
     Stop(),
 ]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.plan_table import CONTEXTS, KV_TYPES, SHAPES, compare
-from localrouter.memory.plan import Options, plan, sequences
+from localrouter.memory.plan import Options, plan, sequences, slots, ubatch
 from localrouter.memory.shape import Layer, Shape, Widths, shape_of_size
 from localrouter.weights.manifest.model_shape import ManifestShape
 
@@ -47,7 +47,7 @@ def test_quantized_caches_are_smaller(kv: str, bytes_of_32: int) -> None:
 
 
 def test_sliding_layers_hold_only_their_window_unless_they_hold_all() -> None:
-    options = Options(cells=100_000, sequences=4, rows=100, swa_full=False)
+    options = Options(cells=100_000, sequences=4, idle=0, rows=100, swa_full=False)
     window = 256  # 4 windows of 32 and a batch of 104, padded
     assert plan(SHAPE, options).ram.cache == 2 * (128 * window + 256 * 100_096) * 2
 
@@ -57,14 +57,34 @@ def test_a_short_cache_is_no_larger_for_its_windows() -> None:
     assert plan(SHAPE, options).ram.cache == plan(SHAPE, replace(options, swa_full=True)).ram.cache
 
 
+def test_windows_are_held_for_at_most_eight_sequences_and_four_that_are_kept() -> None:
+    few = Options(cells=100_000, swa_full=False)
+    assert (sequences(SHAPE, few), slots(SHAPE, few)) == (8, 12)
+    assert (sequences(SHAPE, replace(few, swa_full=True)), slots(SHAPE, replace(few, swa_full=True))) == (64, 96)
+
+
+def test_rows_at_once_are_never_more_than_a_step_has() -> None:
+    assert ubatch(SHAPE, Options(cells=4096, sequences=8, rows=100)) == 108
+    assert ubatch(SHAPE, Options(cells=4096, sequences=8, rows=100, ubatch=64)) == 64
+
+
 def test_states_are_allocated_for_each_of_at_most_eight_sequences() -> None:
-    assert plan(RECURRENT, Options(cells=256, sequences=3)).ram.states == 3 * 5000
-    assert plan(RECURRENT, Options(cells=256, sequences=64)).ram.states == 8 * 5000
+    assert plan(RECURRENT, Options(cells=256, sequences=3, idle=0)).ram.states == 3 * 5000
+    assert plan(RECURRENT, Options(cells=256, sequences=64, idle=0)).ram.states == 8 * 5000
     assert sequences(SHAPE, Options(cells=256, sequences=64)) == 64
 
 
+def test_what_is_kept_for_later_takes_states_too() -> None:
+    assert plan(RECURRENT, Options(cells=256, sequences=3, idle=1)).ram.states == 4 * 5000
+    assert plan(RECURRENT, Options(cells=256, sequences=64)).ram.states == (8 + 4) * 5000
+
+
+def test_there_are_never_more_slots_than_llama_cpp_can_tell_apart() -> None:
+    assert slots(SHAPE, Options(cells=256, sequences=256)) == 256
+
+
 def test_logits_are_a_row_of_the_vocabulary_for_each_sequence() -> None:
-    assert plan(SHAPE, Options(cells=256, sequences=10)).ram.logits == 10 * 500 * 4
+    assert plan(SHAPE, Options(cells=256, sequences=10, idle=0)).ram.logits == 10 * 500 * 4
 
 
 def test_layers_go_to_the_gpu_from_the_last_one_down_and_the_embedding_stays() -> None:
@@ -95,5 +115,5 @@ def test_the_manifest_s_facts_make_a_shape() -> None:
     told = ManifestShape(full_attention_layers=10, kv_heads=2, head_len=256, recurrent_layers=30, recurrent_state=7)
     planned = plan(told.of_size(41_000), Options(cells=1024))
     assert planned.ram.cache == 10 * 2 * (256 + 256) * 2 * 1024
-    assert planned.ram.states == 8 * 30 * 7
+    assert planned.ram.states == (8 + 4) * 30 * 7
     assert planned.ram.weights == 41_000

@@ -22,6 +22,13 @@ def shape(gigabytes: float, *, trained: int | None = 262_144, cell: int = 40_960
     return Shape("file", layers, embedding=0, output=0, trained=trained)
 
 
+def sliding(gigabytes: float) -> Shape:
+    """The same, of which eight layers see a window of 256 tokens only."""
+    plain = shape(gigabytes)
+    layers = tuple(replace(layer, sliding=number % 5 < 4) for number, layer in enumerate(plain.layers))
+    return replace(plain, layers=layers, window=256)
+
+
 def machine(ram: float, gpu: float = 0, *, unified: bool = False) -> Machine:
     gpus = (Gpu("a GPU", int(gpu * GB), int(gpu * GB)),) if gpu else ()
     return Machine(int(ram * GB), int(ram * GB), gpus, unified)
@@ -133,13 +140,50 @@ def test_of_a_file_of_which_only_the_size_is_known_all_layers_go_to_a_gpu_that_h
     assert pool_for(shape_of_size(5 * GB), Wishes(gpu_layers=3), machine(ram=32, gpu=8)).gpu_layers == 3
 
 
-sizes = st.floats(0.1, 50)
+def test_sliding_layers_hold_the_whole_context_where_that_fits() -> None:
+    pool = pool_for(sliding(1), Wishes(context=100_000), machine(ram=6))
+    assert pool.plan.options.swa_full
+    assert pool.plan.ram.cache == 100_096 * 40_960
+
+
+def test_sliding_layers_hold_windows_where_the_whole_context_does_not_fit() -> None:
+    pool = pool_for(sliding(1), Wishes(context=100_000), machine(ram=5))
+    assert (pool.context, pool.plan.options.swa_full) == (100_000, False)
+    assert pool.plan.ram.cache < 0.25 * 100_096 * 40_960
+
+
+def test_windows_are_taken_where_they_alone_bring_the_model_to_the_gpu() -> None:
+    pool = pool_for(sliding(1), Wishes(context=100_000), machine(ram=32, gpu=4))
+    assert (pool.gpu_layers, pool.plan.options.swa_full) == (ALL_LAYERS, False)
+
+
+def test_what_is_asked_for_sliding_layers_is_not_doubted() -> None:
+    assert "it needs 5.2 GB" in refusal(sliding(1), Wishes(context=100_000, swa_full="on"), machine(ram=5))
+    assert not pool_for(sliding(1), Wishes(swa_full="off"), machine(ram=32)).plan.options.swa_full
+
+
+def test_a_refusal_tells_the_least_that_is_needed() -> None:
+    assert "it needs 2.0 GB" in refusal(sliding(1), Wishes(context=100_000), machine(ram=1.5))
+
+
+@pytest.mark.parametrize("layer", [Layer(100, keys=64), Layer(100, keys=64, sliding=True, state=1)])
+def test_windows_are_for_models_with_sliding_layers_and_no_recurrent_ones(layer: Layer) -> None:
+    model = Shape("file", (layer,), embedding=0, output=0, window=32)
+    assert pool_for(model, Wishes(swa_full="off"), machine(ram=32)).plan.options.swa_full
+
+
+def test_the_settings_of_the_cache_reach_the_plan() -> None:
+    options = pool_for(shape(1), Wishes(kv="q4_0", flash_attention=True, ubatch=64), machine(ram=32)).plan.options
+    assert (options.kv, options.flash_attention, options.ubatch) == ("q4_0", True, 64)
+    assert not pool_for(shape(1), Wishes(flash_attention=False), machine(ram=32)).plan.options.flash_attention
+
+
+models = st.builds(lambda make, size: make(size), st.sampled_from([shape, sliding]), st.floats(0.1, 50))
 machines = st.builds(machine, ram=st.floats(0.5, 100), gpu=st.floats(0, 100), unified=st.booleans())
 
 
-@given(sizes, machines, st.sampled_from([256, 512, 4096, 65_536, 262_144]))
-def test_whatever_fit_finds_a_place_for_is_loaded_there(size: float, on: Machine, cells: int) -> None:
-    model = shape(size)
+@given(models, machines, st.sampled_from([256, 512, 4096, 65_536, 262_144]))
+def test_whatever_fit_finds_a_place_for_is_loaded_there(model: Shape, on: Machine, cells: int) -> None:
     found = fit(model, Options(cells=cells), on)
     if found.place is Place.NOWHERE:
         with pytest.raises(DoesNotFit):
@@ -150,9 +194,8 @@ def test_whatever_fit_finds_a_place_for_is_loaded_there(size: float, on: Machine
     assert cells_of(pool_for(model, Wishes(context=cells), on)) >= cells
 
 
-@given(sizes, machines)
-def test_what_is_chosen_for_the_operator_fits_too(size: float, on: Machine) -> None:
-    model = shape(size)
+@given(models, machines)
+def test_what_is_chosen_for_the_operator_fits_too(model: Shape, on: Machine) -> None:
     if fit(model, Options(cells=FEWEST_CELLS), on).place is Place.NOWHERE:
         with pytest.raises(DoesNotFit):
             pool_for(model, Wishes(), on)

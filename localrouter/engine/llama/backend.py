@@ -8,6 +8,7 @@ import ctypes
 import logging
 import time
 from dataclasses import replace
+from itertools import count as counting
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,34 @@ from localrouter.engine.llama.model import architecture_of, is_recurrent, kernel
 from localrouter.engine.llama.rows import Rows
 from localrouter.engine.llama.vocabulary import Vocabulary
 from localrouter.engine.messages import Device, LoadOptions, ModelInfo, Segment
+from localrouter.engine.prefix_cache import Checkpoint
 from localrouter.engine.scheduler import Batch, Limits
 from localrouter.engine.threads import fewest_fast_threads, physical_cores
 from localrouter.memory.machine import Machine
-from localrouter.memory.plan import RECURRENT_SEQUENCES, Plan, largest_batch, sequences, ubatch
+from localrouter.memory.plan import (
+    FEW_IDLE_SLOTS,
+    FEW_SEQUENCES,
+    KV_NUMBERS,
+    Plan,
+    largest_batch,
+    sequences,
+    slots,
+    ubatch,
+)
 from localrouter.memory.pool import DoesNotFit, Pool, Wishes, pool_for
 from localrouter.memory.shape import Shape
 
 log = logging.getLogger(__name__)
 
+STATE_SHARE = 0.05
+"""Of the memory that is free at load: what copies of recurrent states may take."""
+_PARTIAL = api.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
+"""Of a sequence, only what cannot be cut back: not its keys and values."""
+_FLASH_ATTENTION = {
+    "auto": api.LLAMA_FLASH_ATTN_TYPE_AUTO,
+    "on": api.LLAMA_FLASH_ATTN_TYPE_ENABLED,
+    "off": api.LLAMA_FLASH_ATTN_TYPE_DISABLED,
+}
 _TIMED_WEIGHTS = 1 << 30
 """Above this many bytes every core helps, and timing would only make loading slower."""
 
@@ -41,6 +61,8 @@ class LlamaBackend:
     def __init__(self, path: str, options: LoadOptions) -> None:
         """Load the GGUF at `path`. Raises LoadError."""
         self._path = Path(path)
+        self._states: dict[int, Any] = {}
+        self._handles = counting()
         self._view_of: tuple[int, int] = (0, 0)
         self._view: Logits = np.empty((0, 0), np.float32)
         library.start()
@@ -50,8 +72,10 @@ class LlamaBackend:
         extra = options.extra_buffers == "on" or (options.extra_buffers == "auto" and kernels_fit(self._path, shape))
         self._model = open_model(self._path, gpu_layers=pool.gpu_layers, extra_buffers=extra)
         plan = _as_loaded(pool.plan, self._model)
-        self.limits = _limits(plan, self._model)
-        self._open_context(plan)
+        self.limits = _limits(plan, self._model, machine.ram_free)
+        self._recurrent = is_recurrent(self._model)
+        self._window = 0 if plan.options.swa_full else int(api.llama_model_n_swa(self._model))
+        self._open_context(plan, options)
         self._vocabulary = Vocabulary(self._model)
         threads = self._choose_threads(options, on_gpu=pool.gpu_layers > 0)
         self.info = self._describe(pool, machine, threads)
@@ -93,6 +117,49 @@ class LlamaBackend:
             self._view_of, self._view = where, np.ctypeslib.as_array(pointer, shape=(outputs, size))
         return self._view
 
+    def fork(self, source: int, slot: int, count: int, checkpoint: Checkpoint | None) -> bool:
+        """Share cells, and look whether llama.cpp holds what was asked: a fork that is wrong computes nonsense."""
+        assert 0 <= source < self.limits.slots
+        assert 0 <= slot < self.limits.slots
+        whole = self._recurrent and checkpoint is None
+        api.llama_memory_seq_cp(self._memory, source, slot, -1 if whole else 0, -1 if whole else count)
+        if checkpoint is not None:
+            state = self._states[checkpoint.handle]
+            api.llama_state_seq_set_data_ext(self._context, state, len(state), slot, _PARTIAL)
+        right = self.cells_of(slot) == count and self._holds_enough(slot, count)
+        if not right:
+            # What a window has lost is no news; anything else is.
+            level = logging.DEBUG if self._window else logging.WARNING
+            first, last = api.llama_memory_seq_pos_min(self._memory, slot), self.cells_of(slot) - 1
+            log.log(level, "a fork of %d tokens holds %d to %d", count, first, last)
+            self.clear(slot)
+        return right
+
+    def _holds_enough(self, slot: int, count: int) -> bool:
+        """Whether all is there that the token after `count` others sees, by the first position that is held.
+
+        A recurrent state is held for its last position. With windows llama.cpp tells what sliding layers hold, without
+        gaps up to the last position; the next token sees a window that begins `_window - 1` before its own position.
+        """
+        first = int(api.llama_memory_seq_pos_min(self._memory, slot))
+        if self._recurrent:
+            return first == count - 1
+        return 0 <= first <= (max(0, count - self._window + 1) if self._window else 0)
+
+    def keep_state(self, slot: int) -> Checkpoint:
+        """Copy the recurrent state of a slot, or the windows of sliding layers, to memory of our own."""
+        size = api.llama_state_seq_get_size_ext(self._context, slot, _PARTIAL)
+        state = (ctypes.c_uint8 * size)()
+        written = api.llama_state_seq_get_data_ext(self._context, state, size, slot, _PARTIAL)
+        assert written == size
+        handle = next(self._handles)
+        self._states[handle] = state
+        return Checkpoint(handle, size)
+
+    def discard_state(self, checkpoint: Checkpoint) -> None:
+        """Free the copy."""
+        del self._states[checkpoint.handle]
+
     def clear(self, slot: int) -> None:
         """Free all cells of a slot."""
         assert 0 <= slot < self.limits.slots
@@ -107,7 +174,7 @@ class LlamaBackend:
         api.llama_free(self._context)
         api.llama_model_free(self._model)
 
-    def _open_context(self, plan: Plan) -> None:
+    def _open_context(self, plan: Plan, settings: LoadOptions) -> None:
         options, params = plan.options, api.llama_context_default_params()
         params.n_ctx = options.cells
         params.n_batch = largest_batch(plan.shape, options)
@@ -117,6 +184,8 @@ class LlamaBackend:
         params.n_outputs_max = self.limits.slots
         params.kv_unified = True
         params.swa_full = options.swa_full
+        params.type_k = params.type_v = KV_NUMBERS[options.kv]
+        params.flash_attn_type = _FLASH_ATTENTION[settings.flash_attention]
         params.n_threads_batch = physical_cores()
         params.no_perf = True
         self._context = api.llama_init_from_model(self._model, params)
@@ -153,7 +222,7 @@ class LlamaBackend:
             architecture=architecture_of(self._model),
             context=pool.context,
             cells=self.limits.cells,
-            max_sequences=self.limits.slots,
+            max_sequences=self.limits.running,
             parameters=int(api.llama_model_n_params(self._model)),
             size=int(api.llama_model_size(self._model)),
             vocabulary=self._vocabulary.size,
@@ -172,10 +241,10 @@ def _pool(path: Path, shape: Shape, options: LoadOptions, machine: Machine) -> P
         built_for_it = api.llama_supports_gpu_offload()
         why = "none was found." if built_for_it else "llama.cpp was built for the CPU: reinstall with BACKEND=..."
         raise LoadError(f"require_gpu is set, and no GPU can be used: {why}")
-    mapped = options.extra_buffers == "off"
-    wishes = Wishes(options.context, options.cells, options.max_sequences, options.gpu_layers, mapped)
+    if options.kv_type != "f16" and options.flash_attention == "off":
+        raise LoadError(f"kv_type {options.kv_type} needs flash attention, and flash_attention is off.")
     try:
-        pool = pool_for(shape, wishes, machine)
+        pool = pool_for(shape, _wishes(options), machine)
     except DoesNotFit as error:
         raise LoadError(f"Not enough memory for {path.stem}: {error}") from error
     if options.require_gpu and not pool.gpu_layers:
@@ -183,23 +252,40 @@ def _pool(path: Path, shape: Shape, options: LoadOptions, machine: Machine) -> P
     return pool
 
 
+def _wishes(options: LoadOptions) -> Wishes:
+    return Wishes(
+        context=options.context,
+        cells=options.cells,
+        sequences=options.max_sequences,
+        gpu_layers=options.gpu_layers,
+        mapped=options.extra_buffers == "off",
+        kv=options.kv_type,
+        flash_attention=options.flash_attention != "off",
+        swa_full=options.swa_full,
+        ubatch=options.ubatch,
+    )
+
+
 def _as_loaded(plan: Plan, model: Any) -> Plan:
     """The plan, where llama.cpp knows of recurrent layers that the shape does not have."""
     if not is_recurrent(model):
         return plan
-    few = min(plan.options.sequences, RECURRENT_SEQUENCES)
-    return replace(plan, options=replace(plan.options, sequences=few))
+    few = min(plan.options.sequences, FEW_SEQUENCES)
+    idle = min(plan.options.idle, FEW_IDLE_SLOTS)
+    return replace(plan, options=replace(plan.options, sequences=few, idle=idle, swa_full=True))
 
 
-def _limits(plan: Plan, model: Any) -> Limits:
+def _limits(plan: Plan, model: Any, ram_free: int) -> Limits:
     """What a step and the cache hold. Beside running streams a GPU reads as many rows as without them."""
     options = plan.options
     return Limits(
         cells=options.cells,
-        slots=sequences(plan.shape, options),
+        slots=slots(plan.shape, options),
+        running=sequences(plan.shape, options),
         prefill_rows=options.rows,
-        shared_rows=options.rows if options.gpu_layers else Limits.shared_rows,
-        one_prompt=is_recurrent(model),
+        recurrent=is_recurrent(model),
+        windows=plan.shape.sliding and not options.swa_full,
+        state_bytes=int(STATE_SHARE * ram_free),
     )
 
 

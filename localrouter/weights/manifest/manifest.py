@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 import localrouter
-from localrouter.config import GpuLayers
+from localrouter.config import GpuLayers, KvType, Switch
 from localrouter.gguf.parts import parts
 from localrouter.weights.manifest.model_shape import ManifestShape
 from localrouter.weights.manifest.toml_file import Strict, TomlFile, read_text
@@ -68,6 +68,10 @@ class Overrides(Strict):
     context: Annotated[int, Field(ge=16, le=4_194_304)] | None = None
     gpu_layers: GpuLayers | None = None
     require_gpu: bool | None = None
+    extra_buffers: Switch | None = None
+    kv_type: KvType | None = None
+    flash_attention: Switch | None = None
+    swa_full: Switch | None = None
 
 
 class Build(Strict):
@@ -138,7 +142,7 @@ class Model(Overrides):
     @property
     def overrides(self) -> Overrides:
         """The settings of this alias by themselves."""
-        return Overrides(context=self.context, gpu_layers=self.gpu_layers, require_gpu=self.require_gpu)
+        return Overrides(**{name: getattr(self, name) for name in Overrides.model_fields})
 
 
 class Manifest(Strict):

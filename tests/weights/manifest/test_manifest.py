@@ -1,4 +1,5 @@
 import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import localrouter
+from localrouter.config import EngineSettings
 from localrouter.errors import ManifestError
 from localrouter.weights.manifest.manifest import Manifest, Overrides, default_manifest_path, load_manifest
 from localrouter.weights.manifest.model_shape import ManifestShape
@@ -124,8 +126,20 @@ def test_keeps_the_order_of_the_file(tmp_path: Path) -> None:
 
 
 def test_an_alias_may_override_engine_settings(tmp_path: Path) -> None:
-    text = 'version=1\n[models.a]\ncontext=4096\ngpu_layers="all"\nrequire_gpu=true\nbuilds=[{name="b",path="c"}]'
-    assert load(tmp_path, text).models["a"].overrides == Overrides(context=4096, gpu_layers="all", require_gpu=True)
+    settings = {
+        "context": 4096,
+        "gpu_layers": "all",
+        "require_gpu": True,
+        "extra_buffers": "off",
+        "kv_type": "q8_0",
+        "flash_attention": "on",
+        "swa_full": "off",
+    }
+    lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
+    text = "\n".join(["version=1", "[models.a]", *lines, 'builds=[{name="b",path="c"}]'])
+
+    assert load(tmp_path, text).models["a"].overrides == Overrides.model_validate(settings)
+    assert set(settings) == set(Overrides.model_fields) <= set(EngineSettings.model_fields)
 
 
 def test_every_kind_of_source_is_told_apart(tmp_path: Path) -> None:

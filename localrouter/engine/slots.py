@@ -1,0 +1,174 @@
+"""The slots of the cache: running sequences own some, finished ones stay in others as long as nobody needs the room.
+
+Pure bookkeeping. What the backend has to do about it is noted as `changes`, to be made in their order before the next
+batch: every fork happens before its source can be cleared, and every clear before its slot is used again.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence as Tokens
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from localrouter.engine.prefix_cache import Checkpoint, Match, PrefixCache
+
+
+@dataclass(frozen=True)
+class Clear:
+    """Free all that a slot holds."""
+
+    slot: int
+
+
+@dataclass(frozen=True)
+class Fork:
+    """Let a slot that holds nothing share the first `count` tokens of another, from a kept state where there is one."""
+
+    source: int
+    slot: int
+    count: int
+    checkpoint: Checkpoint | None
+
+
+@dataclass(frozen=True)
+class Discard:
+    """Free the copy of a state."""
+
+    checkpoint: Checkpoint
+
+
+Change: TypeAlias = Clear | Fork | Discard
+
+
+class Slots:
+    """Hands out slots with as much of a prompt in them as is there already."""
+
+    def __init__(self, *, slots: int, cells: int, anywhere: bool = True, state_bytes: int = 0) -> None:
+        """`state_bytes` is how much memory checkpoints may take."""
+        self.cells = cells
+        self.cache = PrefixCache(anywhere=anywhere)
+        self.changes: list[Change] = []
+        self._slots = slots
+        self._free = list(range(slots - 1, -1, -1))
+        self._idle: OrderedDict[int, None] = OrderedDict()
+        """Slots that nobody runs in, the least recently used first."""
+        self._state_bytes = state_bytes
+        self._checkpoints: OrderedDict[int, Checkpoint] = OrderedDict()
+
+    @property
+    def cells_free(self) -> int:
+        """Cells that hold nothing."""
+        return self.cells - self.cache.cells_used
+
+    @property
+    def cells_idle(self) -> int:
+        """Cells that only slots hold in which nobody runs."""
+        return self.cache.held_only_by(self._idle)
+
+    def match(self, prompt: Tokens[int]) -> Match | None:
+        """The longest beginning of a prompt that is here; its last token is left to be computed."""
+        return self.cache.match(prompt, len(prompt) - 1)
+
+    def take(self, match: Match | None) -> int | None:
+        """Return a slot that holds what was matched and nothing more; None when all slots are running."""
+        if match is None:
+            slot = self._unused()
+            if slot is not None:
+                self.cache.open(slot)
+            return slot
+        self._touch(match)
+        if match.slot in self._idle and match.count == self.cache.length(match.slot):
+            del self._idle[match.slot]
+            return match.slot
+        slot = self._unused(spare=match.slot)
+        if slot is None:
+            return None
+        self.cache.fork(match.slot, slot, match.count)
+        self.changes.append(Fork(match.slot, slot, match.count, match.checkpoint))
+        return slot
+
+    def leave(self, slot: int) -> None:
+        """Nobody runs in this slot any more; what it holds stays for who begins alike."""
+        if self.cache.length(slot):
+            self._idle[slot] = None
+        else:
+            self.clear(slot)
+
+    def clear(self, slot: int) -> None:
+        """Free a slot."""
+        self._idle.pop(slot, None)
+        self.cache.close(slot)
+        self._free.append(slot)
+        self.changes.append(Clear(slot))
+        self._discard_dropped()
+
+    def empty(self, slot: int) -> None:
+        """Free what a slot holds; whoever runs in it starts anew."""
+        self.cache.close(slot)
+        self.cache.open(slot)
+        self.changes.append(Clear(slot))
+        self._discard_dropped()
+
+    def evict(self, spare: int | None = None) -> bool:
+        """Free the idle slot that was used least recently of those whose cells nobody else holds; never `spare`.
+
+        Where idle slots hold cells only together, the first of them goes all the same. Returns whether there was one.
+        """
+        idle = [slot for slot in self._idle if slot != spare]
+        alone = (slot for slot in idle if self.cache.private(slot))
+        slot = next(alone, None)
+        if slot is None and idle and self.cache.held_only_by(idle):
+            slot = idle[0]
+        if slot is None:
+            return False
+        self.clear(slot)
+        return True
+
+    def keep_state(self, slot: int, checkpoint: Checkpoint) -> None:
+        """Note a copy of the state at a slot's tip. The least recently used copies go when there are too many bytes."""
+        self.cache.keep(slot, checkpoint)
+        self._checkpoints[checkpoint.handle] = checkpoint
+        self._discard_dropped()
+        surplus = sum(kept.size for kept in self._checkpoints.values()) - self._state_bytes
+        oldest = []
+        for kept in self._checkpoints.values():
+            if surplus <= 0:
+                break
+            oldest.append(kept)
+            surplus -= kept.size
+        if oldest:
+            self.cache.drop(oldest)
+            self._discard_dropped()
+
+    def take_changes(self) -> list[Change]:
+        """Return what the backend must do before the next batch, and forget it."""
+        changes, self.changes = self.changes, []
+        return changes
+
+    def check(self, running: set[int]) -> None:
+        """Assert what must hold between two steps. For tests."""
+        self.cache.check_integrity()
+        assert sorted([*self._free, *self._idle, *running]) == list(range(self._slots))
+        assert all(slot in self.cache for slot in [*self._idle, *running])
+        assert all(slot not in self.cache for slot in self._free)
+        assert 0 <= self.cells_idle <= self.cache.cells_used <= self.cells
+        assert set(self._checkpoints) == self.cache.handles
+
+    def _unused(self, spare: int | None = None) -> int | None:
+        """A free slot, if need be an idle one that is cleared: of the older half the one that is cheapest to lose."""
+        if not self._free:
+            older = [slot for slot in self._idle if slot != spare][: len(self._idle) // 2 + 1]
+            if not older:
+                return None
+            self.clear(min(older, key=self.cache.private))
+        return self._free.pop()
+
+    def _touch(self, match: Match) -> None:
+        if match.slot in self._idle:
+            self._idle.move_to_end(match.slot)
+        if match.checkpoint is not None:
+            self._checkpoints.move_to_end(match.checkpoint.handle)
+
+    def _discard_dropped(self) -> None:
+        for checkpoint in self.cache.take_dropped():
+            self._checkpoints.pop(checkpoint.handle, None)
+            self.changes.append(Discard(checkpoint))

@@ -1,0 +1,133 @@
+"""Slots: what is kept, what is shared, and what goes first when there is no room."""
+
+from localrouter.engine.prefix_cache import Checkpoint
+from localrouter.engine.slots import Change, Clear, Discard, Fork, Slots
+
+
+def run(slots: Slots, tokens: list[int]) -> int:
+    """Compute a prompt in a slot, as much of it as is not there, and return the slot."""
+    match = slots.match(tokens)
+    slot = slots.take(match)
+    assert slot is not None
+    slots.cache.extend(slot, tokens[match.count if match else 0 :])
+    return slot
+
+
+def changes(slots: Slots) -> list[Change]:
+    return slots.take_changes()
+
+
+def test_a_conversation_that_goes_on_takes_over_its_own_slot() -> None:
+    slots = Slots(slots=4, cells=100)
+    first = run(slots, [1, 2, 3])
+    slots.leave(first)
+
+    assert run(slots, [1, 2, 3, 4, 5]) == first
+    assert changes(slots) == []
+    assert slots.cells_free == 95
+
+
+def test_a_conversation_that_parts_from_another_leaves_that_as_it_is() -> None:
+    slots = Slots(slots=4, cells=100)
+    first = run(slots, [1, 2, 3])
+    slots.leave(first)
+
+    second = run(slots, [1, 2, 9])
+
+    assert changes(slots) == [Fork(first, second, 2, None)]
+    assert slots.cache.tokens(first) == [1, 2, 3]
+
+
+def test_running_slots_can_be_shared_too() -> None:
+    slots = Slots(slots=4, cells=100)
+    first = run(slots, [1, 2, 3])
+
+    second = run(slots, [1, 2, 3, 4])
+
+    assert changes(slots) == [Fork(first, second, 3, None)]
+
+
+def test_what_was_used_least_recently_goes_first() -> None:
+    slots = Slots(slots=4, cells=100)
+    old, older = run(slots, [1, 2]), run(slots, [5, 6])
+    slots.leave(older)
+    slots.leave(old)
+    renewed = run(slots, [5, 6, 7])
+    slots.leave(renewed)
+
+    assert slots.evict()
+    assert changes(slots) == [Clear(old)]
+
+
+def test_when_slots_run_out_the_cheapest_of_the_older_half_goes() -> None:
+    slots = Slots(slots=4, cells=1000)
+    for tokens in ([1] * 100, [2] * 5, [3] * 50, [4] * 2):
+        slots.leave(run(slots, tokens))
+    changes(slots)
+
+    taken = run(slots, [9])
+
+    assert changes(slots) == [Clear(taken)]
+    assert slots.match([2] * 6) is None
+    assert slots.match([1] * 101)
+
+
+def test_without_an_idle_slot_there_is_none_to_take() -> None:
+    slots = Slots(slots=1, cells=100)
+    run(slots, [1])
+
+    assert slots.take(None) is None
+    assert not slots.evict()
+
+
+def test_cells_that_idle_slots_hold_only_together_can_be_freed() -> None:
+    slots = Slots(slots=4, cells=100)
+    first = run(slots, [1, 2, 3, 4])
+    second = slots.take(slots.match([1, 2, 3, 9]))
+    assert second is not None
+    slots.leave(second)
+    slots.leave(first)
+    while slots.evict():
+        pass
+
+    assert slots.cells_free == 100
+
+
+def test_a_slot_that_computed_nothing_is_not_kept() -> None:
+    slots = Slots(slots=1, cells=100)
+    slot = slots.take(None)
+    assert slot is not None
+
+    slots.leave(slot)
+
+    assert slots.cells_idle == 0
+    assert changes(slots) == [Clear(slot)]
+
+
+def test_copies_of_states_go_when_they_take_too_many_bytes_the_oldest_first() -> None:
+    slots = Slots(slots=2, cells=100, anywhere=False, state_bytes=25)
+    slot = slots.take(None)
+    assert slot is not None
+    for handle in range(3):
+        slots.cache.extend(slot, [handle])
+        slots.keep_state(slot, Checkpoint(handle, 10))
+
+    assert changes(slots) == [Discard(Checkpoint(0, 10))]
+    assert slots.cache.handles == {1, 2}
+
+
+def test_a_copy_that_is_used_stays_longer() -> None:
+    slots = Slots(slots=2, cells=100, anywhere=False, state_bytes=20)
+    slot = slots.take(None)
+    assert slot is not None
+    for handle in range(2):
+        slots.cache.extend(slot, [handle])
+        slots.keep_state(slot, Checkpoint(handle, 10))
+    slots.cache.extend(slot, [7])
+    used = slots.match([0, 9])
+    assert used is not None
+    slots.take(used)
+
+    slots.keep_state(slot, Checkpoint(2, 10))
+
+    assert slots.cache.handles == {0, 2}
