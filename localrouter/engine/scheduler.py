@@ -37,6 +37,8 @@ class Limits:
     """Rows that are computed with one kernel: a step has a multiple of it where it can."""
     recurrent: bool = False
     """The model has recurrent states. These cannot be cut back, and are slow on batches of unequal lengths."""
+    idle_cells: int | None = None
+    """Cells that may be held for nobody in particular: attention takes longer for each of them. None: all."""
     windows: bool = False
     """Sliding layers hold their windows only: what a slot holds can be shared at its tip or at a checkpoint."""
     state_bytes: int = 0
@@ -88,7 +90,11 @@ class Scheduler:
         self.limits = limits
         self.pace = Pace(step_seconds, most=limits.prefill_rows, tile=limits.tile)
         self.slots = Slots(
-            slots=limits.slots, cells=limits.cells, anywhere=limits.anywhere, state_bytes=limits.state_bytes
+            slots=limits.slots,
+            cells=limits.cells,
+            anywhere=limits.anywhere,
+            state_bytes=limits.state_bytes,
+            idle_cells=limits.idle_cells,
         )
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []

@@ -42,9 +42,14 @@ Change: TypeAlias = Clear | Fork | Discard
 class Slots:
     """Hands out slots with as much of a prompt in them as is there already."""
 
-    def __init__(self, *, slots: int, cells: int, anywhere: bool = True, state_bytes: int = 0) -> None:
-        """`state_bytes` is how much memory checkpoints may take."""
+    def __init__(
+        self, *, slots: int, cells: int, anywhere: bool = True, state_bytes: int = 0, idle_cells: int | None = None
+    ) -> None:
+        """`idle_cells` is how many may be held for nobody in particular, beside the conversation that ended last.
+
+        `state_bytes` is how much memory checkpoints may take."""
         self.cells = cells
+        self._idle_cells = cells if idle_cells is None else idle_cells
         self.cache = PrefixCache(anywhere=anywhere)
         self.changes: list[Change] = []
         self._slots = slots
@@ -88,10 +93,12 @@ class Slots:
 
     def leave(self, slot: int) -> None:
         """Nobody runs in this slot any more; what it holds stays for who begins alike."""
-        if self.cache.length(slot):
-            self._idle[slot] = None
-        else:
+        if not self.cache.length(slot):
             self.clear(slot)
+            return
+        self._idle[slot] = None
+        while len(self._idle) > 1 and self.cells_idle > self._idle_cells:
+            self.clear(next(iter(self._idle)))
 
     def clear(self, slot: int) -> None:
         """Free a slot."""

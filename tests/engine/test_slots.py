@@ -131,3 +131,15 @@ def test_a_copy_that_is_used_stays_longer() -> None:
     slots.keep_state(slot, Checkpoint(2, 10))
 
     assert slots.cache.handles == {0, 2}
+
+
+def test_beside_the_last_conversation_only_so_many_cells_are_kept() -> None:
+    slots = Slots(slots=4, cells=1000, idle_cells=10)
+    for number in range(3):
+        slots.leave(run(slots, [number] * 4))
+    assert slots.cells_idle == 8
+
+    slots.leave(run(slots, [7] * 100))
+
+    assert slots.cells_idle == 100
+    assert slots.match([7] * 101)

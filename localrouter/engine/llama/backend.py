@@ -42,6 +42,8 @@ from localrouter.memory.shape import Shape
 
 log = logging.getLogger(__name__)
 
+IDLE_SHARE = 1 / 16
+"""Of all cells: what may stay of conversations that have ended. On a CPU attention looks at every cell that is used."""
 STATE_SHARE = 0.05
 """Of the memory that is free at load: what copies of recurrent states may take."""
 _PARTIAL = api.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
@@ -284,6 +286,7 @@ def _limits(plan: Plan, model: Any, ram_free: int) -> Limits:
         running=sequences(plan.shape, options),
         prefill_rows=options.rows,
         recurrent=is_recurrent(model),
+        idle_cells=int(IDLE_SHARE * options.cells),
         windows=plan.shape.sliding and not options.swa_full,
         state_bytes=int(STATE_SHARE * ram_free),
     )
