@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from localrouter.cli.exit_status import exit_statuses
-from localrouter.cli.options import data_width, json_option, manifest_option, named_file, print_data, talk
+from localrouter.cli.options import data_width, json_option, manifest_option, models_option, print_data, talk
 from localrouter.weights.catalog import BuildStatus, Catalog, CatalogEntry, State
 from localrouter.weights.manifest.extra import split_entries
 
@@ -28,14 +28,7 @@ _NARROWEST_NAME = 12
 
 @click.command("list", epilog=exit_statuses("listed"))
 @manifest_option("The model manifest to read instead of the one that comes with localrouter.")
-@click.option(
-    "--model",
-    "models",
-    multiple=True,
-    metavar="NAME=FILE",
-    shell_complete=named_file,
-    help="A GGUF file of your own under this name, as for `localrouter serve`; may be repeated.",
-)
+@models_option
 @json_option
 def list_models(manifest: Path | None, models: tuple[str, ...], as_json: bool) -> None:
     """List the models, their builds, and what is on this machine."""

@@ -35,6 +35,16 @@ def named_file(ctx: click.Context, param: click.Parameter, incomplete: str) -> l
     return [CompletionItem(incomplete.partition("=")[2], type="file")] if "=" in incomplete else []
 
 
+models_option = click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="NAME=FILE",
+    shell_complete=named_file,
+    help="A GGUF file of your own under this name, as for `localrouter serve`; may be repeated.",
+)
+
+
 def manifest_option(meaning: str) -> Callable[[Command], Command]:
     """Return the option that names a manifest; `meaning` says what it does here."""
     text = f"{meaning} [LOCALROUTER_MANIFEST]"

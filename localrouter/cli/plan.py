@@ -16,7 +16,7 @@ from localrouter.cli.options import (
     go_offline,
     json_option,
     manifest_option,
-    named_file,
+    models_option,
     names_argument,
     offline_option,
     print_data,
@@ -51,14 +51,7 @@ class _Row:
 
 @click.command("plan", epilog=exit_statuses("planned, whether anything fits or not"))
 @names_argument
-@click.option(
-    "--model",
-    "models",
-    multiple=True,
-    metavar="NAME=FILE",
-    shell_complete=named_file,
-    help="A GGUF file of your own under this name, as for `localrouter serve`; may be repeated.",
-)
+@models_option
 @click.option("--context", type=click.IntRange(16, 4_194_304), metavar="TOKENS", help="Length of a conversation.")
 @click.option(
     "--parallel", type=click.IntRange(1, 256), default=1, metavar="N", help="Conversations of that length at a time."
