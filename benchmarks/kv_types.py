@@ -126,7 +126,7 @@ class Model:
     def _decode(
         self, context: Any, tokens: list[int], positions: Sequence[int], slots: list[int], *, every: bool = False
     ) -> None:
-        from localrouter.engine.scheduler import Batch  # noqa: PLC0415
+        from localrouter.engine.batch import Batch  # noqa: PLC0415
 
         outputs = list(range(len(tokens))) if every else [len(tokens) - 1]
         code = self._api.llama_decode(context, self._rows.fill(Batch(tokens, [*positions], slots, outputs)))

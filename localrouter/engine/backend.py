@@ -5,9 +5,10 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from localrouter.engine.batch import Batch
+from localrouter.engine.limits import Limits
 from localrouter.engine.messages import ModelInfo, Segment
 from localrouter.engine.prefix_cache import Checkpoint
-from localrouter.engine.scheduler import Batch, Limits
 
 Logits: TypeAlias = NDArray[np.float32]
 
@@ -63,6 +64,21 @@ class Backend(Protocol):
 
     def discard_state(self, checkpoint: Checkpoint) -> None:
         """Free a copy."""
+
+    def store(self, handle: int, slot: int, start: int, end: int) -> bool:
+        """Copy the cells of a slot from position `start` to `end` to memory outside the cache, under this handle.
+
+        Returns False when there is no memory for it. Only asked for where `limits.archive_cells` says so.
+        """
+
+    def restore(self, handle: int, slot: int, start: int, end: int) -> bool:
+        """Bring back those of a copy from position `start` to `end` to a slot that holds all before `start`.
+
+        Returns False when the copy is not there, or the cache has no room for all of it.
+        """
+
+    def forget(self, handle: int) -> None:
+        """Free a copy of cells; nothing where there is none."""
 
     def clear(self, slot: int) -> None:
         """Free all cells of a slot."""

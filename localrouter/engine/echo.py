@@ -10,9 +10,10 @@ from itertools import count
 import numpy as np
 
 from localrouter.engine.backend import Logits
+from localrouter.engine.batch import Batch
+from localrouter.engine.limits import Limits
 from localrouter.engine.messages import Device, LoadOptions, ModelInfo, Segment
 from localrouter.engine.prefix_cache import Checkpoint
-from localrouter.engine.scheduler import Batch, Limits
 
 CONTROL = ["<|im_start|>", "<|im_end|>", "<|endoftext|>"]
 START, END, PADDING = 256, 257, 258
@@ -96,6 +97,18 @@ class EchoBackend:
     def discard_state(self, checkpoint: Checkpoint) -> None:
         """As `keep_state`."""
         raise AssertionError(checkpoint)
+
+    def store(self, handle: int, slot: int, start: int, end: int) -> bool:
+        """Not asked for: no cell of others slows this down."""
+        raise AssertionError(handle)
+
+    def restore(self, handle: int, slot: int, start: int, end: int) -> bool:
+        """As `store`."""
+        raise AssertionError(handle)
+
+    def forget(self, handle: int) -> None:
+        """As `store`."""
+        raise AssertionError(handle)
 
     def clear(self, slot: int) -> None:
         """Forget a slot."""

@@ -9,7 +9,7 @@ from localrouter.engine.messages import Accepted, Event, Finished, FinishReason,
 from localrouter.engine.sampling import Sampler
 from localrouter.engine.scheduler import Scheduler
 from localrouter.engine.sequence import Sequence
-from localrouter.engine.slots import Clear, Discard, Fork
+from localrouter.engine.slots import Change, Clear, Discard, Forget, Fork, Restore, Store
 
 log = logging.getLogger(__name__)
 
@@ -122,17 +122,30 @@ class Engine:
         return self._fail(list(self.scheduler.running), "cache_full", "The cache cannot hold this conversation.")
 
     def _make_changes(self) -> None:
-        """Let the backend do to its cache what the scheduler has decided. A fork that fails is computed instead."""
+        """Let the backend do to its cache what the scheduler has decided."""
         while changes := self.scheduler.slots.take_changes():
             for change in changes:
-                match change:
-                    case Clear(slot):
-                        self.backend.clear(slot)
-                    case Discard(checkpoint):
-                        self.backend.discard_state(checkpoint)
-                    case Fork(source, slot, count, checkpoint):
-                        if not self.backend.fork(source, slot, count, checkpoint):
-                            self.scheduler.start_anew(slot)
+                self._make(change)
+
+    def _make(self, change: Change) -> None:
+        """Make one change. What cannot be forked or brought back is computed instead."""
+        match change:
+            case Clear(slot):
+                self.backend.clear(slot)
+            case Discard(checkpoint):
+                self.backend.discard_state(checkpoint)
+            case Forget(handle):
+                self.backend.forget(handle)
+            case Fork(source, slot, count, checkpoint):
+                if not self.backend.fork(source, slot, count, checkpoint):
+                    self.scheduler.start_anew(slot)
+            case Store(handle, slot, start, end):
+                if not self.backend.store(handle, slot, start, end):
+                    self.scheduler.slots.forget(handle)
+            case Restore(handle, slot, start, end):
+                if not self.backend.restore(handle, slot, start, end):
+                    self.scheduler.slots.forget(handle)
+                    self.scheduler.start_anew(slot)
 
     def _stops(self, tokens: list[int]) -> set[int]:
         """Where checkpoints are worth keeping: where a later prompt is likely to part from this one.

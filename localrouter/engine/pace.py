@@ -1,58 +1,66 @@
 """How many rows a step may have to take about as long as it should. Pure: times come from outside."""
 
-_WEIGHT = 0.3
-"""How much the last step counts beside what was known before it."""
+from localrouter.engine.cost import Cost, Work
+
 _PATIENCE = 2
 """How often the budget fits into a step of one tile, before this is cut: for small pieces all pay with their time."""
-_TINY = 1e-9
-"""Seconds that a row takes at least, on any machine."""
+_GAIN = 1.1
+"""How many times longer a step must take without padding than with it."""
 _SMALL = (32, 16, 8)
+_ALONE = 2
+"""Tiles of a step at least while nobody is decoding."""
 
 
 class Pace:
-    """Learns what rows cost, and cuts prompts so that running streams never pause for longer than agreed.
+    """Cuts prompts so that running streams never pause for longer than agreed.
 
-    Rows come in whole tiles where that is cheaper: on a CPU attention computes 64 rows with one kernel, and each row
-    beyond them with another that is several times as slow. So a step has a multiple of a tile in all; only where one
-    tile takes twice as long as the budget it has fewer rows. What a row costs is learned for both by itself.
+    Rows come in whole tiles, which are cheaper; only where one tile takes twice as long as the budget a step has fewer
+    rows.
     """
 
-    def __init__(self, budget: float, *, most: int, tile: int = 64) -> None:
-        """`budget` is in seconds, `most` the prompt tokens of a step at most, `tile` the rows of one kernel."""
+    def __init__(self, budget: float, *, most: int, tile: int = 64, pads: bool = False) -> None:
+        """`budget` is in seconds, `most` the prompt tokens of a step at most, `tile` the rows of one kernel.
+
+        `pads` is whether a step may be filled up to a tile with rows that nobody needs."""
         self.budget = budget
         self._most = most
         self.tile = tile
-        self._cost: dict[bool, float] = {}
-        """Seconds per row, of steps with whole tiles and of smaller ones."""
+        self._pads = pads
+        self._cost = Cost(tile)
 
-    def rows(self, decoding: int, prompts: int) -> int:
-        """Prompt tokens for the next step, beside so many running streams, when so many prompts wait to be read.
+    def rows(self, decoding: Work, prompts: int, context: int = 0) -> int:
+        """Prompt tokens for the next step beside the rows that are `decoding`, when so many prompts wait to be read.
 
-        Where more prompts wait than streams run, a pause of the few is worth less than the time of the many.
+        `context` are the cells that the first of these prompts looks at. Where more prompts wait than streams run, a
+        pause of the few is worth less than the time of the many. While nobody is decoding the budget counts as well:
+        a prompt that comes now waits for a step, and so does who cancels.
         """
-        if not decoding:
-            return self._most
-        budget = self.budget * max(1.0, prompts / decoding)
-        tiles = int(self._affordable(budget, whole=True) / self.tile)
-        total = max(tiles, 1) * self.tile
-        if self._affordable(_PATIENCE * budget, whole=True) < self.tile:
-            affordable = self._affordable(budget, whole=False)
-            total = next((size for size in _SMALL if size <= affordable), _SMALL[-1])
-        while total - decoding < 1:
+        budget = self.budget * max(1.0, prompts / max(decoding.rows, 1))
+        least = 1 if decoding.rows else _ALONE
+        total = least * self.tile
+        if self._cost.is_known:
+            while total < self._most and self._seconds(decoding, total + self.tile, context) <= budget:
+                total += self.tile
+            if decoding.rows and self._seconds(decoding, total, context) > _PATIENCE * budget:
+                small = (size for size in _SMALL if self._seconds(decoding, size, context) <= budget)
+                total = next(small, _SMALL[-1])
+        while total - decoding.rows < 1:
             total += self.tile
-        return min(total - decoding, self._most)
+        return min(total - decoding.rows, self._most)
 
-    def took(self, seconds: float, *, decoding: int, rows: int) -> None:
-        """Note how long a step took, with so many running streams and so many prompt tokens."""
-        if not rows:
-            return
-        whole = decoding + rows >= self.tile
-        known, seen = self._cost.get(whole), seconds / (decoding + rows)
-        self._cost[whole] = seen if known is None else (1 - _WEIGHT) * known + _WEIGHT * seen
+    def padding(self, work: Work) -> int:
+        """Rows that nobody needs, and with which a step takes less time than without them."""
+        missing = self.tile - work.rows
+        if not self._pads or missing <= 0 or not self._cost.is_known:
+            return 0
+        padded = self._cost.of(work + Work(missing, missing))
+        return missing if self._cost.of(work) > _GAIN * padded else 0
 
-    def _affordable(self, budget: float, *, whole: bool) -> float:
-        """Rows that fit into the budget; a tile or a small step before anything is known."""
-        cost = self._cost.get(whole)
-        if cost is None:
-            return float(self.tile if whole else _SMALL[1])
-        return min(budget / max(cost, _TINY), float(self._most + self.tile))
+    def took(self, seconds: float, work: Work) -> None:
+        """Note how long a step took, padding included."""
+        self._cost.took(work, seconds)
+
+    def _seconds(self, decoding: Work, total: int, context: int) -> float:
+        """Of a step with so many rows in all, those of a prompt behind so much context."""
+        rows = max(total - decoding.rows, 0)
+        return self._cost.of(decoding + Work(rows, context + rows, rows * (context + rows // 2)))

@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path
 
 import localrouter
+from localrouter.engine.batch import Batch
 from localrouter.engine.messages import LoadOptions
-from localrouter.engine.scheduler import Batch
 
 log = logging.getLogger(__name__)
 

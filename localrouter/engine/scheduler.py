@@ -9,74 +9,18 @@ again when there is room, and its reader only notices a pause.
 """
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import replace
 
+from localrouter.engine.batch import Batch
+from localrouter.engine.cost import Work
+from localrouter.engine.limits import Limits
 from localrouter.engine.pace import Pace
 from localrouter.engine.prefix_cache import Checkpoint, Match, common
 from localrouter.engine.sequence import Sequence, State
 from localrouter.engine.slots import Slots
-from localrouter.memory.plan import ROWS
 
 WORTH_WAITING = 32
 """Tokens that a prompt must share with one that is being read to wait for it."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What the cache and a step can hold. All counts are of tokens, but `slots`."""
-
-    cells: int
-    """Positions of the cache, shared by all sequences."""
-    slots: int
-    """Sequences that can be in the cache at the same time."""
-    running: int = 0
-    """Sequences that are computed at the same time; 0: as many as there are slots. The other slots keep what ended."""
-    prefill_rows: int = ROWS
-    """Prompt tokens per step while nobody is decoding."""
-    tile: int = 64
-    """Rows that are computed with one kernel: a step has a multiple of it where it can."""
-    recurrent: bool = False
-    """The model has recurrent states. These cannot be cut back, and are slow on batches of unequal lengths."""
-    idle_cells: int | None = None
-    """Cells that may be held for nobody in particular: attention takes longer for each of them. None: all."""
-    windows: bool = False
-    """Sliding layers hold their windows only: what a slot holds can be shared at its tip or at a checkpoint."""
-    state_bytes: int = 0
-    """Memory that checkpoints may take, which are copies of recurrent states or of windows."""
-
-    @property
-    def anywhere(self) -> bool:
-        """Whether what a slot holds can be shared up to any of its tokens."""
-        return not (self.recurrent or self.windows)
-
-
-@dataclass(slots=True)
-class Batch:
-    """The rows of one step. Row i is `tokens[i]` at `positions[i]` of the sequence in `slots[i]`.
-
-    Logits are wanted for the rows in `outputs`; `sampled[k]` is the sequence that the k-th of them belongs to.
-    """
-
-    tokens: list[int] = field(default_factory=list)
-    positions: list[int] = field(default_factory=list)
-    slots: list[int] = field(default_factory=list)
-    outputs: list[int] = field(default_factory=list)
-    sampled: list[Sequence] = field(default_factory=list)
-    chunks: list[tuple[Sequence, int]] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.tokens)
-
-    def add(self, sequence: Sequence, count: int) -> None:
-        """Add the next `count` pending tokens of `sequence`; its last token gets logits."""
-        start, end = sequence.computed, sequence.computed + count
-        self.tokens += sequence.tokens[start:end]
-        self.positions += range(start, end)
-        self.slots += [sequence.slot] * count
-        self.chunks.append((sequence, count))
-        if end == len(sequence.tokens):
-            self.outputs.append(len(self.tokens) - 1)
-            self.sampled.append(sequence)
 
 
 class Scheduler:
@@ -88,13 +32,14 @@ class Scheduler:
     def __init__(self, limits: Limits, step_seconds: float = 0.3) -> None:
         """`step_seconds` is how long a step should take at most while streams are running."""
         self.limits = limits
-        self.pace = Pace(step_seconds, most=limits.prefill_rows, tile=limits.tile)
+        self.pace = Pace(step_seconds, most=limits.prefill_rows, tile=limits.tile, pads=limits.pads)
         self.slots = Slots(
             slots=limits.slots,
             cells=limits.cells,
             anywhere=limits.anywhere,
             state_bytes=limits.state_bytes,
             idle_cells=limits.idle_cells,
+            archive_cells=limits.archive_cells,
         )
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
@@ -143,6 +88,7 @@ class Scheduler:
         if len(self.running) < 2:
             return None
         sequence = self.running.pop()
+        self.slots.store(sequence.slot)
         self._leave(sequence, keep=False)
         sequence.state = State.WAITING
         self.waiting.appendleft(sequence)
@@ -157,6 +103,11 @@ class Scheduler:
 
         Who begins like a prompt that is being read lets others go first until it can share that.
         """
+        self._start_waiting()
+        if self.running:
+            self.slots.tidy()
+
+    def _start_waiting(self) -> None:
         for sequence in list(self.waiting):
             if len(self.running) >= (self.limits.running or self.limits.slots):
                 return
@@ -186,7 +137,9 @@ class Scheduler:
             if sequence.is_decoding:
                 batch.add(sequence, 1)
         prompts = self._prompts()
-        rows = self.pace.rows(len(batch), len(prompts) + len(self.waiting))
+        if not prompts:
+            return self._padded(batch)
+        rows = self.pace.rows(self._work(batch), len(prompts) + len(self.waiting), prompts[0].computed)
         for sequence in prompts:
             count = min(rows, sequence.pending if self.limits.anywhere else sequence.until_stop)
             if len(prompts) == 1 and not batch.chunks and self.limits.anywhere:
@@ -194,15 +147,14 @@ class Scheduler:
             if count:
                 batch.add(sequence, count)
             rows -= count
-        return batch
+        return self._padded(batch)
 
     def computed(self, batch: Batch, seconds: float = 0.0) -> list[Sequence]:
         """Note that the backend has computed every row of `batch`, in so many seconds.
 
         Returns the sequences of which a copy of the state is wanted now; `keep_state` takes it.
         """
-        decoding = sum(sequence.is_decoding for sequence, _ in batch.chunks)
-        self.pace.took(seconds, decoding=decoding, rows=len(batch) - decoding)
+        self.pace.took(seconds, self._work(batch) + Work(batch.padding, batch.padding))
         for sequence, count in batch.chunks:
             tokens = sequence.tokens[sequence.computed : sequence.computed + count]
             self.slots.cache.extend(sequence.slot, tokens)
@@ -224,6 +176,19 @@ class Scheduler:
         assert all(self.slots.cache.tokens(s.slot) == s.tokens[: s.computed] for s in self.running)
         assert all(s.state is State.WAITING and s.computed == 0 and s.slot == -1 for s in self.waiting)
         assert {s.id for s in [*self.running, *self.waiting]} == set(self._of_id)
+
+    def _work(self, batch: Batch) -> Work:
+        """What a batch takes; cells that sequences share count once."""
+        work = batch.work
+        if len(batch.chunks) == 1:
+            return work
+        return replace(work, cells=min(work.cells, self.cells_used + len(batch)))
+
+    def _padded(self, batch: Batch) -> Batch:
+        if batch and self.limits.pads:
+            padding = self.pace.padding(self._work(batch))
+            batch.padding = padding if len(batch) + padding <= self.slots.cells_free else 0
+        return batch
 
     def _prompts(self) -> list[Sequence]:
         """Prompts in the order in which they get rows: the shortest rest first; every fourth step the oldest first.
@@ -272,7 +237,7 @@ class Scheduler:
         if slot is None:
             return False
         self.waiting.remove(sequence)
-        sequence.slot, sequence.computed = slot, match.count if match else 0
+        sequence.slot, sequence.computed = slot, self.slots.restore(slot, sequence.tokens)
         if not sequence.completion_tokens:
             sequence.cached = sequence.computed
         sequence.state = State.RUNNING

@@ -1,5 +1,9 @@
 """The slots of the cache: running sequences own some, finished ones stay in others as long as nobody needs the room.
 
+Attention passes over every cell that is used, also over those of conversations that have ended. So beside running
+sequences only a few of these stay in the cache; the others go into the archive, from where they come back in a small
+part of the time that it takes to compute them.
+
 Pure bookkeeping. What the backend has to do about it is noted as `changes`, to be made in their order before the next
 batch: every fork happens before its source can be cleared, and every clear before its slot is used again.
 """
@@ -9,7 +13,8 @@ from collections.abc import Sequence as Tokens
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from localrouter.engine.prefix_cache import Checkpoint, Match, PrefixCache
+from localrouter.engine.archive import WORTH, Archive
+from localrouter.engine.prefix_cache import Checkpoint, Match, PrefixCache, common
 
 
 @dataclass(frozen=True)
@@ -36,21 +41,58 @@ class Discard:
     checkpoint: Checkpoint
 
 
-Change: TypeAlias = Clear | Fork | Discard
+@dataclass(frozen=True)
+class Store:
+    """Copy the cells of a slot from position `start` on out of the cache."""
+
+    handle: int
+    slot: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Restore:
+    """Bring back the cells from position `start` to `end` of a copy, into a slot that holds what comes before."""
+
+    handle: int
+    slot: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Forget:
+    """Free a copy of cells."""
+
+    handle: int
+
+
+Change: TypeAlias = Clear | Fork | Discard | Store | Restore | Forget
 
 
 class Slots:
     """Hands out slots with as much of a prompt in them as is there already."""
 
     def __init__(
-        self, *, slots: int, cells: int, anywhere: bool = True, state_bytes: int = 0, idle_cells: int | None = None
+        self,
+        *,
+        slots: int,
+        cells: int,
+        anywhere: bool = True,
+        state_bytes: int = 0,
+        idle_cells: int | None = None,
+        archive_cells: int = 0,
     ) -> None:
-        """`idle_cells` is how many may be held for nobody in particular, beside the conversation that ended last.
+        """`idle_cells` is how many may be held for nobody in particular while others are running.
 
-        `state_bytes` is how much memory checkpoints may take."""
+        Without an archive, which has `archive_cells`, the conversation that ended last stays all the same.
+        `state_bytes` is how much memory checkpoints may take.
+        """
         self.cells = cells
         self._idle_cells = cells if idle_cells is None else idle_cells
         self.cache = PrefixCache(anywhere=anywhere)
+        self.archive = Archive(archive_cells) if archive_cells else None
         self.changes: list[Change] = []
         self._slots = slots
         self._free = list(range(slots - 1, -1, -1))
@@ -97,8 +139,47 @@ class Slots:
             self.clear(slot)
             return
         self._idle[slot] = None
-        while len(self._idle) > 1 and self.cells_idle > self._idle_cells:
+        while self.archive is None and len(self._idle) > 1 and self.cells_idle > self._idle_cells:
             self.clear(next(iter(self._idle)))
+
+    def tidy(self) -> None:
+        """Move conversations that have ended out of the way of those that are running."""
+        while self.archive is not None and self.cells_idle > self._idle_cells and self.evict():
+            pass
+
+    def restore(self, slot: int, prompt: Tokens[int]) -> int:
+        """Bring back what the archive has of a prompt beyond what a slot holds; its last token is left to be computed.
+
+        Returns how many tokens the slot holds then.
+        """
+        here = self.cache.length(slot)
+        while self.archive is not None:
+            found = self.archive.find(prompt, here, len(prompt) - 1, self.cells_free)
+            if found is None:
+                break
+            end = min(common(found.tokens, prompt), len(prompt) - 1)
+            self.changes.append(Restore(found.handle, slot, here, end))
+            self.cache.extend(slot, prompt[here:end])
+            here = end
+        return here
+
+    def store(self, slot: int) -> None:
+        """Archive of what a slot holds that which is not there yet."""
+        if self.archive is None or self.cache.length(slot) < WORTH:
+            return
+        tokens = self.cache.tokens(slot)
+        start = self.archive.covered(tokens)
+        if not WORTH <= len(tokens) - start <= self.archive.most_cells:
+            return
+        excerpt = self.archive.keep(tokens, start)
+        self.changes.append(Store(excerpt.handle, slot, start, len(tokens)))
+        self.changes += [Forget(handle) for handle in self.archive.surplus()]
+
+    def forget(self, handle: int) -> None:
+        """A copy of cells could not be made, or could not be brought back."""
+        assert self.archive is not None
+        self.archive.forget(handle)
+        self.changes.append(Forget(handle))
 
     def clear(self, slot: int) -> None:
         """Free a slot."""
@@ -127,6 +208,7 @@ class Slots:
             slot = idle[0]
         if slot is None:
             return False
+        self.store(slot)
         self.clear(slot)
         return True
 
@@ -159,6 +241,7 @@ class Slots:
         assert all(slot not in self.cache for slot in self._free)
         assert 0 <= self.cells_idle <= self.cache.cells_used <= self.cells
         assert set(self._checkpoints) == self.cache.handles
+        assert self.archive is None or self.archive.cells <= self.archive.most_cells
 
     def _unused(self, spare: int | None = None) -> int | None:
         """A free slot, if need be an idle one that is cleared: of the older half the one that is cheapest to lose."""
@@ -166,7 +249,9 @@ class Slots:
             older = [slot for slot in self._idle if slot != spare][: len(self._idle) // 2 + 1]
             if not older:
                 return None
-            self.clear(min(older, key=self.cache.private))
+            cheapest = min(older, key=self.cache.private)
+            self.store(cheapest)
+            self.clear(cheapest)
         return self._free.pop()
 
     def _touch(self, match: Match) -> None:

@@ -48,6 +48,10 @@ def forget(engine: Engine) -> None:
     while engine.scheduler.make_room():
         pass
     engine.step()
+    archive = engine.scheduler.slots.archive
+    for handle in archive.handles if archive else ():
+        engine.scheduler.slots.forget(handle)
+    engine.step()
 
 
 def small_model(folder: Path, name: str) -> str:

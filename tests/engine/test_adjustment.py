@@ -10,10 +10,10 @@ from sampling_reference import Row, adjusted
 
 from localrouter.engine.adjustment import Adjustment, Seen
 from localrouter.engine.backend import Logits
+from localrouter.engine.batch import Batch
 from localrouter.engine.echo import EchoBackend
 from localrouter.engine.engine import Engine
 from localrouter.engine.messages import Generate, LoadOptions, Piece, Sampling, Segment
-from localrouter.engine.scheduler import Batch
 
 ROW = np.array([2, -2, 1, 0.5], np.float32)
 

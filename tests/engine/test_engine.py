@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localrouter.engine.backend import BatchRefused, CacheFull, Logits
+from localrouter.engine.batch import Batch
 from localrouter.engine.echo import EchoBackend
 from localrouter.engine.engine import Engine
 from localrouter.engine.messages import Accepted, Finished, Gauge, Generate, LoadOptions, Segment, Usage
-from localrouter.engine.scheduler import Batch
 
 
 def echo(context: int = 400, cells: int | None = None, max_sequences: int = 64) -> Engine:

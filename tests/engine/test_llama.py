@@ -12,10 +12,10 @@ from conversations import ask, end_of, forget, run, small_model, text_of
 import localrouter
 from localrouter.engine import devices
 from localrouter.engine.backend import BatchRefused, LoadError, Logits
+from localrouter.engine.batch import Batch
 from localrouter.engine.engine import Engine
 from localrouter.engine.llama.backend import LlamaBackend
 from localrouter.engine.messages import Finished, Generate, LoadOptions, Sampling, Segment
-from localrouter.engine.scheduler import Batch
 from localrouter.gguf.header import GgufError, read_header
 from localrouter.gguf.header_bytes import MAX_KEPT
 from localrouter.memory.machine import Machine

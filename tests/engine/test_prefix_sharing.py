@@ -16,11 +16,11 @@ from conversations import end_of, forget, small_model
 from numpy.typing import NDArray
 
 import localrouter
+from localrouter.engine.batch import Batch
 from localrouter.engine.engine import Engine
 from localrouter.engine.llama.backend import LlamaBackend
 from localrouter.engine.messages import Event, Finished, Generate, LoadOptions, Piece, Sampling, Segment
 from localrouter.engine.pace import Pace
-from localrouter.engine.scheduler import Batch
 
 DEMO = str(Path(localrouter.__file__).parent / "assets" / "demo.gguf")
 SHARED = 2000

@@ -5,9 +5,11 @@ from itertools import count as counting
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from localrouter.engine.batch import Batch
+from localrouter.engine.limits import Limits
 from localrouter.engine.messages import Sampling
 from localrouter.engine.prefix_cache import Checkpoint
-from localrouter.engine.scheduler import Batch, Limits, Scheduler
+from localrouter.engine.scheduler import Scheduler
 from localrouter.engine.sequence import Sequence, State
 from localrouter.engine.slots import Clear, Discard, Fork
 

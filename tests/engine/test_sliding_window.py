@@ -16,10 +16,10 @@ from conversations import end_of, forget, small_model
 from numpy.typing import NDArray
 
 from localrouter.engine.backend import LoadError, Logits
+from localrouter.engine.batch import Batch
 from localrouter.engine.engine import Engine
 from localrouter.engine.llama.backend import LlamaBackend
 from localrouter.engine.messages import Event, Generate, LoadOptions, Sampling
-from localrouter.engine.scheduler import Batch
 from localrouter.memory.plan import KV_TYPES
 
 OPTIONS = LoadOptions(

@@ -8,7 +8,6 @@ import ctypes
 import logging
 import time
 from dataclasses import replace
-from itertools import count as counting
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,16 @@ import numpy as np
 
 from localrouter.engine import devices
 from localrouter.engine.backend import BatchRefused, CacheFull, LoadError, Logits
+from localrouter.engine.batch import Batch
 from localrouter.engine.llama import library
+from localrouter.engine.llama.copies import Copies
 from localrouter.engine.llama.library import native_log
+from localrouter.engine.llama.limits import limits_of
 from localrouter.engine.llama.model import architecture_of, is_recurrent, kernels_fit, open_model, shape_of_file
 from localrouter.engine.llama.rows import Rows
 from localrouter.engine.llama.vocabulary import Vocabulary
 from localrouter.engine.messages import Device, LoadOptions, ModelInfo, Segment
 from localrouter.engine.prefix_cache import Checkpoint
-from localrouter.engine.scheduler import Batch, Limits
 from localrouter.engine.threads import fewest_fast_threads, physical_cores
 from localrouter.memory.machine import Machine
 from localrouter.memory.plan import (
@@ -33,7 +34,6 @@ from localrouter.memory.plan import (
     KV_NUMBERS,
     Plan,
     largest_batch,
-    sequences,
     slots,
     ubatch,
 )
@@ -42,12 +42,6 @@ from localrouter.memory.shape import Shape
 
 log = logging.getLogger(__name__)
 
-IDLE_SHARE = 1 / 16
-"""Of all cells: what may stay of conversations that have ended. On a CPU attention looks at every cell that is used."""
-STATE_SHARE = 0.05
-"""Of the memory that is free at load: what copies of recurrent states may take."""
-_PARTIAL = api.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
-"""Of a sequence, only what cannot be cut back: not its keys and values."""
 _FLASH_ATTENTION = {
     "auto": api.LLAMA_FLASH_ATTN_TYPE_AUTO,
     "on": api.LLAMA_FLASH_ATTN_TYPE_ENABLED,
@@ -63,8 +57,6 @@ class LlamaBackend:
     def __init__(self, path: str, options: LoadOptions) -> None:
         """Load the GGUF at `path`. Raises LoadError."""
         self._path = Path(path)
-        self._states: dict[int, Any] = {}
-        self._handles = counting()
         self._view_of: tuple[int, int] = (0, 0)
         self._view: Logits = np.empty((0, 0), np.float32)
         library.start()
@@ -74,7 +66,7 @@ class LlamaBackend:
         extra = options.extra_buffers == "on" or (options.extra_buffers == "auto" and kernels_fit(self._path, shape))
         self._model = open_model(self._path, gpu_layers=pool.gpu_layers, extra_buffers=extra)
         plan = _as_loaded(pool.plan, self._model)
-        self.limits = _limits(plan, self._model, machine.ram_free)
+        self.limits = limits_of(plan, machine, recurrent=is_recurrent(self._model))
         self._recurrent = is_recurrent(self._model)
         self._window = 0 if plan.options.swa_full else int(api.llama_model_n_swa(self._model))
         self._open_context(plan, options)
@@ -97,10 +89,14 @@ class LlamaBackend:
 
     def decode(self, batch: Batch) -> Logits:
         """Compute the rows of `batch`; the logits are a view into llama.cpp's own memory."""
-        rows = len(batch)
-        assert 0 < rows <= self._rows.capacity
+        assert 0 < len(batch) <= self._rows.capacity
         assert all(0 <= slot < self.limits.slots for slot in batch.slots)
-        code = api.llama_decode(self._context, self._rows.fill(batch))
+        code = 1
+        if batch.padding:
+            code = api.llama_decode(self._context, self._rows.fill(batch, batch.padding))
+            api.llama_memory_seq_rm(self._memory, self._scratch, -1, -1)
+        if code == 1:  # no room for the padding, or there is none
+            code = api.llama_decode(self._context, self._rows.fill(batch))
         if code == 1:
             raise CacheFull
         if code == -1:
@@ -126,8 +122,7 @@ class LlamaBackend:
         whole = self._recurrent and checkpoint is None
         api.llama_memory_seq_cp(self._memory, source, slot, -1 if whole else 0, -1 if whole else count)
         if checkpoint is not None:
-            state = self._states[checkpoint.handle]
-            api.llama_state_seq_set_data_ext(self._context, state, len(state), slot, _PARTIAL)
+            self._copies.bring_back_state(checkpoint, slot)
         right = self.cells_of(slot) == count and self._holds_enough(slot, count)
         if not right:
             # What a window has lost is no news; anything else is.
@@ -150,17 +145,25 @@ class LlamaBackend:
 
     def keep_state(self, slot: int) -> Checkpoint:
         """Copy the recurrent state of a slot, or the windows of sliding layers, to memory of our own."""
-        size = api.llama_state_seq_get_size_ext(self._context, slot, _PARTIAL)
-        state = (ctypes.c_uint8 * size)()
-        written = api.llama_state_seq_get_data_ext(self._context, state, size, slot, _PARTIAL)
-        assert written == size
-        handle = next(self._handles)
-        self._states[handle] = state
-        return Checkpoint(handle, size)
+        return self._copies.keep_state(slot)
 
     def discard_state(self, checkpoint: Checkpoint) -> None:
         """Free the copy."""
-        del self._states[checkpoint.handle]
+        self._copies.discard_state(checkpoint)
+
+    def store(self, handle: int, slot: int, start: int, end: int) -> bool:
+        """Copy cells to memory of our own."""
+        assert 0 <= slot < self.limits.slots
+        return self._copies.store(handle, slot, start, end)
+
+    def restore(self, handle: int, slot: int, start: int, end: int) -> bool:
+        """Bring cells back."""
+        assert 0 <= slot < self.limits.slots
+        return self.cells_of(slot) == start and self._copies.restore(handle, slot, start, end)
+
+    def forget(self, handle: int) -> None:
+        """Free a copy of cells."""
+        self._copies.forget(handle)
 
     def clear(self, slot: int) -> None:
         """Free all cells of a slot."""
@@ -181,9 +184,9 @@ class LlamaBackend:
         params.n_ctx = options.cells
         params.n_batch = largest_batch(plan.shape, options)
         params.n_ubatch = ubatch(plan.shape, options)
-        params.n_seq_max = self.limits.slots
+        params.n_seq_max = slots(plan.shape, options)
         # Rows with logits per ubatch; the default reserves a row of the vocabulary for every token of a batch.
-        params.n_outputs_max = self.limits.slots
+        params.n_outputs_max = params.n_seq_max
         params.kv_unified = True
         params.swa_full = options.swa_full
         params.type_k = params.type_v = KV_NUMBERS[options.kv]
@@ -196,7 +199,9 @@ class LlamaBackend:
                 f"llama.cpp could not allocate a context of {options.cells} cells: {native_log.reason(self._path)}"
             )
         self._memory = api.llama_get_memory(self._context)
-        self._rows = Rows(params.n_batch)
+        self._scratch = params.n_seq_max - 1
+        self._rows = Rows(params.n_batch, self._scratch)
+        self._copies = Copies(self._context, self._scratch)
 
     def _choose_threads(self, options: LoadOptions, *, on_gpu: bool) -> int:
         cores = physical_cores()
@@ -275,21 +280,6 @@ def _as_loaded(plan: Plan, model: Any) -> Plan:
     few = min(plan.options.sequences, FEW_SEQUENCES)
     idle = min(plan.options.idle, FEW_IDLE_SLOTS)
     return replace(plan, options=replace(plan.options, sequences=few, idle=idle, swa_full=True))
-
-
-def _limits(plan: Plan, model: Any, ram_free: int) -> Limits:
-    """What a step and the cache hold. Beside running streams a GPU reads as many rows as without them."""
-    options = plan.options
-    return Limits(
-        cells=options.cells,
-        slots=slots(plan.shape, options),
-        running=sequences(plan.shape, options),
-        prefill_rows=options.rows,
-        recurrent=is_recurrent(model),
-        idle_cells=int(IDLE_SHARE * options.cells),
-        windows=plan.shape.sliding and not options.swa_full,
-        state_bytes=int(STATE_SHARE * ram_free),
-    )
 
 
 def _device(machine: Machine, offloaded: int, layers: int) -> Device:

@@ -1,0 +1,44 @@
+"""What a model that is loaded by llama.cpp can do in a step, and hold in its cache."""
+
+from localrouter.engine.limits import Limits
+from localrouter.memory.machine import Machine
+from localrouter.memory.plan import Options, Plan, sequences, slots
+
+_IDLE_SHARE = 1 / 16
+"""Of all cells: what may stay of conversations that have ended. On a CPU attention looks at every cell that is used."""
+_UNARCHIVED = 1 / 64
+"""The same where conversations can be archived, and come back soon."""
+_STATE_SHARE = 0.05
+"""Of the memory that is free at load: what copies of recurrent states may take."""
+_ARCHIVE_SHARE = 0.1
+"""The same for copies of the cells of conversations that have ended."""
+
+
+def limits_of(plan: Plan, machine: Machine, *, recurrent: bool) -> Limits:
+    """What a step and the cache hold."""
+    options = plan.options
+    free = max(0, machine.ram_free - plan.ram.total)
+    windows = plan.shape.sliding and not options.swa_full
+    has_scratch = not (recurrent or windows)  # where a sequence takes no memory of its own
+    room = slots(plan.shape, options) - has_scratch
+    return Limits(
+        cells=options.cells,
+        slots=room,
+        running=min(sequences(plan.shape, options), room),
+        prefill_rows=options.rows,
+        pads=has_scratch and _has_tiles(options),
+        recurrent=recurrent,
+        idle_cells=int((_IDLE_SHARE if plan.shape.sliding or not has_scratch else _UNARCHIVED) * options.cells),
+        windows=windows,
+        state_bytes=int(_STATE_SHARE * free),
+        archive_cells=0 if plan.shape.sliding or recurrent else _archive_cells(plan, free),
+    )
+
+
+def _has_tiles(options: Options) -> bool:
+    """Whether attention has a kernel for many rows that is faster than that for few (flash_attn_ext of ggml-cpu)."""
+    return not options.gpu_layers and options.flash_attention and options.kv == "f16"
+
+
+def _archive_cells(plan: Plan, free: int) -> int:
+    return int(_ARCHIVE_SHARE * free * plan.options.cells / max(plan.both.cache, 1))
