@@ -88,6 +88,13 @@ class Engine:
             events += self._advance(sequence, one and one.token)
         return events
 
+    def rest(self) -> bool:
+        """Do a little of what can be done while there is nothing to compute; False when there is no more of it."""
+        if not self.scheduler.slots.store_ahead():
+            return False
+        self._make_changes()
+        return True
+
     def _advance(self, sequence: Sequence, token: int | None) -> list[Event]:
         """Take the next token of a sequence; None when the model computed nonsense."""
         if token is None:

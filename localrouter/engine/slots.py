@@ -98,6 +98,8 @@ class Slots:
         self._free = list(range(slots - 1, -1, -1))
         self._idle: OrderedDict[int, None] = OrderedDict()
         """Slots that nobody runs in, the least recently used first."""
+        self._not_stored: set[int] = set()
+        """Idle slots of which the archive may lack something."""
         self._state_bytes = state_bytes
         self._checkpoints: OrderedDict[int, Checkpoint] = OrderedDict()
 
@@ -125,6 +127,7 @@ class Slots:
         self._touch(match)
         if match.slot in self._idle and match.count == self.cache.length(match.slot):
             del self._idle[match.slot]
+            self._not_stored.discard(match.slot)
             return match.slot
         slot = self._unused(spare=match.slot)
         if slot is None:
@@ -139,6 +142,7 @@ class Slots:
             self.clear(slot)
             return
         self._idle[slot] = None
+        self._not_stored.add(slot)
         while self.archive is None and len(self._idle) > 1 and self.cells_idle > self._idle_cells:
             self.clear(next(iter(self._idle)))
 
@@ -163,6 +167,13 @@ class Slots:
             here = end
         return here
 
+    def store_ahead(self) -> bool:
+        """Archive a conversation that has ended before its room is needed; False when all are."""
+        if not self._not_stored:
+            return False
+        self.store(self._not_stored.pop())
+        return True
+
     def store(self, slot: int) -> None:
         """Archive of what a slot holds that which is not there yet."""
         if self.archive is None or self.cache.length(slot) < WORTH:
@@ -184,6 +195,7 @@ class Slots:
     def clear(self, slot: int) -> None:
         """Free a slot."""
         self._idle.pop(slot, None)
+        self._not_stored.discard(slot)
         self.cache.close(slot)
         self._free.append(slot)
         self.changes.append(Clear(slot))
@@ -241,6 +253,7 @@ class Slots:
         assert all(slot not in self.cache for slot in self._free)
         assert 0 <= self.cells_idle <= self.cache.cells_used <= self.cells
         assert set(self._checkpoints) == self.cache.handles
+        assert self._not_stored <= set(self._idle)
         assert self.archive is None or self.archive.cells <= self.archive.most_cells
 
     def _unused(self, spare: int | None = None) -> int | None:

@@ -52,6 +52,8 @@ class Worker:
     def _serve(self, engine: Engine) -> None:
         """Take what has arrived, step, send, until told to stop. An idle engine waits without using the CPU."""
         while True:
+            while engine.is_idle and self._inbox.empty() and engine.rest():
+                pass
             for command, tokens in self._arrived(wait=engine.is_idle):
                 if isinstance(command, Stop):
                     return

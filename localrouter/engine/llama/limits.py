@@ -5,9 +5,8 @@ from localrouter.memory.machine import Machine
 from localrouter.memory.plan import Options, Plan, sequences, slots
 
 _IDLE_SHARE = 1 / 16
-"""Of all cells: what may stay of conversations that have ended. On a CPU attention looks at every cell that is used."""
-_UNARCHIVED = 1 / 64
-"""The same where conversations can be archived, and come back soon."""
+"""Of all cells: what may stay of conversations that have ended where they cannot be archived. Attention on a CPU looks at
+every cell that is used."""
 _STATE_SHARE = 0.05
 """Of the memory that is free at load: what copies of recurrent states may take."""
 _ARCHIVE_SHARE = 0.1
@@ -20,6 +19,7 @@ def limits_of(plan: Plan, machine: Machine, *, recurrent: bool) -> Limits:
     free = max(0, machine.ram_free - plan.ram.total)
     windows = plan.shape.sliding and not options.swa_full
     has_scratch = not (recurrent or windows)  # where a sequence takes no memory of its own
+    archive = 0 if plan.shape.sliding or recurrent else _archive_cells(plan, free)
     room = slots(plan.shape, options) - has_scratch
     return Limits(
         cells=options.cells,
@@ -28,10 +28,10 @@ def limits_of(plan: Plan, machine: Machine, *, recurrent: bool) -> Limits:
         prefill_rows=options.rows,
         pads=has_scratch and _has_tiles(options),
         recurrent=recurrent,
-        idle_cells=int((_IDLE_SHARE if plan.shape.sliding or not has_scratch else _UNARCHIVED) * options.cells),
+        idle_cells=0 if archive else int(_IDLE_SHARE * options.cells),
         windows=windows,
         state_bytes=int(_STATE_SHARE * free),
-        archive_cells=0 if plan.shape.sliding or recurrent else _archive_cells(plan, free),
+        archive_cells=archive,
     )
 
 
