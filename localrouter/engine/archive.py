@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from localrouter.engine.prefix_cache import common
 
 WORTH = 64
-"""Tokens under which it is not worth it: they are computed as one tile."""
+"""Tokens under which no copy is made or brought back: they are computed as one tile."""
 _MOST = 256
 """Excerpts, all of which are looked at for every new prompt."""
 
@@ -35,9 +35,10 @@ class Excerpt:
 class Archive:
     """Excerpts, the least recently used ones forgotten first."""
 
-    def __init__(self, cells: int) -> None:
-        """`cells` is how many the copies of all excerpts may have together."""
+    def __init__(self, cells: int, worth: int = WORTH) -> None:
+        """`cells` is how many the copies of all excerpts may have together, `worth` the tokens of one at least."""
         self.most_cells = cells
+        self.worth = worth
         self._excerpts: OrderedDict[int, Excerpt] = OrderedDict()
         self._handles = 0
 
@@ -51,9 +52,9 @@ class Archive:
         """The handles of all excerpts."""
         return set(self._excerpts)
 
-    def covered(self, tokens: Sequence[int]) -> int:
-        """Return how many tokens excerpts have, one following the other from the first token on."""
-        covered = 0
+    def covered(self, tokens: Sequence[int], start: int = 0) -> int:
+        """Return the position up to which excerpts have these tokens, one following the other from `start` on."""
+        covered = start
         while found := self.find(tokens, covered, len(tokens), self.most_cells):
             covered = common(found.tokens, tokens)
         return covered
@@ -61,9 +62,9 @@ class Archive:
     def find(self, prompt: Sequence[int], here: int, most: int, room: int) -> Excerpt | None:
         """Return the excerpt that goes on furthest with a prompt of which the first `here` tokens are in the cache.
 
-        None when none has WORTH tokens more before position `most`, or its cells do not fit into `room`.
+        None when none has `worth` tokens more before position `most`, or its cells do not fit into `room`.
         """
-        best, furthest = None, here + WORTH - 1
+        best, furthest = None, here + self.worth - 1
         for excerpt in self._excerpts.values():
             if excerpt.start > here or excerpt.end <= furthest or excerpt.end - excerpt.start > room:
                 continue

@@ -136,23 +136,28 @@ class Engine:
 
     def _make(self, change: Change) -> None:
         """Make one change. What cannot be forked or brought back is computed instead."""
+        backend, scheduler = self.backend, self.scheduler
         match change:
             case Clear(slot):
-                self.backend.clear(slot)
+                backend.clear(slot)
             case Discard(checkpoint):
-                self.backend.discard_state(checkpoint)
+                backend.discard_state(checkpoint)
             case Forget(handle):
-                self.backend.forget(handle)
-            case Fork(source, slot, count, checkpoint):
-                if not self.backend.fork(source, slot, count, checkpoint):
-                    self.scheduler.start_anew(slot)
-            case Store(handle, slot, start, end):
-                if not self.backend.store(handle, slot, start, end):
-                    self.scheduler.slots.forget(handle)
-            case Restore(handle, slot, start, end):
-                if not self.backend.restore(handle, slot, start, end):
-                    self.scheduler.slots.forget(handle)
-                    self.scheduler.start_anew(slot)
+                backend.forget(handle)
+            case Fork(source, slot, count, checkpoint) if not backend.fork(source, slot, count, checkpoint):
+                scheduler.slots.bar(source, count)
+                scheduler.start_anew(slot)
+            case Store(handle, slot, start, end) if not backend.store(handle, slot, start, end):
+                scheduler.slots.forget(handle)
+            case Restore():
+                self._restore(change)
+
+    def _restore(self, change: Restore) -> None:
+        if self.scheduler.slots.cache.length(change.slot) < change.end:
+            return  # what comes before could not be forked, and the slot starts anew
+        if not self.backend.restore(change.handle, change.slot, change.start, change.end):
+            self.scheduler.slots.forget(change.handle)
+            self.scheduler.start_anew(change.slot)
 
     def _stops(self, tokens: list[int]) -> set[int]:
         """Where checkpoints are worth keeping: where a later prompt is likely to part from this one.

@@ -46,6 +46,8 @@ class Scheduler:
         """In the order of admission: the last is the youngest."""
         self._of_id: dict[int, Sequence] = {}
         self._steps = 0
+        self._untidy = False
+        """Whether a sequence has started or left since conversations that ended were moved out of the way."""
 
     @property
     def cells_used(self) -> int:
@@ -104,8 +106,9 @@ class Scheduler:
         Who begins like a prompt that is being read lets others go first until it can share that.
         """
         self._start_waiting()
-        if self.running:
-            self.slots.tidy()
+        if self._untidy and self.running:
+            self.slots.tidy(sum(len(sequence.tokens) for sequence in self.running))
+            self._untidy = False
 
     def _start_waiting(self) -> None:
         for sequence in list(self.waiting):
@@ -242,6 +245,7 @@ class Scheduler:
             sequence.cached = sequence.computed
         sequence.state = State.RUNNING
         self.running.append(sequence)
+        self._untidy = True
         return True
 
     def _leave(self, sequence: Sequence, *, keep: bool) -> None:
@@ -251,6 +255,7 @@ class Scheduler:
             self.slots.clear(sequence.slot)
         sequence.slot = -1
         sequence.computed = 0
+        self._untidy = True
 
 
 def _odd_first(count: int, pending: int, tile: int) -> int:

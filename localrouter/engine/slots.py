@@ -13,8 +13,11 @@ from collections.abc import Sequence as Tokens
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from localrouter.engine.archive import WORTH, Archive
+from localrouter.engine.archive import Archive
 from localrouter.engine.prefix_cache import Checkpoint, Match, PrefixCache, common
+
+_BESIDE = 8
+"""How many times more cells running sequences look at than what may stay beside them of those that have ended."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,8 @@ class Slots:
         """Slots that nobody runs in, the least recently used first."""
         self._not_stored: set[int] = set()
         """Idle slots of which the archive may lack something."""
+        self._barred: dict[int, int] = {}
+        """By slot, the number of tokens up to which it cannot be forked."""
         self._state_bytes = state_bytes
         self._checkpoints: OrderedDict[int, Checkpoint] = OrderedDict()
 
@@ -115,7 +120,12 @@ class Slots:
 
     def match(self, prompt: Tokens[int]) -> Match | None:
         """The longest beginning of a prompt that is here; its last token is left to be computed."""
-        return self.cache.match(prompt, len(prompt) - 1)
+        match = self.cache.match(prompt, len(prompt) - 1)
+        return None if match and match.count <= self._barred.get(match.slot, 0) else match
+
+    def bar(self, slot: int, count: int) -> None:
+        """The backend does not hold the first `count` tokens of a slot any more, as far as others need them."""
+        self._barred[slot] = max(count, self._barred.get(slot, 0))
 
     def take(self, match: Match | None) -> int | None:
         """Return a slot that holds what was matched and nothing more; None when all slots are running."""
@@ -146,9 +156,10 @@ class Slots:
         while self.archive is None and len(self._idle) > 1 and self.cells_idle > self._idle_cells:
             self.clear(next(iter(self._idle)))
 
-    def tidy(self) -> None:
-        """Move conversations that have ended out of the way of those that are running."""
-        while self.archive is not None and self.cells_idle > self._idle_cells and self.evict():
+    def tidy(self, wanted: int) -> None:
+        """Move conversations that have ended out of the way of those that run, which will look at `wanted` cells."""
+        most = self._idle_cells + wanted // _BESIDE
+        while self.archive is not None and self.cells_idle > most and self.evict():
             pass
 
     def restore(self, slot: int, prompt: Tokens[int]) -> int:
@@ -171,16 +182,19 @@ class Slots:
         """Archive a conversation that has ended before its room is needed; False when all are."""
         if not self._not_stored:
             return False
-        self.store(self._not_stored.pop())
+        self._store(self._not_stored.pop(), 0)
         return True
 
     def store(self, slot: int) -> None:
-        """Archive of what a slot holds that which is not there yet."""
-        if self.archive is None or self.cache.length(slot) < WORTH:
+        """Archive what would be lost with a slot: not what others hold too, nor what is there already."""
+        self._store(slot, self.cache.length(slot) - self.cache.private(slot))
+
+    def _store(self, slot: int, start: int) -> None:
+        if self.archive is None or self.cache.length(slot) - start < self.archive.worth:
             return
         tokens = self.cache.tokens(slot)
-        start = self.archive.covered(tokens)
-        if not WORTH <= len(tokens) - start <= self.archive.most_cells:
+        start = self.archive.covered(tokens, start)
+        if not self.archive.worth <= len(tokens) - start <= self.archive.most_cells:
             return
         excerpt = self.archive.keep(tokens, start)
         self.changes.append(Store(excerpt.handle, slot, start, len(tokens)))
@@ -196,6 +210,7 @@ class Slots:
         """Free a slot."""
         self._idle.pop(slot, None)
         self._not_stored.discard(slot)
+        self._barred.pop(slot, None)
         self.cache.close(slot)
         self._free.append(slot)
         self.changes.append(Clear(slot))
@@ -203,6 +218,7 @@ class Slots:
 
     def empty(self, slot: int) -> None:
         """Free what a slot holds; whoever runs in it starts anew."""
+        self._barred.pop(slot, None)
         self.cache.close(slot)
         self.cache.open(slot)
         self.changes.append(Clear(slot))

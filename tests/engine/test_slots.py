@@ -1,7 +1,8 @@
 """Slots: what is kept, what is shared, and what goes first when there is no room."""
 
-from localrouter.engine.prefix_cache import Checkpoint
-from localrouter.engine.slots import Change, Clear, Discard, Fork, Slots
+from localrouter.engine.archive import Archive
+from localrouter.engine.prefix_cache import Checkpoint, Match
+from localrouter.engine.slots import Change, Clear, Discard, Fork, Restore, Slots, Store
 
 
 def run(slots: Slots, tokens: list[int]) -> int:
@@ -143,3 +144,103 @@ def test_beside_the_last_conversation_only_so_many_cells_are_kept() -> None:
 
     assert slots.cells_idle == 100
     assert slots.match([7] * 101)
+
+
+def archiving(cells: int = 100, idle_cells: int = 0) -> Slots:
+    slots = Slots(slots=8, cells=cells, idle_cells=idle_cells)
+    slots.archive = Archive(1000, worth=4)
+    return slots
+
+
+def test_ended_conversations_leave_the_cache_when_others_run_and_come_back() -> None:
+    slots = archiving()
+    first = run(slots, [1] * 20)
+    slots.leave(first)
+    assert changes(slots) == []
+
+    run(slots, [2] * 20)
+    slots.tidy(20)
+    assert changes(slots) == [Store(1, first, 0, 20), Clear(first)]
+
+    again = slots.take(slots.match([1] * 30))
+    assert again is not None
+    assert slots.restore(again, [1] * 30) == 20
+    assert changes(slots) == [Restore(1, again, 0, 20)]
+
+
+def test_a_few_cells_of_ended_conversations_may_stay_beside_running_ones() -> None:
+    slots = archiving(idle_cells=0)
+    slots.leave(run(slots, [1] * 5))
+    run(slots, [2] * 40)
+
+    slots.tidy(40)
+    assert changes(slots) == []
+    slots.tidy(39)
+
+    assert slots.cells_idle == 0
+
+
+def test_only_what_nobody_else_holds_is_archived() -> None:
+    slots = archiving()
+    first = run(slots, [*[1] * 10, *[2] * 10])
+    second = run(slots, [*[1] * 10, *[3] * 10])
+    changes(slots)
+    slots.leave(first)
+
+    slots.tidy(20)
+
+    assert changes(slots) == [Store(1, first, 10, 20), Clear(first)]
+    assert second in slots.cache
+
+
+def test_what_is_archived_already_is_not_copied_again() -> None:
+    slots = archiving()
+    first = run(slots, [1] * 20)
+    slots.leave(first)
+    assert slots.store_ahead()
+    assert not slots.store_ahead()
+    changes(slots)
+    slots.leave(run(slots, [*[1] * 20, *[2] * 10]))
+
+    assert slots.evict()
+
+    assert changes(slots) == [Store(2, first, 20, 30), Clear(first)]
+
+
+def test_a_prompt_is_put_together_from_what_is_there_and_what_is_archived() -> None:
+    slots = archiving()
+    whole = [*[1] * 10, *[2] * 10, *[3] * 10]
+    one = run(slots, whole)
+    slots.leave(one)
+    slots.store_ahead()
+    slots.evict()
+    changes(slots)
+    other = run(slots, [*[1] * 10, 5])
+
+    slot = slots.take(slots.match([*whole, 9]))
+    assert slot is not None
+    assert slots.restore(slot, [*whole, 9]) == 30
+    assert changes(slots) == [Fork(other, slot, 10, None), Restore(1, slot, 10, 30)]
+
+
+def test_the_last_token_of_a_prompt_is_left_to_be_computed() -> None:
+    slots = archiving()
+    slots.leave(run(slots, [1] * 20))
+    slots.evict()
+
+    slot = slots.take(None)
+    assert slot is not None
+
+    assert slots.restore(slot, [1] * 20) == 19
+
+
+def test_what_the_backend_could_not_fork_is_not_tried_again() -> None:
+    slots = Slots(slots=8, cells=100)
+    first = run(slots, [1] * 20)
+    slots.bar(first, 10)
+
+    assert slots.match([*[1] * 10, 5]) is None
+    assert slots.match([*[1] * 11, 5]) == Match(first, 11)
+    slots.clear(first)
+    run(slots, [1] * 20)
+    assert slots.match([*[1] * 10, 5])

@@ -68,7 +68,7 @@ class LlamaBackend:
         plan = _as_loaded(pool.plan, self._model)
         self.limits = limits_of(plan, machine, recurrent=is_recurrent(self._model))
         self._recurrent = is_recurrent(self._model)
-        self._window = 0 if plan.options.swa_full else int(api.llama_model_n_swa(self._model))
+        self._window = int(api.llama_model_n_swa(self._model))
         self._open_context(plan, options)
         self._vocabulary = Vocabulary(self._model)
         threads = self._choose_threads(options, on_gpu=pool.gpu_layers > 0)
@@ -137,6 +137,7 @@ class LlamaBackend:
 
         A recurrent state is held for its last position. With windows llama.cpp tells what sliding layers hold, without
         gaps up to the last position; the next token sees a window that begins `_window - 1` before its own position.
+        Also where these layers have room for everything, llama.cpp gives cells before the window to others.
         """
         first = int(api.llama_memory_seq_pos_min(self._memory, slot))
         if self._recurrent:

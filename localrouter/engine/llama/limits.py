@@ -5,8 +5,8 @@ from localrouter.memory.machine import Machine
 from localrouter.memory.plan import Options, Plan, sequences, slots
 
 _IDLE_SHARE = 1 / 16
-"""Of all cells: what may stay of conversations that have ended where they cannot be archived. Attention on a CPU looks at
-every cell that is used."""
+"""Of all cells: what may stay of conversations that have ended, where these cannot be archived. Attention on a CPU
+looks at every cell that is used."""
 _STATE_SHARE = 0.05
 """Of the memory that is free at load: what copies of recurrent states may take."""
 _ARCHIVE_SHARE = 0.1

@@ -1,0 +1,31 @@
+"""Random requests with faults, on one model of each kind of memory: nothing leaks, and every request ends once."""
+
+from pathlib import Path
+
+import pytest
+
+from .chaos import run
+from .models import MODELS, write
+
+FAULTS = {"batch_refused", "cache_full", "no_fork", "not_finite"}
+ENDS = {"cancelled", "length", "stop", "batch_refused", "not_finite", "empty_prompt", "context_length_exceeded"}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_few_requests(model: str, tmp_path: Path) -> None:
+    tally = run(write(tmp_path, model), 40, seed=3)
+
+    assert tally.ends.keys() >= {"cancelled", "length", "stop"}
+    assert tally.faults["forks"]
+    assert tally.evicted
+    assert sum(verdict.answers for verdict in tally.verdicts) > 5
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("model", MODELS)
+def test_thousands_of_requests(model: str, tmp_path: Path) -> None:
+    tally = run(write(tmp_path, model), 2000, seed=1)
+
+    assert tally.ends.keys() >= ENDS
+    assert tally.faults.keys() >= FAULTS
+    assert tally.set_back > 20
