@@ -16,7 +16,7 @@ define ensure
 @$(PYTHON) -m scripts.install $(1)
 endef
 
-.PHONY: help install serve test test-air-gap check bench demo-model clean
+.PHONY: help install serve test test-air-gap check bench bench-goals demo-model clean
 
 help: ## print this
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -42,7 +42,11 @@ check: ## ruff and mypy --strict
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-bench: ## measure, and compare with the last results; ARGS passes options on
+bench: ## measure, beside llama-server where it is at hand; ARGS="--quick" passes options on
+	$(call ensure)
+	@exec $(BIN)/localrouter bench $(ARGS)
+
+bench-goals: ## what must hold on any machine; ARGS=files: of commands for large files; ARGS=sampler: of the sampler
 	$(call ensure,--dev)
 	$(BIN)/python -m benchmarks $(ARGS)
 

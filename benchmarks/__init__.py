@@ -1,1 +1,1 @@
-"""How fast localrouter is, beside llama.cpp's own programs: `python -m benchmarks --help`."""
+"""What only developers measure, with the parts of `localrouter bench`: `python -m benchmarks --help`."""

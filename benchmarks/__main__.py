@@ -1,65 +1,69 @@
-"""`python -m benchmarks`: measures localrouter, beside llama.cpp where its programs are at hand, and beside tar."""
+"""`python -m benchmarks`: what must hold on any machine, what handling large files costs, and the sampler by itself."""
 
 import argparse
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import baseline, report
-from benchmarks.comparison import Plan, compare, measure_parts
+from benchmarks import baseline, sampler
 from benchmarks.files import goals_of, measure_files
-from benchmarks.measure import OURS, Goal, Measure
-from benchmarks.peer import Peer, PeerMissing, build_peer, built_folder, find_peer
-from benchmarks.processes import Machine, ProgramFailed
-from benchmarks.progress import Progress
-from benchmarks.shapes import SHAPES
-from benchmarks.synthetic import synthetic_model
-from benchmarks.vocabulary import VocabularyError
-from benchmarks.workloads import WORKLOADS
+from benchmarks.goal import Goal, table_of_goals
+from localrouter.bench import report
+from localrouter.bench.machine import Machine
+from localrouter.bench.measure import Measure
+from localrouter.bench.peer import Peer
+from localrouter.bench.progress import Progress
+from localrouter.bench.report import Results
+from localrouter.bench.session import programs
+from localrouter.bench.shapes import SHAPES
+from localrouter.bench.synthetic import synthetic_model
+from localrouter.errors import OperatorError
 
-QUICK = ("single", "many32")
-PART_TOKENS, QUICK_PART_TOKENS = 128, 32
-WHAT = "all workloads, the goals only, or the goals of commands that handle large files; default: %(default)s"
+RESULTS = Path(__file__).parent / "results"
+WHAT = (
+    "the goals of every machine, those of commands that handle large files, or what a draw takes; default: %(default)s"
+)
 FILE_SIZE = 2000
-SPOILED = 1
+MISSED = 1
 UNUSABLE = 2
 INTERRUPTED = 130
 
 
+@dataclass(frozen=True)
+class Found:
+    """What was measured: on what, and whether it reaches what it has to."""
+
+    model: str
+    measures: Sequence[Measure] = ()
+    goals: Sequence[Goal] = ()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what was asked for. Returns 1 when a stream of ours broke or a goal was missed, 2 when nothing could run."""
+    """Run what was asked for. Returns 1 when a goal was missed, 2 when nothing could run."""
     options = _parser().parse_args(arguments)
     try:
         return _run(options, Progress())
     except KeyboardInterrupt:
         return INTERRUPTED
-    except (ProgramFailed, PeerMissing, VocabularyError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except OperatorError as error:
+        print(f"error: {error.message}", f"hint: {error.hint}" if error.hint else "", sep="\n", file=sys.stderr)
         return UNUSABLE
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     add = parser.add_argument
-    add("what", nargs="?", choices=("compare", "baseline", "files"), default="compare", help=WHAT)
-    add(
-        "--model-shape", choices=SHAPES, default="qwen3-tiny", help="shape of the synthetic model; default: %(default)s"
-    )
-    add("--vocab", type=Path, metavar="FILE.gguf", help="take the tokenizer of this GGUF instead of a made-up one")
-    add("--seed", type=int, default=0, help="seed of the synthetic weights")
-    add("--workload", choices=WORKLOADS, action="append", help="only this one; repeatable")
-    add("--repeat", type=_positive, default=3, metavar="N", help="runs of each workload; default: %(default)s")
-    add("--threads", type=_positive, metavar="N", help="threads of ours, instead of its own choice")
+    add("what", nargs="?", choices=("baseline", "files", "sampler"), default="baseline", help=WHAT)
+    add("--repeat", type=_positive, default=3, metavar="N", help="runs of each; default: %(default)s")
     add("--size", type=_positive, default=FILE_SIZE, metavar="MB", help="of the file for `files`; default: %(default)s")
-    add("--quick", action="store_true", help=f"all once, of the workloads only {' and '.join(QUICK)}")
     add("--json", type=Path, metavar="FILE", help="write all figures of all runs here too")
     peer = parser.add_mutually_exclusive_group()
     peer.add_argument("--peer-bin", type=Path, metavar="DIR", help="compare with the llama.cpp programs in DIR")
     peer.add_argument("--build-peer", action="store_true", help="build them first; later runs find them by themselves")
-    add("--peer-sampling", choices=("openai", "own"), default="openai", help="how llama-server samples")
     return parser
 
 
@@ -73,101 +77,47 @@ def _positive(text: str) -> int:
 def _run(options: argparse.Namespace, progress: Progress) -> int:
     machine = Machine.this()
     console = Console(highlight=False)
-    report.print_machine(Console(stderr=True, highlight=False), machine)
-    measures, goals = list[Measure](), list[Goal]()
-    last = report.RESULTS / f"{_name(options)}.json"
-    if options.what == "files":
-        measures = measure_files(options.size * 1_000_000, _repeat(options), progress)
-        goals = goals_of(measures)
-    elif options.what == "baseline":
-        goals = _baseline(options, _peer(options, progress), progress)
+    print(machine, file=sys.stderr)
+    found = _measured(options, progress)
+    last = RESULTS / f"{_name(options)}.json"
+    results = Results(found.model, options.repeat, found.measures)
+    if found.goals:
+        console.print(table_of_goals(found.goals))
     else:
-        measures = _compare(options, _peer(options, progress), progress)
-    if goals:
-        console.print(report.table_of_goals(goals))
-    else:
-        console.print(report.table_of(measures, report.last_medians(last, machine)))
-    for measure in measures:
-        for flaw in measure.flaws:
-            console.print(f"[red]broken[/] in {measure.name}: {flaw}")
-    results = report.as_json(machine, _model_name(options), measures, goals)
-    for file in (None if options.workload else last, options.json):
+        console.print(report.table_of(replace(results, before=report.last_medians(last, machine))))
+    everything = report.as_json(results, machine) | {"goals": [goal.as_json() for goal in found.goals]}
+    for file in (last, options.json):
         if file:
-            report.save(file, results)
-    spoiled = any(flaw.startswith(OURS) for measure in measures for flaw in measure.flaws)
-    return SPOILED if spoiled or any(goal.is_met is False for goal in goals) else 0
+            report.save(file, everything)
+    return MISSED if any(goal.is_met is False for goal in found.goals) else 0
 
 
 def _name(options: argparse.Namespace) -> str:
     """Return what the results are kept under: runs of one name can be compared."""
-    parts = [options.what]
-    if options.what == "compare":
-        parts.append(options.model_shape)
-    if options.what == "files" and options.size != FILE_SIZE:
-        parts.append(f"{options.size}mb")
-    if options.vocab:
-        parts.append(options.vocab.stem)
-    if options.quick:
-        parts.append("quick")
-    return "-".join(parts)
+    sized = options.what == "files" and options.size != FILE_SIZE
+    return f"files-{options.size}mb" if sized else str(options.what)
 
 
-def _model_name(options: argparse.Namespace) -> str:
-    return f"{options.size} MB of random tensors" if options.what == "files" else str(options.model_shape)
+def _measured(options: argparse.Namespace, progress: Progress) -> Found:
+    if options.what == "sampler":
+        return Found(f"a vocabulary of {sampler.VOCABULARY}", sampler.measures(progress))
+    if options.what == "files":
+        measures = measure_files(options.size * 1_000_000, options.repeat, progress)
+        return Found(f"{options.size} MB of random tensors", measures, goals_of(measures))
+    peer = programs(options.peer_bin, progress, build=options.build_peer, offline=False)
+    return Found("qwen3-tiny, qwen3-0.6b, demo", goals=_baseline(options.repeat, peer, progress))
 
 
-def _repeat(options: argparse.Namespace) -> int:
-    return 1 if options.quick else int(options.repeat)
-
-
-def _peer(options: argparse.Namespace, progress: Progress) -> Peer | None:
-    peer = _programs(options, progress)
-    if peer and not peer.repack:
-        progress.say(
-            "the AMX kernels of these programs crash, so they run with --no-repack; --build-peer builds good ones"
-        )
-    return peer
-
-
-def _programs(options: argparse.Namespace, progress: Progress) -> Peer | None:
-    if options.peer_bin:
-        return find_peer(options.peer_bin)
-    if options.build_peer:
-        return build_peer(progress)
-    try:
-        return find_peer(built_folder())
-    except PeerMissing:
-        progress.say("no programs of llama.cpp to compare with: --build-peer builds them")
-        return None
-
-
-def _model(options: argparse.Namespace, name: str, progress: Progress) -> Path:
-    progress.say(f"model of the shape {name}")
-    return synthetic_model(name, SHAPES[name], seed=options.seed, vocab=options.vocab)
-
-
-def _compare(options: argparse.Namespace, peer: Peer | None, progress: Progress) -> list[Measure]:
-    names = options.workload or (QUICK if options.quick else WORKLOADS)
-    plan = Plan(
-        model=_model(options, options.model_shape, progress),
-        workloads=[WORKLOADS[name] for name in names],
-        repeat=_repeat(options),
-        peer=peer,
-        peer_samples_its_way=options.peer_sampling == "own",
-        threads=options.threads,
-    )
-    measures = compare(plan, progress)
-    if not options.workload:
-        measures += measure_parts(plan, QUICK_PART_TOKENS if options.quick else PART_TOKENS, progress)
-    return measures
-
-
-def _baseline(options: argparse.Namespace, peer: Peer | None, progress: Progress) -> list[Goal]:
-    repeat = _repeat(options)
-    goals = baseline.batching(_model(options, "qwen3-tiny", progress), repeat, progress)
+def _baseline(repeat: int, peer: Peer | None, progress: Progress) -> list[Goal]:
+    goals = baseline.batching(_model("qwen3-tiny", progress), repeat, progress)
     goals += baseline.demo(progress)
-    goals.append(baseline.generation(_model(options, "qwen3-0.6b", progress), peer, repeat, progress))
+    goals.append(baseline.generation(_model("qwen3-0.6b", progress), peer, repeat, progress))
     return goals
+
+
+def _model(name: str, progress: Progress) -> Path:
+    progress.say(f"model of the shape {name}")
+    return synthetic_model(name, SHAPES[name])
 
 
 if __name__ == "__main__":

@@ -4,15 +4,15 @@ import time
 from pathlib import Path
 from statistics import median
 
-import localrouter
-from benchmarks import load, processes, servers
-from benchmarks.comparison import SEEDS_APART
-from benchmarks.figures import Figures
-from benchmarks.measure import Goal
-from benchmarks.peer import Peer
-from benchmarks.progress import Progress
-from benchmarks.servers import Server
-from benchmarks.workloads import WORKLOADS
+from benchmarks.goal import Goal
+from benchmarks.idle import cpu_share
+from localrouter.bench import load, servers
+from localrouter.bench.comparison import SEEDS_APART
+from localrouter.bench.figures import Figures
+from localrouter.bench.peer import DEMO, Peer
+from localrouter.bench.progress import Progress
+from localrouter.bench.servers import Server
+from localrouter.bench.workloads import WORKLOADS
 
 BATCHING = 2.5
 """Times the tokens per second of one stream that 32 streams get together."""
@@ -24,7 +24,6 @@ IDLE_CPU = 1.0
 """Percent of a core, both processes together."""
 IDLE_SECONDS = 5.0
 BENCH_TOKENS = 128
-DEMO = Path(localrouter.__file__).parent / "assets" / "demo.gguf"
 
 
 def batching(model: Path, repeat: int, progress: Progress) -> list[Goal]:
@@ -69,11 +68,14 @@ def demo(progress: Progress) -> list[Goal]:
     with servers.localrouter("builtin:demo") as server:
         progress.say("32 streams on the demo model")
         whole = _whole("broken streams, demo", [_run(server, "many32", 0)])
-        parent, worker = server.memory
+        held = server.memory
+        assert held, server.program
+        parent, worker = held
         progress.say(f"idle for {IDLE_SECONDS:g} s")
         time.sleep(1)
+        assert server.program
         pids = [server.program.process.pid, *server.program.workers]
-        share = 100 * processes.cpu_share(pids, IDLE_SECONDS)
+        share = 100 * cpu_share(pids, IDLE_SECONDS)
     name, limit, unit = memory
     with_worker = f"its worker holds {worker / 1e6:.0f} MB"
     return [
@@ -84,7 +86,8 @@ def demo(progress: Progress) -> list[Goal]:
 
 
 def _run(server: Server, workload: str, turn: int) -> Figures:
-    return load.run(server.endpoint, WORKLOADS[workload].make(SEEDS_APART * (turn + 1)))
+    chosen = WORKLOADS[workload]
+    return load.run(server.endpoint, chosen.make(SEEDS_APART * (turn + 1)), server.fields(chosen))
 
 
 def _whole(name: str, runs: list[Figures]) -> Goal:

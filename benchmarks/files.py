@@ -9,10 +9,11 @@ from statistics import median
 
 from benchmarks.big_file import big_file
 from benchmarks.command import Command, Run, kill
-from benchmarks.measure import OURS, Goal, Measure
-from benchmarks.processes import ProgramFailed
-from benchmarks.progress import Progress
+from benchmarks.goal import Goal
 from benchmarks.workplace import LOCAL, Workplace, workplace
+from localrouter.bench.measure import OURS, Measure
+from localrouter.bench.processes import ProgramFailed
+from localrouter.bench.progress import Progress
 
 SPEED = 0.8
 """Times as fast as the tool beside it."""

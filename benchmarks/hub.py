@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.processes import ProgramFailed
+from localrouter.bench.processes import ProgramFailed
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 REPO = "bench/File-GGUF"

@@ -17,10 +17,9 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.processes import Machine
-from benchmarks.report import print_machine
-from benchmarks.shapes import SHAPES
-from benchmarks.synthetic import synthetic_model
+from localrouter.bench.machine import Machine
+from localrouter.bench.shapes import SHAPES
+from localrouter.bench.synthetic import synthetic_model
 from localrouter.memory.plan import KV_NUMBERS, KvType
 
 CONTEXT = 1536
@@ -152,7 +151,7 @@ def _main() -> None:
     parser.add_argument("--repeat", type=int, default=3, help="rounds; default: %(default)s")
     options = parser.parse_args()
     console = Console(stderr=True, highlight=False)
-    print_machine(console, Machine.this())
+    console.print(str(Machine.this()))
     for name in options.models or ["qwen3-0.6b"]:
         model = Model(str(synthetic_model(name, SHAPES[name])))
         rounds: dict[Setting, list[Speed]] = {setting: [] for setting in settings()}

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.allocation import MIB, Allocated, Setup, measure
-from benchmarks.shapes import HybridShape, Shape, WindowShape
-from benchmarks.synthetic import write_hollow
-from benchmarks.vocabulary import made_up
+from benchmarks.hollow import write_hollow
+from localrouter.bench.shapes import HybridShape, Shape, WindowShape
+from localrouter.bench.vocabulary import made_up
 from localrouter.gguf.header import read_header
 from localrouter.memory.plan import ROWS_ON_GPU, KvType, Memory, Options, plan, sequences
 from localrouter.memory.shape import shape_of_headers

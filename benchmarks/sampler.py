@@ -7,6 +7,8 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
+from localrouter.bench.measure import OURS, Measure
+from localrouter.bench.progress import Progress
 from localrouter.engine.adjustment import Adjustment
 from localrouter.engine.messages import Sampling
 from localrouter.engine.sampling import Sampler
@@ -24,6 +26,17 @@ KINDS = {
         temperature=0.7, presence_penalty=0.5, frequency_penalty=0.5, repeat_penalty=1.1, logprobs=20
     ),
 }
+
+
+def measures(progress: Progress) -> list[Measure]:
+    """Return a measure for each of KINDS, in microseconds."""
+    progress.say("sampler")
+    return [
+        Measure(
+            "sampler", f"{kind}, microseconds for one token", higher_is_better=False, samples={OURS: [microseconds]}
+        )
+        for kind, microseconds in draw_times().items()
+    ]
 
 
 def draw_times(draws: int = 200) -> dict[str, float]:

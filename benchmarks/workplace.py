@@ -12,8 +12,8 @@ from pathlib import Path
 
 from benchmarks.command import Command, Run, run, started
 from benchmarks.hub import REPO, LoopbackHub, loopback_hub
-from benchmarks.processes import Program
-from benchmarks.synthetic import cache_home
+from localrouter.bench.cache import bench_home
+from localrouter.bench.processes import Program
 
 LOCAL, REMOTE = "File-Local", "File-Remote"
 
@@ -98,7 +98,7 @@ class Workplace:
 @contextmanager
 def workplace(model: Path) -> Iterator[Workplace]:
     """Make it for a model of the cache, on the same disk; when the block ends nothing of it is left."""
-    with tempfile.TemporaryDirectory(dir=cache_home() / "bench", prefix="files-") as folder:
+    with tempfile.TemporaryDirectory(dir=bench_home(), prefix="files-") as folder:
         file = Path(folder) / "data" / model.name
         file.parent.mkdir()
         file.hardlink_to(model)  # `tar` gets a folder that has this file alone

@@ -17,6 +17,8 @@
     │   └── ShuttingDown                 503
     └── OperatorError                for whoever starts the program: settings, manifest, files
         ├── ConfigError
+        │   └── PeerMissing                  llama.cpp's programs are not there (bench/peer.py)
+        ├── ProgramFailed                a program that a benchmark started (bench/processes.py)
         ├── ManifestError
         ├── HubError                     the hub's answer is of no use
         │   ├── HubGated                     it wants an account that has access

@@ -4,11 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from gguf import GGUFValueType
 
-from benchmarks.shapes import Shape
-from benchmarks.synthetic import write_model
-from benchmarks.vocabulary import TEMPLATE, copied
+from benchmarks.real_vocabulary import copied
+from localrouter.bench.shapes import Shape
+from localrouter.bench.synthetic import write_model
+from localrouter.bench.vocabulary import TEMPLATE
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 VOCABULARIES = {
@@ -36,7 +36,7 @@ def write_small_model(folder: Path, family: str) -> Path:
     """Write a one-layer model of random weights that reads and formats text as the family does."""
     words = copied(vocabulary_file(family))
     template = template_text(VOCABULARIES[family][1])
-    words = replace(words, fields={**words.fields, TEMPLATE: (template, GGUFValueType.STRING)})
+    words = replace(words, fields={**words.fields, TEMPLATE: template})
     path = folder / f"{family}-small.gguf"
     write_model(path, family, replace(SMALL, vocabulary=words.size), words, seed=1)
     return path

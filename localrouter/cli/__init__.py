@@ -19,6 +19,7 @@ COMMANDS = {
     "verify": ("localrouter.cli.verify", "verify_builds"),
     "lock": ("localrouter.cli.lock", "lock"),
     "plan": ("localrouter.cli.plan", "plan"),
+    "bench": ("localrouter.cli.bench", "bench"),
     "bundle": ("localrouter.cli.bundle", "bundle"),
     "remove": ("localrouter.cli.remove", "remove"),
     "prune": ("localrouter.cli.prune", "prune"),

@@ -9,14 +9,13 @@ import pytest
 
 from benchmarks import __main__ as command
 from benchmarks import big_file as files
-from benchmarks import report
 from benchmarks.big_file import big_file, write_big_file
 from benchmarks.command import kill, run, started
 from benchmarks.files import BEYOND, MEMORY, SECONDS, SERVED, Measures, goals_of
 from benchmarks.hub import REPO, loopback_hub
-from benchmarks.measure import OURS
-from benchmarks.processes import ProgramFailed
 from benchmarks.workplace import workplace
+from localrouter.bench.measure import OURS
+from localrouter.bench.processes import ProgramFailed
 from localrouter.gguf.header import read_header
 
 MB = 1_000_000
@@ -27,7 +26,7 @@ IDLE = [sys.executable, "-I", "-S", "-c", "pass"]
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(report, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(command, "RESULTS", tmp_path / "results")
     return tmp_path / "cache" / "localrouter" / "bench"
 
 

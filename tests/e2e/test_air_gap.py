@@ -17,9 +17,9 @@ from gguf_bytes import SAMPLE
 from island import Island, needs_namespaces
 from offline_commands import OFFLINE
 
-from benchmarks.shapes import Shape
-from benchmarks.synthetic import write_model
-from benchmarks.vocabulary import made_up
+from localrouter.bench.shapes import Shape
+from localrouter.bench.synthetic import write_model
+from localrouter.bench.vocabulary import made_up
 
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = made_up(2000)

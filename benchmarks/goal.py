@@ -1,0 +1,44 @@
+"""A figure that must reach a limit, and the table of such figures."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.table import Table
+
+MARKS = {True: "[green]met[/]", False: "[red]missed[/]", None: "[yellow]not measured[/]"}
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A figure that must reach a limit. `value` None: it could not be measured, and `remark` says why."""
+
+    name: str
+    value: float | None
+    limit: float
+    unit: str
+    at_least: bool
+    remark: str = ""
+
+    @property
+    def is_met(self) -> bool | None:
+        """Whether it was reached; None when it was not measured."""
+        if self.value is None:
+            return None
+        return self.value >= self.limit if self.at_least else self.value <= self.limit
+
+    def as_json(self) -> Mapping[str, Any]:
+        """Return everything, for the results file."""
+        return asdict(self) | {"is_met": self.is_met}
+
+
+def table_of_goals(goals: Sequence[Goal]) -> Table:
+    """Return the table of a run."""
+    table = Table()
+    for column in ("goal", "measured", "limit", "", "remark"):
+        table.add_column(column, overflow="fold")
+    for goal in goals:
+        measured = "-" if goal.value is None else f"{goal.value:.3g} {goal.unit}"
+        limit = f"{'>=' if goal.at_least else '<='} {goal.limit:g} {goal.unit}"
+        table.add_row(goal.name, measured, limit, MARKS[goal.is_met], goal.remark)
+    return table

@@ -1,0 +1,1 @@
+"""How fast models run here, and what other servers make of the same machine: what `localrouter bench` is made of."""

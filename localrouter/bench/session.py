@@ -1,0 +1,80 @@
+"""One run of `localrouter bench`: several models, measured in the same way, each beside its last results."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from localrouter.bench import report
+from localrouter.bench.cache import bench_home
+from localrouter.bench.comparison import Plan, compare, measure_engine, with_limits
+from localrouter.bench.machine import Machine
+from localrouter.bench.peer import Peer, PeerMissing, build_peer, built_folder, find_peer
+from localrouter.bench.progress import Progress
+from localrouter.bench.report import Results
+from localrouter.bench.servers import Server
+from localrouter.bench.workloads import OWN, QUICK, WORKLOADS, Workload
+from localrouter.gguf.header import read_headers
+
+ENGINE_TOKENS, QUICK_ENGINE_TOKENS = 128, 32
+"""Tokens of each sequence where the engine is measured by itself."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """How models are measured. `workloads` are names; without any it is all of them, the engine and the limits too."""
+
+    machine: Machine
+    progress: Progress
+    peer: Peer | Server | None
+    repeat: int
+    workloads: Sequence[str] = ()
+    threads: int | None = None
+    quick: bool = False
+
+    def measure(self, name: str, model: Path) -> Results:
+        """Return the results of a model, and keep them for the next time if all was measured.
+
+        Raises GgufError when it is no model, and ProgramFailed when a server does not get ready.
+        """
+        headers = read_headers(model)
+        plan = Plan(model, self._workloads(), 1 if self.quick else self.repeat, self.peer, self.threads)
+        measures = compare(plan, self.machine, self.progress)
+        if not self.workloads:
+            tokens = QUICK_ENGINE_TOKENS if self.quick else ENGINE_TOKENS
+            measures += measure_engine(plan, tokens, self.progress)
+            measures = with_limits(measures, headers, self.machine, self.progress)
+        last = bench_home() / "results" / f"{name}-{model.stat().st_size}{'-quick' if self.quick else ''}.json"
+        results = Results(name, plan.repeat, measures, self._peer_name(), report.last_medians(last, self.machine))
+        if not self.workloads:
+            report.save(last, report.as_json(results, self.machine))
+        return results
+
+    def _workloads(self) -> list[Workload]:
+        """What tells of llama-server alone is left out where there is none, unless it was asked for."""
+        usual = QUICK if self.quick else [name for name in WORKLOADS if self.peer or name != OWN]
+        return [WORKLOADS[name] for name in self.workloads or usual]
+
+    def _peer_name(self) -> str | None:
+        match self.peer:
+            case Peer():
+                return "llama-server"
+            case Server(name=name):
+                return name
+        return None
+
+
+def programs(folder: Path | None, progress: Progress, *, build: bool, offline: bool) -> Peer | None:
+    """Return llama.cpp's programs: those in `folder`, or those that were built before or are built now.
+
+    None when nobody named or built any. Raises PeerMissing.
+    """
+    try:
+        peer = build_peer(progress, offline=offline) if build else find_peer(folder or built_folder())
+    except PeerMissing:
+        if build or folder:
+            raise
+        progress.say("no programs of llama.cpp to compare with: --build-peer builds them")
+        return None
+    if not peer.repack:
+        progress.say("the AMX kernels of these programs crash, so they run with --no-repack; --build-peer mends that")
+    return peer

@@ -1,0 +1,143 @@
+"""What a workload asks of a server: which conversations begin when. Pure; `load.py` sends them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from localrouter.bench.words import text
+
+Message: TypeAlias = dict[str, str]
+Fields: TypeAlias = dict[str, Any]
+
+OPENAI: Fields = {"temperature": 1.0, "top_p": 1.0}
+"""OpenAI's defaults: the whole vocabulary as the model weighs it."""
+TOP_P: Fields = {"temperature": 1.0, "top_p": 0.95}
+WHOLE: Fields = {"top_k": 0, "min_p": 0.0}
+"""The same for llama-server, whose defaults cut the vocabulary to 40 tokens before anything else."""
+OWN = "many32-own"
+"""The workload in which only llama-server differs from `many32`."""
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """One conversation: each turn is asked when the answer to the one before is complete."""
+
+    turns: list[str]
+    max_tokens: int
+    system: str | None = None
+    at: float = 0.0
+    """Seconds after the start of the workload."""
+
+    def opening(self) -> list[Message]:
+        """Return the messages that come before the first turn."""
+        return [] if self.system is None else [{"role": "system", "content": self.system}]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One of the figures that tell how well a workload went: a field of `Figures`, and what it means."""
+
+    figure: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A way of using a server."""
+
+    name: str
+    make: Callable[[int], list[Conversation]]
+    """Seed to conversations. Another seed shares no text with it, so that no cache can help between two runs."""
+    rows: tuple[Row, ...]
+    ours: Fields = field(default_factory=OPENAI.copy)
+    """How localrouter is asked to sample."""
+    llama: Fields = field(default_factory=(OPENAI | WHOLE).copy)
+    """How llama-server is asked to sample."""
+
+    @property
+    def others(self) -> Fields:
+        """How any other server is asked to sample: fields that OpenAI has not are left out, and may be refused."""
+        return {name: value for name, value in self.llama.items() if name in OPENAI}
+
+
+def single(seed: int) -> list[Conversation]:
+    """One stream alone."""
+    return [Conversation([text(32, seed)], 128)]
+
+
+def batch8(seed: int) -> list[Conversation]:
+    """Eight streams that share nothing."""
+    return [Conversation([text(64, seed + number)], 48) for number in range(8)]
+
+
+def shared16(seed: int) -> list[Conversation]:
+    """Sixteen streams behind one long system prompt that the server has never seen."""
+    system = text(900, seed)
+    return [Conversation([text(12, seed + 1 + number)], 24, system) for number in range(16)]
+
+
+def stall(seed: int) -> list[Conversation]:
+    """A stream is running when a long prompt arrives."""
+    return [Conversation([text(16, seed)], 400), Conversation([text(1800, seed + 1)], 4, at=1.0)]
+
+
+def long(seed: int) -> list[Conversation]:
+    """One long prompt."""
+    return [Conversation([text(1500, seed)], 4)]
+
+
+def many32(seed: int) -> list[Conversation]:
+    """Thirty-two short streams: what the server itself costs per token."""
+    return [Conversation([text(16, seed + number)], 64) for number in range(32)]
+
+
+def turns(seed: int) -> list[Conversation]:
+    """One conversation of six turns, each of which sends everything before it again."""
+    return [Conversation([text(60, seed + number) for number in range(6)], 24, text(300, seed + 6))]
+
+
+_MANY = "32 streams at once, tokens per second together"
+
+WORKLOADS: Mapping[str, Workload] = {
+    workload.name: workload
+    for workload in (
+        Workload(
+            "single",
+            single,
+            (
+                Row("stream_rate", "one stream, tokens per second after the first"),
+                Row("ttft_p50", "first token of one stream, ms"),
+            ),
+        ),
+        Workload("batch8", batch8, (Row("rate", "8 streams at once, tokens per second together"),)),
+        Workload("shared16", shared16, (Row("wall", "16 streams behind one new 900-word system prompt, seconds"),)),
+        Workload(
+            "stall",
+            stall,
+            (
+                Row("gap_max", "longest silence of a stream while a prompt of 1,800 words is read, ms"),
+                Row("wall", "both of them until they are complete, seconds"),
+            ),
+        ),
+        Workload("long", long, (Row("ttft_p50", "first token after a prompt of 1,500 words, ms"),)),
+        Workload("many32", many32, (Row("rate", _MANY),)),
+        Workload(OWN, many32, (Row("rate", f"{_MANY}; llama-server with its own top_k 40 and min_p"),), llama={}),
+        Workload(
+            "many32-top-p",
+            many32,
+            (Row("rate", f"{_MANY}; all with top_p 0.95"),),
+            ours=TOP_P,
+            llama=TOP_P | WHOLE,
+        ),
+        Workload(
+            "turns",
+            turns,
+            (
+                Row("wall", "a conversation of 6 turns, seconds"),
+                Row("ttft_later", "first token of its turns 2 to 6, ms"),
+            ),
+        ),
+    )
+}
+QUICK = ("single", "many32")
+"""What a short run is made of."""

@@ -1,0 +1,173 @@
+"""`localrouter bench`: how fast models run on this machine, beside llama-server, and what bounds them."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from localrouter.bench.shapes import SHAPES
+from localrouter.bench.tensors import size_of
+from localrouter.bench.workloads import QUICK, WORKLOADS
+from localrouter.cli.exit_status import FAILED, exit_statuses
+from localrouter.cli.list import human_size
+from localrouter.cli.options import FILE, Command, offline_option, print_data, talk
+from localrouter.cli.progress import watching
+from localrouter.errors import ConfigError
+
+if TYPE_CHECKING:
+    from localrouter.bench.machine import Machine
+    from localrouter.bench.peer import Peer
+    from localrouter.bench.progress import Progress
+    from localrouter.bench.report import Results
+    from localrouter.bench.servers import Server
+
+DEFAULT_SHAPE = "qwen3-tiny"
+_FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
+_GGUF = click.Path(path_type=Path, dir_okay=False, exists=True)
+_SIZES = ", ".join(f"{name} ({human_size(size_of(shape))})" for name, shape in SHAPES.items())
+_COUNT = click.IntRange(min=1)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The options."""
+
+    shape: tuple[str, ...]
+    model: Path | None
+    workload: tuple[str, ...]
+    repeat: int
+    threads: int | None
+    peer: str | None
+    peer_model: str | None
+    peer_bin: Path | None
+    build_peer: bool
+    json: Path | None
+    markdown: Path | None
+    quick: bool
+    offline: bool
+
+    def require_sense(self) -> None:
+        """Raise ConfigError for options that exclude each other."""
+        peers = {"--peer": self.peer, "--peer-bin": self.peer_bin, "--build-peer": self.build_peer}
+        for pair in ({"--shape": self.shape, "--model": self.model}, peers):
+            given = [name for name, value in pair.items() if value]
+            if len(given) > 1:
+                raise ConfigError(f"{' and '.join(given)} exclude each other", hint="pass one of them")
+        if self.peer_model and not self.peer:
+            raise ConfigError("--peer-model is about the server of --peer", hint="pass --peer URL too")
+
+
+def _choice(name: str, values: list[str], text: str) -> Callable[[Command], Command]:
+    """Return a repeatable option; what it may be stands in its text, once."""
+
+    return click.option(name, type=click.Choice(values), metavar=name[2:].upper(), multiple=True, help=text)
+
+
+@click.command("bench", epilog=exit_statuses("measured", "a stream of localrouter broke"))
+@_choice(
+    "--shape",
+    [*SHAPES],
+    f"Measure a synthetic model of this shape, written once; repeatable. {_SIZES}. [default: {DEFAULT_SHAPE}]",
+)
+@click.option("--model", type=_GGUF, metavar="FILE.gguf", help="Measure this model instead.")
+@_choice("--workload", [*WORKLOADS], f"Only this workload, without limits; repeatable. {', '.join(WORKLOADS)}.")
+@click.option("--repeat", type=_COUNT, metavar="N", default=3, help="Runs of each workload. [default: 3]")
+@click.option("--threads", type=_COUNT, metavar="N", help="Threads of localrouter, instead of its own choice.")
+@click.option("--peer", metavar="URL", help="Compare with a server that runs on this machine already.")
+@click.option("--peer-model", metavar="ID", help="Which model of that server, where it has several.")
+@click.option("--peer-bin", type=_FOLDER, metavar="DIR", help="Compare with the programs of llama.cpp in this folder.")
+@click.option("--build-peer", is_flag=True, help="Build them first; later runs find them by themselves.")
+@click.option("--json", type=FILE, metavar="FILE", help="Write all figures of all runs here.")
+@click.option("--markdown", type=FILE, metavar="FILE", help="Write the tables here, and where they were taken.")
+@click.option("--quick", is_flag=True, help=f"All once, and only {' and '.join(QUICK)}.")
+@offline_option
+def bench(**options: Any) -> None:
+    """Measure how fast models run here: alone, many at once, behind long prompts, in conversations.
+
+    The server is started as a user would start it. Where llama.cpp's programs are at hand, llama-server gets the same
+    model and the same requests in turns with it, and llama-bench and llama-batched-bench say what bounds the engine.
+    Results are kept in localrouter's cache folder; "change" compares with the last ones of the same model.
+    """
+    asked = _Asked(**options)
+    asked.require_sense()
+    with _ended_by_sigterm():
+        spoiled = _run(asked)
+    if spoiled:
+        raise SystemExit(FAILED)
+
+
+def _run(asked: _Asked) -> bool:
+    """Measure, show and write. Returns whether a stream of ours broke."""
+    from localrouter.bench import report  # noqa: PLC0415  # numpy and a client of HTTP: a help page can do without
+    from localrouter.bench.machine import Machine  # noqa: PLC0415
+    from localrouter.bench.progress import Progress  # noqa: PLC0415
+    from localrouter.bench.session import Session  # noqa: PLC0415
+
+    machine, progress = Machine.this(), Progress()
+    _introduce(machine)
+    peer = _peer(asked, progress)
+    session = Session(machine, progress, peer, asked.repeat, asked.workload, asked.threads, asked.quick)
+    everything = []
+    for name, model in _models(asked):
+        everything.append(session.measure(name, model))
+        _show(everything[-1])
+    if asked.json:
+        report.save(asked.json, [report.as_json(results, machine) for results in everything])
+    if asked.markdown:
+        asked.markdown.parent.mkdir(parents=True, exist_ok=True)
+        asked.markdown.write_text(report.markdown_of(everything, machine), encoding="utf-8")
+    return any(results.spoiled for results in everything)
+
+
+def _introduce(machine: "Machine") -> None:
+    from localrouter.bench.machine import BUSY  # noqa: PLC0415
+
+    talk(str(machine))
+    if machine.busy > BUSY:
+        talk(f"Other programs use {100 * machine.busy:.0f} % of this machine: the figures will be too low.", "yellow")
+
+
+def _peer(asked: _Asked, progress: "Progress") -> "Peer | Server | None":
+    from localrouter.bench.servers import running_server  # noqa: PLC0415
+    from localrouter.bench.session import programs  # noqa: PLC0415
+
+    if asked.peer is None:
+        return programs(asked.peer_bin, progress, build=asked.build_peer, offline=asked.offline)
+    server = running_server(asked.peer, asked.peer_model)
+    talk(f"The comparison holds only if {server.endpoint.model} at {asked.peer} is the same GGUF.", "yellow")
+    return server
+
+
+def _models(asked: _Asked) -> Iterator[tuple[str, Path]]:
+    """Yield the name and the file of each model; a synthetic one is written when its turn comes."""
+    from localrouter.bench.synthetic import synthetic_model  # noqa: PLC0415
+
+    if asked.model:
+        yield asked.model.stem, asked.model
+        return
+    for name in dict.fromkeys(asked.shape or (DEFAULT_SHAPE,)):
+        with watching(f"writing {name}", size_of(SHAPES[name])) as report:
+            model = synthetic_model(name, SHAPES[name], report=report)
+        yield name, model
+
+
+def _show(results: "Results") -> None:
+    from localrouter.bench.report import table_of  # noqa: PLC0415
+
+    print_data(table_of(results))
+    for flaw in results.flaws:
+        talk(f"broken: {flaw}", "red")
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let a service manager's signal do what Ctrl-C does: servers are ended."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

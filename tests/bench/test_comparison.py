@@ -1,0 +1,100 @@
+"""What becomes a row, and which rows have a limit."""
+
+from pathlib import Path
+
+import pytest
+
+from localrouter.bench import bandwidth, comparison, load
+from localrouter.bench.comparison import with_limits
+from localrouter.bench.figures import Figures, Stream
+from localrouter.bench.load import Endpoint
+from localrouter.bench.machine import Machine
+from localrouter.bench.measure import LIMIT, OURS, PEER, Measure
+from localrouter.bench.peer import Peer
+from localrouter.bench.progress import Progress
+from localrouter.bench.servers import Kind, Server
+from localrouter.bench.session import Session
+from localrouter.bench.workloads import OPENAI, WORKLOADS, Conversation, Fields
+
+MACHINE = Machine("cpu", 2, 1 << 34, "Linux x86_64", "3.11", 0.0)
+SERVERS = {
+    OURS: Server("localrouter", Kind.OURS, Endpoint("http://127.0.0.1:1/v1", "a")),
+    PEER: Server("other", Kind.LLAMA, Endpoint("http://127.0.0.1:2/v1", "a")),
+}
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Fields]]:
+    """Who was asked how, in order; every answer is the same whole one, the peer's a broken one."""
+    calls = list[tuple[str, Fields]]()
+
+    def run(endpoint: Endpoint, conversations: list[Conversation], fields: Fields) -> Figures:
+        calls.append((endpoint.base_url[-4], fields))
+        done = 1 if endpoint is SERVERS[OURS].endpoint else 0
+        stream = Stream(0.0, 2, 1, ["a", "b"], [1.0, 3.0], ["length"], 2, done)
+        return Figures.of([stream] * len(conversations), wall=4.0)
+
+    monkeypatch.setattr(load, "run", run)
+    return calls
+
+
+def test_every_figure_is_a_row_and_flaws_are_told_once(asked: list[tuple[str, Fields]]) -> None:
+    stall, wall = comparison._measure(WORKLOADS["stall"], SERVERS, 2, Progress())
+
+    assert (stall.samples[OURS], wall.samples[OURS]) == ([2000.0, 2000.0], [4.0, 4.0])
+    assert not stall.higher_is_better
+    assert stall.flaws == ["peer, 2 of 2 streams: 0 times [DONE]"] * 2
+    assert (len(stall.details), wall.details, wall.flaws) == (4, [], [])
+    assert [program for program, _ in asked] == ["1", "2", "2", "1"]  # in turns
+
+
+def test_servers_sample_as_the_workload_says(asked: list[tuple[str, Fields]]) -> None:
+    comparison._measure(WORKLOADS["many32-own"], SERVERS, 1, Progress())
+
+    assert asked == [("1", OPENAI), ("2", {})]
+
+
+def test_what_did_not_happen_is_no_sample(asked: list[tuple[str, Fields]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "run", lambda *_: Figures.of([], wall=1.0))
+    [long] = comparison._measure(WORKLOADS["long"], SERVERS, 1, Progress())
+
+    assert (long.samples, asked) == ({}, [])
+
+
+@pytest.mark.parametrize(("binding", "limit"), [(True, 50.0), (False, None)])
+def test_rates_have_the_limits_that_are_known(
+    monkeypatch: pytest.MonkeyPatch, binding: bool, limit: float | None
+) -> None:
+    roof = Measure("bandwidth", "", samples={LIMIT: [50.0]})
+    monkeypatch.setattr(bandwidth, "limit_of", lambda _headers, _cores: (roof, binding))
+    rate, first = Measure("single", "rate"), Measure("single", "first token", higher_is_better=False)
+    many = Measure("many32-top-p", "rate")
+    engine = Measure("engine32", "", samples={LIMIT: [70.0, 90.0, 80.0]})
+
+    measures = with_limits([rate, first, many, engine], [], MACHINE, Progress())
+
+    assert measures[-1] is roof
+    assert (rate.median(LIMIT), first.median(LIMIT), many.median(LIMIT)) == (limit, None, 80.0)
+
+
+def test_memory_of_the_cpu_is_no_limit_where_gpus_compute() -> None:
+    gpu = Machine("cpu", 2, 1 << 34, "Linux x86_64", "3.11", 0.0, ("a GPU",))
+
+    assert with_limits([], [], gpu, Progress()) == []
+
+
+@pytest.mark.parametrize(
+    ("peer", "quick", "asked_for", "names"),
+    [
+        (None, False, (), [name for name in WORKLOADS if name != "many32-own"]),
+        (Peer(Path(), repack=True), False, (), [*WORKLOADS]),
+        (SERVERS[PEER], True, (), ["single", "many32"]),
+        (None, True, ("many32-own",), ["many32-own"]),
+    ],
+)
+def test_which_workloads_run(
+    peer: Peer | Server | None, quick: bool, asked_for: tuple[str, ...], names: list[str]
+) -> None:
+    session = Session(MACHINE, Progress(), peer, 1, asked_for, quick=quick)
+
+    assert [workload.name for workload in session._workloads()] == names
