@@ -44,6 +44,8 @@ class EngineSettings(BaseSettings):
     """Sliding layers hold the whole context, and a prefix is shared anywhere; auto: unless memory forbids it."""
     ubatch: int = Field(512, ge=32, le=4096)
     """Rows that llama.cpp computes at once at most; fewer take less memory between the layers."""
+    cache_ram: int | None = Field(None, ge=0, le=16_777_216)
+    """Megabytes for copies of conversations that have ended, outside the cache; default: a tenth of the free memory."""
     step_ms: int = Field(300, ge=1, le=60_000)
     """Milliseconds that running answers may pause while a prompt is read; shorter pauses make prompts wait longer."""
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import groupby
 from typing import Literal, Protocol, Self
 from uuid import uuid4
 
@@ -96,12 +97,12 @@ class Completion:
     async def chunks(self) -> AsyncGenerator[list[ChatChunk], None]:
         """Yield the answer: the role, the text as it comes, one finish reason, the usage where it was asked for.
 
-        Each list holds what was there at one look. Raises EngineFailed, or ShuttingDown, when the engine could not
+        Each list holds what was there at one look, text that waited in one chunk. Raises EngineFailed, or ShuttingDown, when the engine could not
         finish.
         """
         yield [self._chunk(Delta(role="assistant", content=""))]
         async for events in self.generation.events():
-            yield [chunk for event in events for chunk in self._of_event(event)]
+            yield [chunk for event in _joined(events) for chunk in self._of_event(event)]
 
     def _of_event(self, event: Event) -> Iterable[ChatChunk]:
         if isinstance(event, Piece):
@@ -156,6 +157,16 @@ async def fold(chunks: AsyncIterator[list[ChatChunk]]) -> ChatAnswer:
         usage=last.usage,
         system_fingerprint=last.system_fingerprint,
     )
+
+
+def _joined(events: list[Event]) -> Iterable[Event]:
+    """Join the texts of pieces that follow each other: what waited for a slow client, or a busy loop, is one chunk."""
+    for is_text, some in groupby(events, lambda event: isinstance(event, Piece)):
+        pieces = list(some)
+        if is_text:
+            yield Piece(pieces[0].id, "".join(piece.text for piece in pieces if isinstance(piece, Piece)))
+        else:
+            yield from pieces
 
 
 def _failure(end: Finished) -> EngineFailed | ShuttingDown:

@@ -69,6 +69,7 @@ class LoadOptions(msgspec.Struct, frozen=True):
     flash_attention: Switch = "auto"
     swa_full: Switch = "auto"
     ubatch: int = UBATCH
+    cache_ram: int | None = None
     step_ms: int = 300
 
 

@@ -162,7 +162,7 @@ class Scheduler:
             tokens = sequence.tokens[sequence.computed : sequence.computed + count]
             self.slots.cache.extend(sequence.slot, tokens)
             sequence.computed += count
-        if self.limits.anywhere:
+        if self.limits.anywhere or not self.limits.state_bytes:
             return []
         at_stops = [sequence for sequence, _ in batch.chunks if sequence.computed in sequence.stops]
         return [sequence for sequence in at_stops if not self.slots.cache.has_checkpoint(sequence.slot)]

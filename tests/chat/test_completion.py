@@ -101,6 +101,14 @@ async def test_a_stream_is_role_then_text_then_one_finish_reason() -> None:
     assert len({(chunk.id, chunk.created, chunk.model) for chunk in chunks}) == 1
 
 
+async def test_text_that_waited_for_a_slow_reader_is_one_chunk() -> None:
+    waited = FakeGeneration([[Piece(1, "Hel"), Piece(1, "lo")], [Piece(1, "!"), Finished(1, "stop", Usage(3, 3))]])
+
+    chunks = await chunks_of(waited, stream=True)
+
+    assert [chunk.choices[0].delta.content for chunk in chunks] == ["", "Hello", "!", None]
+
+
 async def test_usage_is_left_out_of_a_stream_that_did_not_ask_for_it() -> None:
     chunks = await chunks_of(generation("Hi"), stream=True)
 

@@ -114,6 +114,7 @@ def test_the_words_of_the_settings_are_those_of_the_engine() -> None:
         ("kv_type", "f32"),
         ("swa_full", "maybe"),
         ("ubatch", "1"),
+        ("cache_ram", "-1"),
         ("grace", "-1"),
         ("api_key", ""),
     ],

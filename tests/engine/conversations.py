@@ -3,9 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import vocabulary
-from benchmarks.shapes import SHAPES
-from benchmarks.synthetic import write_model
+from localrouter.bench import vocabulary
+from localrouter.bench.shapes import SHAPES
+from localrouter.bench.synthetic import write_model
 from localrouter.engine.engine import Engine
 from localrouter.engine.messages import Event, Finished, Generate, Piece, Sampling, Segment
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import shapes, synthetic, vocabulary
+from localrouter.bench import shapes, synthetic, vocabulary
 
 MODELS = ("qwen3-tiny", "gemma4-tiny", "qwen35moe-tiny")
 """Attention only; sliding windows; recurrent layers."""

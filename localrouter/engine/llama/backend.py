@@ -66,7 +66,7 @@ class LlamaBackend:
         extra = options.extra_buffers == "on" or (options.extra_buffers == "auto" and kernels_fit(self._path, shape))
         self._model = open_model(self._path, gpu_layers=pool.gpu_layers, extra_buffers=extra)
         plan = _as_loaded(pool.plan, self._model)
-        self.limits = limits_of(plan, machine, recurrent=is_recurrent(self._model))
+        self.limits = limits_of(plan, machine, options.cache_ram, recurrent=is_recurrent(self._model))
         self._recurrent = is_recurrent(self._model)
         self._window = int(api.llama_model_n_swa(self._model))
         self._open_context(plan, options)
