@@ -1,11 +1,16 @@
 """The vocabulary of a model: text to tokens and back."""
 
 import ctypes
+from collections import OrderedDict
 from typing import Any
 
 import llama_cpp.llama_cpp as api
 
 from localrouter.engine.messages import Segment
+
+
+_REMEMBERED = 1 << 22
+"""Characters of segments whose tokens are kept: each turn of a conversation sends all of the turns before it again."""
 
 
 class Vocabulary:
@@ -16,15 +21,30 @@ class Vocabulary:
         self.size = int(api.llama_vocab_n_tokens(self._native))
         self._pieces: dict[int, bytes] = {}
         self._ends: dict[int, bool] = {}
+        self._known: OrderedDict[Segment, list[int]] = OrderedDict()
+        self._characters = 0
 
     def tokenize(self, prompt: list[Segment]) -> list[int]:
         """Return the tokens of a prompt. Only in control segments are control tokens recognised."""
         tokens: list[int] = []
         for segment in prompt:
-            tokens += self._tokenize(segment.text.encode(), segment.control)
+            tokens += self._tokens_of(segment)
         begin = api.llama_vocab_bos(self._native)
         if api.llama_vocab_get_add_bos(self._native) and tokens[:1] != [begin]:
             tokens.insert(0, begin)
+        return tokens
+
+    def _tokens_of(self, segment: Segment) -> list[int]:
+        """The tokens of a segment, which do not depend on what is around it."""
+        known = self._known.get(segment)
+        if known is not None:
+            self._known.move_to_end(segment)
+            return known
+        tokens = self._known[segment] = self._tokenize(segment.text.encode(), segment.control)
+        self._characters += len(segment.text)
+        while self._characters > _REMEMBERED:
+            forgotten, _ = self._known.popitem(last=False)
+            self._characters -= len(forgotten.text)
         return tokens
 
     def _tokenize(self, text: bytes, control: bool) -> list[int]:
