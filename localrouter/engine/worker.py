@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import TypeAlias
 from urllib.parse import parse_qsl
@@ -22,7 +23,8 @@ from localrouter.engine.messages import Cancel, Command, Event, Generate, Load, 
 
 log = logging.getLogger(__name__)
 
-
+_MOMENT = 1.0
+"""Seconds: a program that talks sends its next turn sooner, and should not wait for work that can wait."""
 Arrival: TypeAlias = tuple[Command, list[int]]
 """A command, and for a Generate the tokens of its prompt."""
 
@@ -52,9 +54,7 @@ class Worker:
     def _serve(self, engine: Engine) -> None:
         """Take what has arrived, step, send, until told to stop. An idle engine waits without using the CPU."""
         while True:
-            while engine.is_idle and self._inbox.empty() and engine.rest():
-                pass
-            for command, tokens in self._arrived(wait=engine.is_idle):
+            for command, tokens in self._arrived(wait=engine.is_idle, rest=engine.rest):
                 if isinstance(command, Stop):
                     return
                 events = _obey(engine, command, tokens)
@@ -64,13 +64,23 @@ class Worker:
             if events:
                 self._send(Step(events, engine.gauge))
 
-    def _arrived(self, *, wait: bool) -> list[Arrival]:
-        arrivals = [self._inbox.get()] if wait else []
+    def _arrived(self, *, wait: bool, rest: Callable[[], bool]) -> list[Arrival]:
+        """What has arrived by now, or as soon as something does. Who waits for longer than a moment may `rest`."""
+        arrivals = [self._wait(rest)] if wait else []
         try:
             while True:
                 arrivals.append(self._inbox.get_nowait())
         except Empty:
             return arrivals
+
+    def _wait(self, rest: Callable[[], bool]) -> Arrival:
+        """Block until something arrives. After a moment `rest` is called for as long as it finds something to do."""
+        timeout: float | None = _MOMENT
+        while True:
+            try:
+                return self._inbox.get(timeout=timeout)
+            except Empty:
+                timeout = 0.0 if rest() else None
 
     def _read(self) -> None:
         """Fill the inbox. Runs beside the engine, which gives up the GIL while llama.cpp computes.

@@ -27,7 +27,7 @@ IDLE_SLOTS, FEW_IDLE_SLOTS = 32, 4
 """Conversations that stay in the cache after their end, beside those that are computed, for what begins alike."""
 MAX_SLOTS = 256
 """As many as llama.cpp can tell apart (LLAMA_MAX_SEQ)."""
-ROWS = 128
+ROWS = 256
 """Rows of prompts in one step on a CPU: more gain nothing, and a cancel waits for a step."""
 ROWS_ON_GPU = 512
 """The same where layers are on a GPU, which reads hundreds of tokens in the time of one step."""

@@ -26,8 +26,8 @@ OPTIONS = LoadOptions(
     threads=1, cells=8192, context=4096, max_sequences=4, swa_full="off", flash_attention="off", extra_buffers="off"
 )
 LENGTH, WINDOW = 1200, 128
-WINDOW_CELLS = 1280
-"""What sliding layers hold: windows of 8 slots and a batch of 132 rows, padded."""
+WINDOW_CELLS = 1536
+"""What sliding layers hold: windows of 8 slots and a batch of 260 rows, padded."""
 NOISE = 0.01
 """How far the distributions of two cuts of a prompt are apart at most."""
 numbers = counting(1)
@@ -171,10 +171,11 @@ def test_a_kept_window_for_which_there_is_no_room_is_refused(backend: LlamaBacke
     """All cells of windows are held by two slots each, so that llama.cpp may not take them."""
     read(backend, 0, tokens(1000))
     checkpoint = backend.keep_state(0)
-    read(backend, 1, tokens(250, seed=1))
+    rest = WINDOW_CELLS - 1000 - 30
+    read(backend, 1, tokens(rest, seed=1))
     backend.fork(0, 2, 1000, None)
-    backend.fork(1, 3, 250, None)
-    read(backend, 4, tokens(WINDOW_CELLS - 1250, seed=4))
+    backend.fork(1, 3, rest, None)
+    read(backend, 4, tokens(30, seed=4))
 
     assert not backend.fork(0, 5, 1000, checkpoint)
     assert backend.cells_of(5) == 0
