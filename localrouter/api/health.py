@@ -30,6 +30,7 @@ class ModelHealth(msgspec.Struct, frozen=True):
     waiting: int
     cells_used: int
     cells_cached: int
+    cells_archived: int
     cells: int | None
     in_flight: int
     starts: int
@@ -70,6 +71,7 @@ def _health(status: EngineStatus) -> ModelHealth:
         waiting=gauge.waiting,
         cells_used=gauge.cells_used,
         cells_cached=gauge.cells_cached,
+        cells_archived=gauge.cells_archived,
         cells=info.cells if info else None,
         in_flight=status.in_flight,
         starts=status.starts,

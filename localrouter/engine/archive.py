@@ -39,13 +39,10 @@ class Archive:
         """`cells` is how many the copies of all excerpts may have together, `worth` the tokens of one at least."""
         self.most_cells = cells
         self.worth = worth
+        self.cells = 0
+        """Cells that are copied."""
         self._excerpts: OrderedDict[int, Excerpt] = OrderedDict()
         self._handles = 0
-
-    @property
-    def cells(self) -> int:
-        """Cells that are copied."""
-        return sum(excerpt.end - excerpt.start for excerpt in self._excerpts.values())
 
     @property
     def handles(self) -> set[int]:
@@ -82,17 +79,19 @@ class Archive:
         self._handles += 1
         excerpt = Excerpt(self._handles, start, tokens)
         self._excerpts[excerpt.handle] = excerpt
+        self.cells += excerpt.end - start
         return excerpt
 
     def forget(self, handle: int) -> None:
-        """Forget an excerpt, whose copy turned out to be of no use."""
-        self._excerpts.pop(handle, None)
+        """Forget an excerpt, whose copy turned out to be of no use; nothing where it is forgotten already."""
+        excerpt = self._excerpts.pop(handle, None)
+        if excerpt is not None:
+            self.cells -= excerpt.end - excerpt.start
 
     def surplus(self) -> list[int]:
         """Forget what is too much, and return the handles of the copies that can go."""
-        gone, cells = [], self.cells
-        while self._excerpts and (cells > self.most_cells or len(self._excerpts) > _MOST):
-            handle, excerpt = self._excerpts.popitem(last=False)
-            cells -= excerpt.end - excerpt.start
-            gone.append(handle)
+        gone = []
+        while self._excerpts and (self.cells > self.most_cells or len(self._excerpts) > _MOST):
+            gone.append(next(iter(self._excerpts)))
+            self.forget(gone[-1])
         return gone

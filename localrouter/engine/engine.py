@@ -33,8 +33,14 @@ class Engine:
     @property
     def gauge(self) -> Gauge:
         """What the engine holds now."""
-        scheduler = self.scheduler
-        return Gauge(len(scheduler.waiting), len(scheduler.running), scheduler.cells_used, scheduler.slots.cells_idle)
+        scheduler, archive = self.scheduler, self.scheduler.slots.archive
+        return Gauge(
+            waiting=len(scheduler.waiting),
+            running=len(scheduler.running),
+            cells_used=scheduler.cells_used,
+            cells_cached=scheduler.slots.cells_idle,
+            cells_archived=archive.cells if archive else 0,
+        )
 
     def submit(self, command: Generate) -> Event:
         """Tokenize the prompt and queue the request; as `enqueue` otherwise."""

@@ -175,7 +175,7 @@ Event: TypeAlias = Accepted | Piece | Finished
 
 
 class Gauge(msgspec.Struct, array_like=True, frozen=True):
-    """What the engine holds after a step; all but `cells_cached` zero when it is idle."""
+    """What the engine holds after a step; all but the last two zero when it is idle."""
 
     waiting: int = 0
     running: int = 0
@@ -183,6 +183,8 @@ class Gauge(msgspec.Struct, array_like=True, frozen=True):
     """By running requests."""
     cells_cached: int = 0
     """By what has ended and may be shared by what comes."""
+    cells_archived: int = 0
+    """Copies of cells outside the cache, of what has ended."""
 
 
 class Step(msgspec.Struct, tag=True, frozen=True):

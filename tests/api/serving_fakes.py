@@ -149,7 +149,7 @@ class FakeRouter:
 
 
 def ready_status() -> EngineStatus:
-    return EngineStatus("localrouter-echo", "ready", INFO, Gauge(1, 2, 30, 12), in_flight=3, starts=1)
+    return EngineStatus("localrouter-echo", "ready", INFO, Gauge(1, 2, 30, 12, 40), in_flight=3, starts=1)
 
 
 def make_catalog() -> Catalog:

@@ -75,7 +75,7 @@ async def test_ready_shows_what_the_models_do(router: FakeRouter, client: httpx.
     (model,) = answer.json()["models"]
     assert (answer.status_code, answer.json()["status"]) == (200, "ready")
     assert (model["waiting"], model["running"], model["cells_used"], model["cells"]) == (1, 2, 30, INFO.cells)
-    assert model["cells_cached"] == 12
+    assert (model["cells_cached"], model["cells_archived"]) == (12, 40)
     assert (model["in_flight"], model["starts"], model["state"]) == (3, 1, "ready")
 
 
