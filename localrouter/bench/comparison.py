@@ -9,7 +9,7 @@ from pathlib import Path
 from localrouter.bench import bandwidth, load, servers
 from localrouter.bench.figures import HIGHER_IS_BETTER
 from localrouter.bench.inprocess import engine_rate
-from localrouter.bench.machine import Machine
+from localrouter.bench.machine import Machine, settle
 from localrouter.bench.measure import LIMIT, OURS, PEER, Measure
 from localrouter.bench.peer import Peer
 from localrouter.bench.progress import Progress
@@ -60,6 +60,7 @@ def _measure(workload: Workload, running: dict[str, Server], repeat: int, progre
         for program, server in _in_turns(running.items(), turn):
             progress.say(f"{workload.name} {turn + 1}/{repeat} on {server.name}")
             figures = load.run(server.endpoint, conversations, server.fields(workload))
+            settle()
             for measure, row in zip(measures, workload.rows, strict=True):
                 value = getattr(figures, row.figure)
                 if isfinite(value):

@@ -15,6 +15,10 @@ from localrouter.memory.machine import this_machine
 BUSY = 0.2
 """Share of the machine that others may use before a run is said to be disturbed."""
 _SECONDS = 1.0
+QUIET = 0.1
+"""The same share, under which the next run can begin."""
+_MOMENT, _LOOKS = 1.2, 15
+"""Seconds before the first look, and looks of a second each: other programs may never be quiet."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,14 @@ class Machine:
             f"{self.cpu}, {self.cores} {'core' if self.cores == 1 else 'cores'}, {self.memory / 2**30:.0f} GiB, {gpus}"
             f"{self.system}, Python {self.python}, llama-cpp-python {version('llama-cpp-python')}"
         )
+
+
+def settle() -> None:
+    """Wait until nothing computes, but not for long: a server may put things in order a moment after its answer."""
+    time.sleep(_MOMENT)
+    for _ in range(_LOOKS):
+        if _busy() < QUIET:
+            return
 
 
 def source() -> str:

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from running_server import serving
 from test_servers import EVENTS, server_of
 
-from localrouter.bench import bandwidth, servers
+from localrouter.bench import bandwidth, comparison, servers
 from localrouter.bench.load import Endpoint
 from localrouter.bench.measure import LIMIT, OURS, PEER
 from localrouter.bench.servers import Kind, Server
@@ -32,6 +32,7 @@ def nothing_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("LOCALROUTER_OFFLINE", raising=False)
     monkeypatch.setattr(command, "SHAPES", {"qwen3-tiny": SMALL})
     monkeypatch.setattr(bandwidth, "_enough", lambda _: 1 << 20)
+    monkeypatch.setattr(comparison, "settle", lambda: None)
 
 
 def run(*words: str | Path) -> Result:

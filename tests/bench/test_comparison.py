@@ -35,6 +35,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Fields]]:
         return Figures.of([stream] * len(conversations), wall=4.0)
 
     monkeypatch.setattr(load, "run", run)
+    monkeypatch.setattr(comparison, "settle", lambda: calls.append(("settled", {})))
     return calls
 
 
@@ -45,20 +46,21 @@ def test_every_figure_is_a_row_and_flaws_are_told_once(asked: list[tuple[str, Fi
     assert not stall.higher_is_better
     assert stall.flaws == ["peer, 2 of 2 streams: 0 times [DONE]"] * 2
     assert (len(stall.details), wall.details, wall.flaws) == (4, [], [])
-    assert [program for program, _ in asked] == ["1", "2", "2", "1"]  # in turns
+    assert [program for program, _ in asked if program != "settled"] == ["1", "2", "2", "1"]  # in turns
+    assert [program for program, _ in asked[1::2]] == ["settled"] * 4  # none computes while the other is measured
 
 
 def test_servers_sample_as_the_workload_says(asked: list[tuple[str, Fields]]) -> None:
     comparison._measure(WORKLOADS["many32-own"], SERVERS, 1, Progress())
 
-    assert asked == [("1", OPENAI), ("2", {})]
+    assert [call for call in asked if call[0] != "settled"] == [("1", OPENAI), ("2", {})]
 
 
 def test_what_did_not_happen_is_no_sample(asked: list[tuple[str, Fields]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load, "run", lambda *_: Figures.of([], wall=1.0))
     [long] = comparison._measure(WORKLOADS["long"], SERVERS, 1, Progress())
 
-    assert (long.samples, asked) == ({}, [])
+    assert (long.samples, asked) == ({}, [("settled", {})] * 2)
 
 
 @pytest.mark.parametrize(("binding", "limit"), [(True, 50.0), (False, None)])
