@@ -97,8 +97,8 @@ class Completion:
     async def chunks(self) -> AsyncGenerator[list[ChatChunk], None]:
         """Yield the answer: the role, the text as it comes, one finish reason, the usage where it was asked for.
 
-        Each list holds what was there at one look, text that waited in one chunk. Raises EngineFailed, or ShuttingDown, when the engine could not
-        finish.
+        Each list holds what was there at one look, text that waited in one chunk. Raises EngineFailed, or ShuttingDown,
+        when the engine could not finish.
         """
         yield [self._chunk(Delta(role="assistant", content=""))]
         async for events in self.generation.events():

@@ -13,7 +13,7 @@ from localrouter.engine.prefix_cache import common
 
 WORTH = 64
 """Tokens under which no copy is made or brought back: they are computed as one tile."""
-_MOST = 256
+_MOST = 1024
 """Excerpts, all of which are looked at for every new prompt."""
 
 

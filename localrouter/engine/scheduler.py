@@ -107,8 +107,7 @@ class Scheduler:
         """
         self._start_waiting()
         if self._untidy and self.running:
-            self.slots.tidy(sum(len(sequence.tokens) for sequence in self.running))
-            self._untidy = False
+            self._untidy = not self.slots.tidy(sum(len(sequence.tokens) for sequence in self.running))
 
     def _start_waiting(self) -> None:
         for sequence in list(self.waiting):

@@ -18,6 +18,8 @@ from localrouter.engine.prefix_cache import Checkpoint, Match, PrefixCache, comm
 
 _BESIDE = 8
 """How many times more cells running sequences look at than what may stay beside them of those that have ended."""
+_PIECE, _PIECES = 256, 64
+"""Tokens that are archived at once, and of how many pieces a conversation has about at most."""
 
 
 @dataclass(frozen=True)
@@ -156,11 +158,22 @@ class Slots:
         while self.archive is None and len(self._idle) > 1 and self.cells_idle > self._idle_cells:
             self.clear(next(iter(self._idle)))
 
-    def tidy(self, wanted: int) -> None:
-        """Move conversations that have ended out of the way of those that run, which will look at `wanted` cells."""
+    def tidy(self, wanted: int) -> bool:
+        """Move conversations that have ended out of the way of those that run, which will look at `wanted` cells.
+
+        One piece at a time, for running streams wait for it. Returns whether nothing is left to do.
+        """
         most = self._idle_cells + wanted // _BESIDE
-        while self.archive is not None and self.cells_idle > most and self.evict():
-            pass
+        while self.archive is not None and self.cells_idle > most:
+            slot = self._victim()
+            if slot is None:
+                break
+            before, end = len(self.changes), self._store(slot, self._own_start(slot))
+            if end == self.cache.length(slot):
+                self.clear(slot)
+            if any(isinstance(change, Store) for change in self.changes[before:]):
+                return False
+        return True
 
     def restore(self, slot: int, prompt: Tokens[int]) -> int:
         """Bring back what the archive has of a prompt beyond what a slot holds; its last token is left to be computed.
@@ -179,26 +192,42 @@ class Slots:
         return here
 
     def store_ahead(self) -> bool:
-        """Archive a conversation that has ended before its room is needed; False when all are."""
-        if not self._not_stored:
+        """Archive a piece of a conversation that has ended before its room is needed; False when all are."""
+        slot = next(iter(self._not_stored), None)
+        if slot is None:
             return False
-        self._store(self._not_stored.pop(), 0)
+        if self._store(slot, 0) == self.cache.length(slot):
+            self._not_stored.remove(slot)
         return True
 
     def store(self, slot: int) -> None:
         """Archive what would be lost with a slot: not what others hold too, nor what is there already."""
-        self._store(slot, self.cache.length(slot) - self.cache.private(slot))
+        start = self._own_start(slot)
+        while start < self.cache.length(slot):
+            start = self._store(slot, start)
 
-    def _store(self, slot: int, start: int) -> None:
-        if self.archive is None or self.cache.length(slot) - start < self.archive.worth:
-            return
+    def _own_start(self, slot: int) -> int:
+        """The position of the first cell that no other slot holds."""
+        return self.cache.length(slot) - self.cache.private(slot)
+
+    def _store(self, slot: int, start: int) -> int:
+        """Archive the next piece, from `start` on, that is not there yet; return the position after it.
+
+        That is the end also where the rest is not worth it, or would not fit into the archive.
+        """
+        length = self.cache.length(slot)
+        if self.archive is None or not self.archive.worth <= length - start <= self.archive.most_cells:
+            return length
         tokens = self.cache.tokens(slot)
         start = self.archive.covered(tokens, start)
-        if not self.archive.worth <= len(tokens) - start <= self.archive.most_cells:
-            return
-        excerpt = self.archive.keep(tokens, start)
-        self.changes.append(Store(excerpt.handle, slot, start, len(tokens)))
+        if length - start < self.archive.worth:
+            return length
+        piece = max(_PIECE, length // _PIECES)
+        end = start + piece if length - start >= piece + self.archive.worth else length
+        excerpt = self.archive.keep(tokens[:end], start)
+        self.changes.append(Store(excerpt.handle, slot, start, end))
         self.changes += [Forget(handle) for handle in self.archive.surplus()]
+        return end
 
     def forget(self, handle: int) -> None:
         """A copy of cells could not be made, or could not be brought back."""
@@ -225,20 +254,23 @@ class Slots:
         self._discard_dropped()
 
     def evict(self, spare: int | None = None) -> bool:
-        """Free the idle slot that was used least recently of those whose cells nobody else holds; never `spare`.
-
-        Where idle slots hold cells only together, the first of them goes all the same. Returns whether there was one.
-        """
-        idle = [slot for slot in self._idle if slot != spare]
-        alone = (slot for slot in idle if self.cache.private(slot))
-        slot = next(alone, None)
-        if slot is None and idle and self.cache.held_only_by(idle):
-            slot = idle[0]
+        """Archive and free an idle slot, never `spare`. Returns whether there was one."""
+        slot = self._victim(spare)
         if slot is None:
             return False
         self.store(slot)
         self.clear(slot)
         return True
+
+    def _victim(self, spare: int | None = None) -> int | None:
+        """The idle slot that was used least recently of those whose cells nobody else holds.
+
+        Where idle slots hold cells only together, the first of them goes all the same.
+        """
+        idle = [slot for slot in self._idle if slot != spare]
+        alone = (slot for slot in idle if self.cache.private(slot))
+        slot = next(alone, None)
+        return idle[0] if slot is None and idle and self.cache.held_only_by(idle) else slot
 
     def keep_state(self, slot: int, checkpoint: Checkpoint) -> None:
         """Note a copy of the state at a slot's tip. The least recently used copies go when there are too many bytes."""

@@ -25,7 +25,7 @@ PROMPT = [300 + 7 * index % 3000 for index in range(300)]
 @pytest.fixture(scope="module")
 def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LlamaBackend]:
     path = small_model(tmp_path_factory.mktemp("model"), "qwen3-tiny")
-    backend = LlamaBackend(path, LoadOptions(threads=1, cells=1024, context=1024, max_sequences=4))
+    backend = LlamaBackend(path, LoadOptions(threads=1, cells=1024, context=1024, max_sequences=64))
     yield backend
     backend.close()
 

@@ -244,3 +244,40 @@ def test_what_the_backend_could_not_fork_is_not_tried_again() -> None:
     slots.clear(first)
     run(slots, [1] * 20)
     assert slots.match([*[1] * 10, 5])
+
+
+def test_a_long_conversation_is_archived_in_pieces_while_others_run() -> None:
+    slots = archiving(cells=2000)
+    first = run(slots, [*range(600)])
+    slots.leave(first)
+    run(slots, [7] * 8)
+
+    assert [slots.tidy(8) for _ in range(4)] == [False, False, False, True]
+
+    pieces = [Store(1, first, 0, 256), Store(2, first, 256, 512), Store(3, first, 512, 600)]
+    assert changes(slots) == [*pieces, Clear(first)]
+
+
+def test_all_of_it_is_archived_at_once_when_its_room_is_needed() -> None:
+    slots = archiving(cells=2000)
+    first = run(slots, [*range(600)])
+    slots.leave(first)
+
+    slots.evict()
+    pieces = [Store(1, first, 0, 256), Store(2, first, 256, 512), Store(3, first, 512, 600)]
+    assert changes(slots) == [*pieces, Clear(first)]
+
+    again = slots.take(None)
+    assert again is not None
+    assert slots.restore(again, [*range(601)]) == 600
+
+
+def test_what_is_larger_than_the_archive_is_let_go() -> None:
+    slots = archiving(cells=2000)
+    slots.archive = Archive(100, worth=4)
+    first = run(slots, [*range(600)])
+    slots.leave(first)
+    run(slots, [7] * 8)
+
+    assert slots.tidy(8)
+    assert changes(slots) == [Clear(first)]
