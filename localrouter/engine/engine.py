@@ -5,11 +5,11 @@ import time
 from collections.abc import Iterable
 
 from localrouter.engine.backend import Backend, BatchRefused, CacheFull
+from localrouter.engine.changes import Change, Clear, Discard, Forget, Fork, Restore, Store
 from localrouter.engine.messages import Accepted, Event, Finished, FinishReason, Gauge, Generate, Piece, Usage
 from localrouter.engine.sampling import Sampler
 from localrouter.engine.scheduler import Scheduler
 from localrouter.engine.sequence import Sequence
-from localrouter.engine.slots import Change, Clear, Discard, Forget, Fork, Restore, Store
 
 log = logging.getLogger(__name__)
 

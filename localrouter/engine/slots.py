@@ -10,70 +10,15 @@ batch: every fork happens before its source can be cleared, and every clear befo
 
 from collections import OrderedDict
 from collections.abc import Sequence as Tokens
-from dataclasses import dataclass
-from typing import TypeAlias
 
 from localrouter.engine.archive import Archive
+from localrouter.engine.changes import Change, Clear, Discard, Forget, Fork, Restore, Store
 from localrouter.engine.prefix_cache import Checkpoint, Match, PrefixCache, common
 
 _BESIDE = 8
 """How many times more cells running sequences look at than what may stay beside them of those that have ended."""
 _PIECE, _PIECES = 256, 64
 """Tokens that are archived at once, and of how many pieces a conversation has about at most."""
-
-
-@dataclass(frozen=True)
-class Clear:
-    """Free all that a slot holds."""
-
-    slot: int
-
-
-@dataclass(frozen=True)
-class Fork:
-    """Let a slot that holds nothing share the first `count` tokens of another, from a kept state where there is one."""
-
-    source: int
-    slot: int
-    count: int
-    checkpoint: Checkpoint | None
-
-
-@dataclass(frozen=True)
-class Discard:
-    """Free the copy of a state."""
-
-    checkpoint: Checkpoint
-
-
-@dataclass(frozen=True)
-class Store:
-    """Copy the cells of a slot from position `start` on out of the cache."""
-
-    handle: int
-    slot: int
-    start: int
-    end: int
-
-
-@dataclass(frozen=True)
-class Restore:
-    """Bring back the cells from position `start` to `end` of a copy, into a slot that holds what comes before."""
-
-    handle: int
-    slot: int
-    start: int
-    end: int
-
-
-@dataclass(frozen=True)
-class Forget:
-    """Free a copy of cells."""
-
-    handle: int
-
-
-Change: TypeAlias = Clear | Fork | Discard | Store | Restore | Forget
 
 
 class Slots:

@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from localrouter.engine.archive import Archive
+from localrouter.engine.changes import Change, Clear, Discard, Forget, Fork, Restore, Store
 from localrouter.engine.limits import Limits
 from localrouter.engine.messages import Sampling
 from localrouter.engine.prefix_cache import Checkpoint
 from localrouter.engine.scheduler import Scheduler
 from localrouter.engine.sequence import Sequence
-from localrouter.engine.slots import Change, Clear, Discard, Forget, Fork, Restore, Store
 
 
 class SchedulerMachine(RuleBasedStateMachine):

@@ -1,8 +1,9 @@
 """Slots: what is kept, what is shared, and what goes first when there is no room."""
 
 from localrouter.engine.archive import Archive
+from localrouter.engine.changes import Change, Clear, Discard, Fork, Restore, Store
 from localrouter.engine.prefix_cache import Checkpoint, Match
-from localrouter.engine.slots import Change, Clear, Discard, Fork, Restore, Slots, Store
+from localrouter.engine.slots import Slots
 
 
 def run(slots: Slots, tokens: list[int]) -> int:

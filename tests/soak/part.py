@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from localrouter.engine.batch import Batch
+from localrouter.engine.changes import Clear, Discard, Forget, Store
 from localrouter.engine.engine import Engine
 from localrouter.engine.llama.backend import LlamaBackend
 from localrouter.engine.messages import Generate, LoadOptions
 from localrouter.engine.sequence import Sequence
-from localrouter.engine.slots import Clear, Discard, Forget, Store
 
 from .faults import Faults
 from .ledger import Ledger, Record
