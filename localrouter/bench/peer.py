@@ -110,13 +110,13 @@ def build_peer(progress: Progress, *, offline: bool = False) -> Peer:
     The sources are downloaded the first time, which `offline` forbids.
     """
     if not all(os.access(built_folder() / name, os.X_OK) for name in PROGRAMS):
+        sources = _home() / "llama.cpp"
+        if offline and not sources.exists():
+            raise PeerMissing("the sources of llama.cpp are not here", hint="download them once, without --offline")
         if not shutil.which("cmake"):
             raise PeerMissing("building needs cmake and a C++ compiler", hint="install them, or pass --peer-bin DIR")
         _home().mkdir(parents=True, exist_ok=True)
-        sources = _home() / "llama.cpp"
         if not sources.exists():
-            if offline:
-                raise PeerMissing("the sources of llama.cpp are not here", hint="download them once, without --offline")
             progress.say("downloading the sources of llama.cpp, 70 MB")
             _download(sources)
         progress.say(f"building {', '.join(PROGRAMS)} in {_home()}: this takes some minutes")

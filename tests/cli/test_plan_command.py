@@ -132,7 +132,7 @@ def test_windows_that_sliding_layers_hold_are_marked(home: Path) -> None:
     windows = run(home, "w", "--context", "262144", "--swa-full", "off", "--offline")
 
     assert "5.37 GB" in whole.stdout
-    assert "131 MB w" in windows.stdout
+    assert "136 MB w" in windows.stdout
     assert plans(run(home, "w", "--swa-full", "off", "--json", "--offline"))["W"]["swa_full"] is False
 
 

@@ -87,4 +87,5 @@ OFFLINE = (
     Offline(("prune",), ("--yes",), says=("nothing to delete",)),
     Offline(("du",), says=("localrouter-demo-Q8_0", "total")),
     Offline(("completion",), ("bash",), says=("localrouter",)),
+    Offline(("bench",), ("--build-peer",), says=("sources of llama.cpp are not here", "without --offline"), status=2),
 )

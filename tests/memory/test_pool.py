@@ -60,7 +60,7 @@ def test_a_quarter_that_holds_too_little_is_exceeded_where_the_whole_fits() -> N
 
 def test_compute_buffers_and_logits_take_cells_away() -> None:
     """The quarter would hold 1,024 cells; beside what llama.cpp needs to compute there is room for less."""
-    large = replace(shape(1, cell=1 << 20), widths=Widths(width=600_000))
+    large = replace(shape(1, cell=1 << 20), widths=Widths(width=550_000))
     pool = pool_for(large, Wishes(), machine(ram=5.3))
     alone = pool_for(shape(1, cell=1 << 20), Wishes(), machine(ram=5.3))
     assert FEWEST_CELLS < cells_of(pool) < cells_of(alone) == 1024
