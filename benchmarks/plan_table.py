@@ -15,7 +15,7 @@ from benchmarks.hollow import write_hollow
 from localrouter.bench.shapes import HybridShape, Shape, WindowShape
 from localrouter.bench.vocabulary import made_up
 from localrouter.gguf.header import read_header
-from localrouter.memory.plan import ROWS_ON_GPU, KvType, Memory, Options, plan, sequences
+from localrouter.memory.plan import ROWS_ON_GPU, UBATCH, KvType, Memory, Options, plan, sequences
 from localrouter.memory.shape import shape_of_headers
 
 VOCABULARY = 8192
@@ -106,10 +106,11 @@ def _line(found: Comparison) -> str:
     setup = found.setup
     kind = "" if setup.swa_full else ", window"
     kind += "" if setup.flash_attention else ", no fa"
+    kind += "" if setup.ubatch == UBATCH else f", ubatch {setup.ubatch}"
     cells = [f"{ours / MIB:.1f}/{theirs / MIB:.1f}" for ours, theirs in found.pairs.values()]
     ours, theirs = found.pairs["total"]
     columns = "".join(f" {cell:>15}" for cell in cells)
-    head = f"{found.name:10}{setup.cells:6} {setup.kv:5}{f'{setup.sequences} seq{kind}':15}"
+    head = f"{found.name:10}{setup.cells:6} {setup.kv:5}{f'{setup.sequences} seq{kind}':19}"
     return f"{head}{columns} {100 * (ours / theirs - 1):+.1f} %"
 
 

@@ -21,7 +21,8 @@ class Pace:
     def __init__(self, budget: float, *, most: int, tile: int = 64, pads: bool = False) -> None:
         """`budget` is in seconds, `most` the prompt tokens of a step at most, `tile` the rows of one kernel.
 
-        `pads` is whether a step may be filled up to a tile with rows that nobody needs."""
+        `pads` is whether a step may be filled up to a tile with rows that nobody needs.
+        """
         self.budget = budget
         self._most = most
         self.tile = tile

@@ -91,6 +91,7 @@ class LlamaBackend:
         """Compute the rows of `batch`; the logits are a view into llama.cpp's own memory."""
         assert 0 < len(batch) <= self._rows.capacity
         assert all(0 <= slot < self.limits.slots for slot in batch.slots)
+        assert self.limits.pads or not batch.padding, "without a sequence to spare, rows of nobody would be somebody's"
         code = 1
         if batch.padding:
             code = api.llama_decode(self._context, self._rows.fill(batch, batch.padding))
