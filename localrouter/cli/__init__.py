@@ -20,6 +20,7 @@ COMMANDS = {
     "lock": ("localrouter.cli.lock", "lock"),
     "plan": ("localrouter.cli.plan", "plan"),
     "bench": ("localrouter.cli.bench", "bench"),
+    "conformance": ("localrouter.cli.conformance", "conformance"),
     "bundle": ("localrouter.cli.bundle", "bundle"),
     "remove": ("localrouter.cli.remove", "remove"),
     "prune": ("localrouter.cli.prune", "prune"),

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "localrouter"
 LAYERS = [
     "__main__",
     "cli",
-    "api bench",
+    "api bench conformance",
     "router chat",
     "engine weights",
     "memory",

@@ -1,0 +1,99 @@
+"""One check: what it asks of a server, what the reference promises, and how it can end."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from localrouter.conformance.server import Server
+
+
+class Outcome(StrEnum):
+    """How a check ended."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    REFUSED = "refused"
+    """The server said that it does not support what was asked. That is honest; dropping it in silence is not."""
+    NOT_TESTABLE = "not testable"
+    """What this model happened to say shows neither."""
+
+
+class Broken(Exception):
+    """A promise was not kept; the message says how."""
+
+
+class NotTestable(Exception):
+    """Nothing can be concluded from what the model said; the message says why."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """A function that raises Broken or NotTestable, or returns.
+
+    `fields` are what a server may say it does not support.
+    """
+
+    group: str
+    run: Callable[[Server], None]
+    fields: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """What is checked, as a sentence."""
+        return self.run.__name__.replace("_", " ")
+
+    @property
+    def promise(self) -> str:
+        """What the reference says."""
+        return " ".join((self.run.__doc__ or "").split())
+
+
+@dataclass(frozen=True)
+class Result:
+    """How one check ended. `reason` is empty if it passed; `asked` and `came` are the last request and its answer."""
+
+    check: Check
+    outcome: Outcome
+    reason: str = ""
+    asked: Any = None
+    came: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Group:
+    """Checks of one subject, in the order in which they run."""
+
+    name: str
+    checks: list[Check] = field(default_factory=list)
+
+    def check(self, *fields: str) -> Callable[[Callable[[Server], None]], Callable[[Server], None]]:
+        """Add a check. A 4xx that names one of `fields` counts as refused, not as failed."""
+
+        def add(run: Callable[[Server], None]) -> Callable[[Server], None]:
+            self.checks.append(Check(self.name, run, fields))
+            return run
+
+        return add
+
+
+def expect(kept: object, otherwise: str) -> None:
+    """Raise Broken with these words unless the promise was kept."""
+    if not kept:
+        raise Broken(otherwise)
+
+
+def equal(found: object, promised: object, what: str) -> None:
+    """Raise Broken unless both are the same."""
+    expect(found == promised, f"{what} is {found!r}, not {promised!r}")
+
+
+def refuses(server: Server, good: dict[str, Any], bad: dict[str, Any]) -> None:
+    """Raise Broken unless a server that takes `good` answers 4xx to `bad`.
+
+    The good request goes first: a server that refuses that too has not understood the field, and gets no credit.
+    """
+    server.ask(**good)
+    status = server.status(**bad)
+    expect(400 <= status < 500, f"it was answered with status {status}, not refused")

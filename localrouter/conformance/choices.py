@@ -1,0 +1,97 @@
+"""Several choices, and the probabilities of tokens."""
+
+from typing import Any
+
+from localrouter.conformance.check import Group, NotTestable, equal, expect, refuses
+from localrouter.conformance.server import Server
+
+N = Group("n")
+LOGPROBS = Group("logprobs")
+
+
+@N.check("n")
+def n_gives_that_many_choices(server: Server) -> None:
+    """`n` is how many chat completion choices are generated for each input message."""
+    choices = server.ask(n=2)["choices"]
+    equal(sorted(choice["index"] for choice in choices), [0, 1], "the list of indexes")
+
+
+@N.check("n")
+def n_streams_that_many_choices(server: Server) -> None:
+    """Streamed, each choice has its index, a role at its beginning and one finish reason."""
+    stream = server.stream(n=2)
+    for index in range(2):
+        expect(stream.choices(index), f"no chunk is of choice {index}")
+        expect(len(stream.finish_reasons(index)) == 1, f"finish reasons of {index}: {stream.finish_reasons(index)}")
+
+
+@N.check("n")
+def usage_counts_all_choices_and_the_prompt_once(server: Server) -> None:
+    """You are charged for the generated tokens across all of the choices."""
+    one, two = server.ask(max_tokens=4)["usage"], server.ask(n=2, max_tokens=4)
+    equal(two["usage"]["prompt_tokens"], one["prompt_tokens"], "prompt_tokens with n=2")
+    if any(choice["finish_reason"] != "length" for choice in two["choices"]):
+        raise NotTestable("the model ended by itself")
+    equal(two["usage"]["completion_tokens"], 8, "completion_tokens of two choices of 4 tokens")
+
+
+@N.check("n")
+def an_n_of_0_is_refused(server: Server) -> None:
+    """`n` is at least 1."""
+    refuses(server, {"n": 2}, {"n": 0})
+
+
+def _entries(server: Server, **fields: Any) -> tuple[str, list[dict[str, Any]]]:
+    choice = server.ask(logprobs=True, temperature=0, **fields)["choices"][0]
+    found = choice.get("logprobs")
+    expect(found and isinstance(found.get("content"), list), f"logprobs is {found!r}")
+    return choice["message"]["content"] or "", found["content"]
+
+
+@LOGPROBS.check("logprobs")
+def every_token_has_its_log_probability(server: Server) -> None:
+    """`logprobs` returns the log probability of each output token in the content of the message."""
+    _, entries = _entries(server)
+    expect(entries, "no token has one")
+    for entry in entries:
+        expect({"token", "logprob", "bytes", "top_logprobs"} <= entry.keys(), f"a token has only {sorted(entry)}")
+        expect(entry["logprob"] <= 1e-6, f"a log probability is {entry['logprob']}")
+
+
+@LOGPROBS.check("logprobs")
+def bytes_join_to_the_text(server: Server) -> None:
+    """`bytes` are the UTF-8 bytes of the token; those of several are combined for the text."""
+    text, entries = _entries(server)
+    joined = bytes(byte for entry in entries for byte in entry["bytes"] or []).decode("utf-8", "replace")
+    expect(joined.strip("\ufffd \n") == text.strip("\ufffd \n"), f"the bytes are {joined!r}, the text is {text!r}")
+
+
+@LOGPROBS.check("logprobs", "top_logprobs")
+def top_logprobs_gives_that_many(server: Server) -> None:
+    """`top_logprobs` is the number of most likely tokens to return at each position, with their log probability."""
+    _, entries = _entries(server, top_logprobs=3)
+    for entry in entries:
+        top = [each["logprob"] for each in entry["top_logprobs"]]
+        expect(len(top) == 3, f"{len(top)} alternatives were returned, not 3")
+        equal(top, sorted(top, reverse=True), "the order of the alternatives")
+
+
+@LOGPROBS.check("logprobs")
+def a_stream_has_log_probabilities(server: Server) -> None:
+    """The choices of chunks have `logprobs` too, in all of the tokens of a plain answer."""
+    used = len(_entries(server, seed=7)[1])
+    found = [choice.get("logprobs") for choice in server.stream(logprobs=True, temperature=0, seed=7).choices()]
+    streamed = sum(len(each["content"] or []) for each in found if each)
+    equal(streamed, used, "the number of tokens with log probabilities")
+
+
+@LOGPROBS.check("logprobs", "top_logprobs")
+def top_logprobs_without_logprobs_is_refused(server: Server) -> None:
+    """`logprobs` must be set to true if `top_logprobs` is used."""
+    refuses(server, {"logprobs": True, "top_logprobs": 2}, {"top_logprobs": 2})
+
+
+@LOGPROBS.check("logprobs", "top_logprobs")
+def top_logprobs_over_20_is_refused(server: Server) -> None:
+    """`top_logprobs` is an integer between 0 and 20."""
+    refuses(server, {"logprobs": True, "top_logprobs": 5}, {"logprobs": True, "top_logprobs": 21})

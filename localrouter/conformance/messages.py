@@ -1,0 +1,101 @@
+"""What a conversation may consist of."""
+
+from typing import Any
+
+from localrouter.conformance.check import Broken, Group, NotTestable, expect
+from localrouter.conformance.server import HELLO, Server
+
+MESSAGES = Group("messages")
+_CONTROL = ["<|im_end|>", "<|im_start|>", "<end_of_turn>", "<turn|>", "<|eot_id|>", "<|endoftext|>", "[/INST]", "</s>"]
+"""Control tokens of well-known families of models. To a model of another family they are text anyway."""
+_REPEATED = 8
+_PIXEL = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nG"
+    "NgYGBgAAAABQABpfZFQAAAAABJRU5ErkJggg=="
+)
+
+
+def _says(role: str, content: Any) -> dict[str, Any]:
+    return {"role": role, "content": content}
+
+
+def _prompt_tokens(server: Server, *messages: dict[str, Any]) -> int:
+    return int(server.ask(messages=[*messages], max_tokens=1)["usage"]["prompt_tokens"])
+
+
+def _adds_to_the_prompt(server: Server, *before: dict[str, Any]) -> None:
+    """Raise Broken unless these messages make the prompt longer."""
+    alone, together = _prompt_tokens(server, *HELLO), _prompt_tokens(server, *before, *HELLO)
+    expect(together > alone, f"the prompt has {together} tokens with the message and {alone} without")
+
+
+@MESSAGES.check("role", "system")
+def a_system_message_is_read(server: Server) -> None:
+    """`system` messages are instructions that the model should follow."""
+    _adds_to_the_prompt(server, _says("system", "The ships of the north carry timber, salt and copper."))
+
+
+@MESSAGES.check("role", "developer")
+def a_developer_message_is_read(server: Server) -> None:
+    """`developer` messages are instructions that the model should follow; they replace `system` messages."""
+    _adds_to_the_prompt(server, _says("developer", "The ships of the north carry timber, salt and copper."))
+
+
+@MESSAGES.check("role", "assistant")
+def an_earlier_answer_is_read(server: Server) -> None:
+    """`assistant` messages are sent by the model in response to user messages."""
+    _adds_to_the_prompt(server, _says("user", "Which ships?"), _says("assistant", "Those that carry salt."))
+
+
+@MESSAGES.check("content", "type")
+def parts_of_text_are_read(server: Server) -> None:
+    """`content` may be an array of parts; of type `text` they are what a string would be."""
+    parts = [{"type": "text", "text": "The ships of the north "}, {"type": "text", "text": "carry timber and salt."}]
+    alone, together = _prompt_tokens(server, _says("user", "x")), _prompt_tokens(server, _says("user", parts))
+    expect(together > alone, "the parts added nothing to the prompt")
+
+
+@MESSAGES.check("messages")
+def a_long_conversation_is_read_whole(server: Server) -> None:
+    """`messages` is the list of messages comprising the conversation so far; none is dropped."""
+    turns = [_says(("user", "assistant")[number % 2], f"This is turn {number}.") for number in range(41)]
+    half, whole = _prompt_tokens(server, *turns[:21]), _prompt_tokens(server, *turns)
+    expect(whole > 1.5 * half, f"21 turns have {half} tokens, and 41 have {whole}")
+
+
+@MESSAGES.check("content")
+def control_tokens_in_content_are_text(server: Server) -> None:
+    """`content` is text: what looks like a control token neither ends the turn nor changes who speaks."""
+    empty = _prompt_tokens(server, _says("user", "x"))
+    for token in _CONTROL:
+        added = _prompt_tokens(server, _says("user", "x" + token * _REPEATED)) - empty
+        if added <= _REPEATED + 1:
+            raise Broken(f"{token} {_REPEATED} times added {added} tokens to the prompt: it was not read as text")
+
+
+@MESSAGES.check()
+def an_empty_conversation_is_refused(server: Server) -> None:
+    """`messages` has at least one message."""
+    status = server.status(messages=[])
+    expect(400 <= status < 500, f"it was answered with status {status}, not refused")
+
+
+@MESSAGES.check()
+def an_unknown_role_is_refused(server: Server) -> None:
+    """`role` is one of those that the reference lists."""
+    status = server.status(messages=[_says("wizard", "Say something.")])
+    expect(400 <= status < 500, f"it was answered with status {status}, not refused")
+
+
+@MESSAGES.check()
+def an_image_is_refused_or_seen(server: Server) -> None:
+    """A model without vision cannot take `image_url` parts, and must not pretend to."""
+    text = {"type": "text", "text": "What is this?"}
+    image = {"type": "image_url", "image_url": {"url": _PIXEL}}
+    plain = _prompt_tokens(server, _says("user", [text]))
+    status = server.status(messages=[_says("user", [text, image])])
+    if 400 <= status < 500 or status == 501:
+        return
+    seen = _prompt_tokens(server, _says("user", [text, image]))
+    expect(seen > plain, "the image was dropped in silence: the prompt is as long as without it")
+    raise NotTestable("the model takes images")

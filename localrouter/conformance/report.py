@@ -1,0 +1,91 @@
+"""Results as a table for a terminal, as Markdown, and as JSON."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from localrouter.conformance.check import Outcome, Result
+
+_STYLES = {
+    Outcome.PASSED: "green",
+    Outcome.FAILED: "bold red",
+    Outcome.REFUSED: "yellow",
+    Outcome.NOT_TESTABLE: "dim",
+}
+_LONGEST = 160
+"""Characters of a reason that fit into a cell; JSON has all of it."""
+
+
+def summary(results: Iterable[Result]) -> str:
+    """Return how many checks ended how, on one line."""
+    counts = Counter(result.outcome for result in results)
+    return f"{counts.total()} checks: " + ", ".join(f"{counts[outcome]} {outcome.value}" for outcome in Outcome)
+
+
+def table(results: Sequence[Result]) -> Table:
+    """Return a table with a heading for each group, and below what did not pass the promise and what came back."""
+    shown = Table.grid(padding=(0, 2, 0, 0))
+    shown.add_column(no_wrap=True)
+    shown.add_column(overflow="fold")
+    for name, group in groupby(results, key=lambda result: result.check.group):
+        shown.add_row(Text(name, style="bold"), "")
+        for result in group:
+            shown.add_row(Text(f"  {result.outcome}", style=_STYLES[result.outcome]), result.check.name)
+            for line in _explanation(result):
+                shown.add_row("", Text(line, style="dim"))
+    return shown
+
+
+def markdown(results: Sequence[Result], title: str) -> str:
+    """Return a table in Markdown."""
+    rows = [
+        f"| {result.check.group} | {result.check.name} | {result.outcome} | {_cell(result.reason)} |"
+        for result in results
+    ]
+    head = ["| group | check | outcome | why |", "|---|---|---|---|"]
+    return "\n".join([title, "", f"{summary(results)}.", "", *head, *rows]) + "\n"
+
+
+def as_json(results: Sequence[Result], base_url: str, model: str) -> dict[str, Any]:
+    """Return everything that is known: who was asked, how often each outcome was, and every check."""
+    counts = Counter(result.outcome for result in results)
+    return {
+        "base_url": base_url,
+        "model": model,
+        "outcomes": {outcome.value: counts[outcome] for outcome in Outcome},
+        "checks": [
+            {
+                "group": result.check.group,
+                "name": result.check.name,
+                "promise": result.check.promise,
+                "outcome": result.outcome.value,
+                "reason": result.reason,
+                "asked": result.asked,
+                "came": result.came,
+                "seconds": round(result.seconds, 3),
+            }
+            for result in results
+        ],
+    }
+
+
+def _explanation(result: Result) -> Iterator[str]:
+    """What a reader wants to know of a check that did not pass."""
+    if result.outcome is Outcome.FAILED:
+        yield f"promised: {result.check.promise}"
+    if result.reason:
+        yield _short(result.reason)
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
+
+
+def _cell(text: str) -> str:
+    """Text as a cell: nothing in it ends the cell, or is read as HTML."""
+    return _short(text).replace("|", "\\|").replace("<", "&lt;")

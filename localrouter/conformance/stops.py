@@ -1,0 +1,61 @@
+"""Stop sequences."""
+
+from localrouter.conformance.check import Group, NotTestable, equal, expect, refuses
+from localrouter.conformance.server import Server
+
+STOP = Group("stop")
+_GREEDY = {"temperature": 0, "seed": 7}
+_GOOD = range(1, 12)
+"""Where in a text a stop sequence is taken from, in characters."""
+
+
+def _text_and_stop(server: Server) -> tuple[str, str]:
+    """Return what the model says, and two characters of it that do not stand at its beginning."""
+    text = server.text(**_GREEDY)
+    if text != server.text(**_GREEDY):
+        raise NotTestable("two answers at temperature 0 differ already")
+    for start in _GOOD:
+        piece = text[start : start + 2]
+        if len(piece) == 2 and not any(char.isspace() or char == "\ufffd" for char in piece):
+            return text, piece
+    raise NotTestable(f"nothing in {text!r} is of use as a stop sequence")
+
+
+@STOP.check("stop")
+def a_stop_text_ends_the_answer(server: Server) -> None:
+    """`stop` is a sequence where the API stops generating further tokens; `finish_reason` is then `stop`."""
+    text, stop = _text_and_stop(server)
+    choice = server.ask(**_GREEDY, stop=stop)["choices"][0]
+    equal(choice["message"]["content"], text[: text.index(stop)], f"the text before {stop!r}")
+    equal(choice["finish_reason"], "stop", "finish_reason")
+
+
+@STOP.check("stop")
+def a_list_of_stops_ends_the_answer(server: Server) -> None:
+    """`stop` may be up to 4 sequences; whichever comes first ends the answer."""
+    text, stop = _text_and_stop(server)
+    found = server.text(**_GREEDY, stop=["\u2603\u2603", stop, "\u2604\u2604"])
+    equal(found, text[: text.index(stop)], f"the text before {stop!r}")
+
+
+@STOP.check("stop")
+def a_stop_text_is_not_in_the_answer(server: Server) -> None:
+    """The returned text will not contain the stop sequence."""
+    _, stop = _text_and_stop(server)
+    found = server.text(**_GREEDY, stop=stop)
+    expect(stop not in found, f"{stop!r} is in {found!r}")
+
+
+@STOP.check("stop")
+def a_stop_text_is_not_in_the_stream(server: Server) -> None:
+    """The returned text will not contain the stop sequence, in no delta; all before it is there."""
+    text, stop = _text_and_stop(server)
+    stream = server.stream(**_GREEDY, stop=stop)
+    equal(stream.text(), text[: text.index(stop)], f"the streamed text before {stop!r}")
+    equal(stream.finish_reasons(), ["stop"], "the list of finish reasons")
+
+
+@STOP.check("stop")
+def five_stops_are_refused(server: Server) -> None:
+    """`stop` may be up to 4 sequences."""
+    refuses(server, {"stop": ["@1", "@2", "@3", "@4"]}, {"stop": ["@1", "@2", "@3", "@4", "@5"]})

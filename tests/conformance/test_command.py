@@ -1,0 +1,76 @@
+"""`localrouter conformance`: what it prints and writes, how it ends, and what it says of our own server."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from exemplary_server import exemplary_server
+from running_server import serving
+
+from localrouter.cli import main
+from localrouter.cli.conformance import _GROUPS
+from localrouter.conformance.suite import GROUPS
+
+WHOLE = {"basics", "streaming", "errors", "models"}
+"""Groups that our server passes."""
+
+
+def run(*words: str | Path) -> Result:
+    return CliRunner().invoke(main, ["conformance", *map(str, words)], env={"OPENAI_API_KEY": None})
+
+
+def test_the_option_only_knows_every_group() -> None:
+    assert _GROUPS.split(", ") == [*GROUPS]
+
+
+def test_it_is_0_when_nothing_failed_and_prints_a_summary() -> None:
+    with exemplary_server() as server:
+        result = run(server.base_url, "--only", "models")
+    assert result.exit_code == 0, result.output
+    assert "3 checks: 3 passed, 0 failed, 0 refused, 0 not testable" in result.stdout
+
+
+def test_it_is_1_when_a_check_failed_and_says_what_was_promised() -> None:
+    with exemplary_server(last="") as server:
+        result = run(server.base_url, "--only", "streaming")
+    assert result.exit_code == 1
+    assert "promised: The stream is ended by `data: [DONE]`." in result.stdout
+
+
+def test_files_have_everything(tmp_path: Path) -> None:
+    with exemplary_server() as server:
+        run(server.base_url, "--only", "models", "--json", tmp_path / "a.json", "--markdown", tmp_path / "a.md")
+    written = json.loads((tmp_path / "a.json").read_text())
+    assert written["outcomes"] == {"passed": 3, "failed": 0, "refused": 0, "not testable": 0}
+    assert all(check["promise"] and check["asked"] and check["came"] for check in written["checks"])
+    assert "| models | models are listed | passed |  |" in (tmp_path / "a.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("nonsense", "no address of a server"),
+        ("https://api.example.com/v1", "OPENAI_API_KEY"),
+        ("http://127.0.0.1:1/v1", "no server answers"),
+    ],
+)
+def test_an_address_that_cannot_be_asked_is_2(address: str, words: str) -> None:
+    result = run(address)
+    assert (result.exit_code, words in result.stderr) == (2, True)
+
+
+def test_a_missing_openai_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("localrouter.cli.conformance.find_spec", lambda _: None)
+    result = run("http://127.0.0.1:1/v1")
+    assert (result.exit_code, "pip install 'localrouter[conformance]'" in result.stderr) == (2, True)
+
+
+def test_our_server_fails_nothing_of_what_it_has_and_of_what_it_refuses(tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    with serving() as server:
+        result = run(server.base_url, "--model", "demo", "--json", file)
+    assert result.exit_code in (0, 1), result.output
+    checks = json.loads(file.read_text())["checks"]
+    assert [check["name"] for check in checks if check["group"] in WHOLE and check["outcome"] != "passed"] == []
+    assert [check["name"] for check in checks if check["outcome"] == "failed" and "support" in check["reason"]] == []
