@@ -67,7 +67,7 @@ async def test_one_look_at_the_engine_is_one_write(router: FakeRouter) -> None:
     router.fake.script = [[piece("a"), piece("b"), finished()]]
     bodies: list[bytes] = []
     await _call(router, STREAM, bodies)
-    assert [body.count(b"data: ") for body in bodies] == [1, 3, 1]
+    assert [body.count(b"data: ") for body in bodies] == [1, 2, 1]
 
 
 async def test_the_usage_comes_last_when_asked_for(client: httpx.AsyncClient) -> None:

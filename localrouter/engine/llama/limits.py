@@ -15,7 +15,9 @@ _COPIES_SHARE = 0.1
 def limits_of(plan: Plan, machine: Machine, cache_ram: int | None, *, recurrent: bool) -> Limits:
     """What a step and the cache hold. `cache_ram` are the megabytes for copies; None: a share of what is free."""
     options = plan.options
-    copies = int(_COPIES_SHARE * max(0, machine.ram_free - plan.ram.total)) if cache_ram is None else cache_ram * _MEGABYTE
+    copies = (
+        int(_COPIES_SHARE * max(0, machine.ram_free - plan.ram.total)) if cache_ram is None else cache_ram * _MEGABYTE
+    )
     windows = plan.shape.sliding and not options.swa_full
     has_scratch = not (recurrent or windows)  # where a sequence takes no memory of its own
     archive = 0 if plan.shape.sliding or recurrent else copies * options.cells // max(plan.both.cache, 1)

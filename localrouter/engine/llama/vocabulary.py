@@ -8,7 +8,6 @@ import llama_cpp.llama_cpp as api
 
 from localrouter.engine.messages import Segment
 
-
 _REMEMBERED = 1 << 22
 """Characters of segments whose tokens are kept: each turn of a conversation sends all of the turns before it again."""
 
