@@ -5,6 +5,7 @@ Every request field of OpenAI's stands here and is of one of three kinds: honour
 this.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar
 
@@ -29,6 +30,11 @@ JsonObject: TypeAlias = dict[str, Any]
 
 MAX_TOKENS = 2**31 - 1
 """No context is longer; a larger number is a mistake and would not fit into what the engine counts with."""
+
+MAX_BIASED = 300
+"""Tokens that one `logit_bias` may name."""
+
+_TOKEN = re.compile("0|[1-9][0-9]{0,9}")
 
 
 @dataclass(frozen=True, eq=False)  # equal marks would be one to `Annotated`, and 0 equals False
@@ -166,7 +172,30 @@ def _texts(metadata: JsonObject | None) -> JsonObject | None:
     return metadata
 
 
+def _bias(value: object) -> object:
+    """Return the bias with numbers for keys, which JSON has as strings. Stops at the first mistake."""
+    if not isinstance(value, dict):
+        return value
+    if len(value) > MAX_BIASED:
+        raise PydanticCustomError(
+            "invalid_value", f"Invalid value for {{field}}: expected at most {MAX_BIASED} tokens."
+        )
+    for token, bias in value.items():
+        if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+            raise PydanticCustomError("invalid_value", "The keys of {field} must be the numbers of tokens, as strings.")
+        if isinstance(bias, bool) or not isinstance(bias, int | float) or not -100 <= bias <= 100:
+            raise PydanticCustomError("invalid_value", "The values of {field} must be numbers from -100 to 100.")
+    return {int(token): float(bias) for token, bias in value.items()}
+
+
 Number = Annotated[float, Field(allow_inf_nan=False)]
+Penalty = Annotated[Number, Field(ge=-2, le=2)]
+StopString = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+Stop: TypeAlias = Annotated[
+    Annotated[StopString, Tag("<text>")]
+    | Annotated[list[StopString], Field(fail_fast=True, max_length=4), Tag("<parts>")],
+    Discriminator(_kind_of_content, custom_error_type="stop_type", custom_error_message="neither string nor array"),
+]
 Tokens = Annotated[int, Field(ge=1, le=MAX_TOKENS)]
 
 
@@ -186,6 +215,25 @@ class ChatRequest(_Strict):
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = Field(
         None, description="the same request with the same `system_fingerprint` draws the same tokens"
     )
+    presence_penalty: Penalty | None = Field(None, description="-2 to 2, default 0; for tokens that the answer has")
+    frequency_penalty: Penalty | None = Field(None, description="-2 to 2, default 0; for each time the answer has them")
+    logit_bias: Annotated[dict[int, float] | None, BeforeValidator(_bias)] = Field(
+        None, description=f"at most {MAX_BIASED} tokens by number, each -100 to 100; see below"
+    )
+    logprobs: bool | None = Field(None, description="default false; see below")
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = Field(
+        None, description="0 to 20, default 0; only with `logprobs`"
+    )
+    stop: Stop | None = Field(None, description="a string, or up to 4; see below")
+    top_k: Annotated[int, Field(ge=0, le=MAX_TOKENS)] | None = Field(
+        None, description="not OpenAI's: draw from the likeliest so many; default 0, from all"
+    )
+    min_p: Annotated[Number, Field(ge=0, le=1)] | None = Field(
+        None, description="not OpenAI's: 0 to 1, default 0; the least probability, as a share of the likeliest's"
+    )
+    repeat_penalty: Annotated[Number, Field(gt=0, le=2)] | None = Field(
+        None, description="not OpenAI's: above 0, to 2, default 1; for tokens of the prompt and of the answer"
+    )
 
     user: Annotated[str | None, UNSTORED] = None
     safety_identifier: Annotated[str | None, UNSTORED] = None
@@ -196,24 +244,18 @@ class ChatRequest(_Strict):
     prompt_cache_retention: Annotated[str | None, CACHED] = None
 
     audio: Annotated[object, Later()] = None
-    frequency_penalty: Annotated[object, Later((0,))] = None
     function_call: Annotated[object, Later(("none", "auto"))] = None
     functions: Annotated[object, Later(([],))] = None
-    logit_bias: Annotated[object, Later(({},))] = None
-    logprobs: Annotated[object, Later((False,))] = None
     modalities: Annotated[object, Later((["text"],))] = None
     moderation: Annotated[object, Later()] = None
     n: Annotated[object, Later((1,))] = None
     parallel_tool_calls: Annotated[object, Later((True, False))] = None
     prediction: Annotated[object, Later()] = None
-    presence_penalty: Annotated[object, Later((0,))] = None
     reasoning_effort: Annotated[object, Later()] = None
     response_format: Annotated[object, Later(({"type": "text"},))] = None
     service_tier: Annotated[object, Later(("auto", "default"))] = None
-    stop: Annotated[object, Later(([],))] = None
     tool_choice: Annotated[object, Later(("none", "auto"))] = None
     tools: Annotated[object, Later(([],))] = None
-    top_logprobs: Annotated[object, Later((0,))] = None
     verbosity: Annotated[object, Later(("medium",))] = None
     web_search_options: Annotated[object, Later()] = None
 
@@ -222,6 +264,13 @@ class ChatRequest(_Strict):
     def _options_need_a_stream(cls, value: StreamOptions | None, info: ValidationInfo) -> StreamOptions | None:
         if value is not None and not info.data.get("stream"):
             raise PydanticCustomError("invalid_value", "The 'stream_options' parameter is only allowed with 'stream'.")
+        return value
+
+    @field_validator("top_logprobs")
+    @classmethod
+    def _top_needs_logprobs(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value and not info.data.get("logprobs"):
+            raise PydanticCustomError("invalid_value", "The 'top_logprobs' parameter is only allowed with 'logprobs'.")
         return value
 
     @field_validator("max_completion_tokens")
@@ -258,13 +307,37 @@ class AnswerMessage(msgspec.Struct, frozen=True, kw_only=True):
     refusal: None = None
 
 
+class TopLogprob(msgspec.Struct, frozen=True):
+    """A token that might have been drawn. `bytes` is null for control tokens, which stand for no text."""
+
+    token: str
+    logprob: float
+    bytes: list[int] | None
+
+
+class TokenLogprob(msgspec.Struct, frozen=True):
+    """A token of the answer. `token` has U+FFFD for a character that other tokens have a part of; `bytes` is exact."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+    top_logprobs: list[TopLogprob]
+
+
+class ChoiceLogprobs(msgspec.Struct, frozen=True):
+    """The tokens of an answer, or of a chunk of it, in their order."""
+
+    content: list[TokenLogprob]
+    refusal: None = None
+
+
 class Choice(msgspec.Struct, frozen=True):
-    """One answer. `logprobs` is always null until they can be asked for."""
+    """One answer. `logprobs` is null where the request does not ask for them."""
 
     index: int
     message: AnswerMessage
     finish_reason: Literal["stop", "length"]
-    logprobs: None = None
+    logprobs: ChoiceLogprobs | None = None
 
 
 class ChatAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -292,7 +365,7 @@ class ChunkChoice(msgspec.Struct, frozen=True):
     index: int
     delta: Delta
     finish_reason: Literal["stop", "length"] | None = None
-    logprobs: None = None
+    logprobs: ChoiceLogprobs | None = None
 
 
 class ChatChunk(msgspec.Struct, kw_only=True):

@@ -4,7 +4,7 @@ There is one path. A streamed answer sends the chunks, a plain one is `fold` ove
 """
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import groupby
@@ -12,8 +12,10 @@ from typing import Literal, Protocol, Self
 from uuid import uuid4
 
 from localrouter import __version__
+from localrouter.chat.logprobs import shown
+from localrouter.chat.sampling import sampling_of
 from localrouter.chat.template import template_of
-from localrouter.engine.messages import Event, Finished, ModelInfo, Piece, Sampling, Segment
+from localrouter.engine.messages import Event, Finished, Logprob, ModelInfo, Piece, Sampling, Segment
 from localrouter.engine.messages import Usage as Counted
 from localrouter.errors import EngineFailed, ShuttingDown
 from localrouter.schema import (
@@ -22,6 +24,7 @@ from localrouter.schema import (
     ChatChunk,
     ChatRequest,
     Choice,
+    ChoiceLogprobs,
     ChunkChoice,
     Delta,
     PromptTokensDetails,
@@ -71,11 +74,13 @@ class Completion:
     async def begin(cls, engine: Engine, request: ChatRequest) -> Self:
         """Render, submit, and wait until the engine has accepted the prompt.
 
-        Raises what the template or the engine refuses it with, so that a refusal comes before the first event. The
-        caller must `cancel` what it gets, whatever happens.
+        Raises what the template or the engine refuses it with, so that a refusal comes before the first event, and
+        InvalidRequest for a bias on tokens that the model has not. The caller must `cancel` what it gets, whatever
+        happens.
         """
+        sampling = sampling_of(request, engine.info)
         prompt = template_of(engine.info).render([_turn(message.role, message.text) for message in request.messages])
-        generation = engine.submit(prompt, _sampling(request), request.max_completion_tokens or request.max_tokens)
+        generation = engine.submit(prompt, sampling, request.max_completion_tokens or request.max_tokens)
         try:
             await generation.accepted()
         except BaseException:
@@ -100,13 +105,13 @@ class Completion:
         Each list holds what was there at one look, text that waited in one chunk. Raises EngineFailed, or ShuttingDown,
         when the engine could not finish.
         """
-        yield [self._chunk(Delta(role="assistant", content=""))]
+        yield [self._chunk(Delta(role="assistant", content=""), logprobs=self._shown(()))]
         async for events in self.generation.events():
             yield [chunk for event in _joined(events) for chunk in self._of_event(event)]
 
     def _of_event(self, event: Event) -> Iterable[ChatChunk]:
         if isinstance(event, Piece):
-            yield self._chunk(Delta(content=event.text))
+            yield self._chunk(Delta(content=event.text), logprobs=self._shown(event.logprobs))
         elif isinstance(event, Finished):
             self.usage = _usage(event.usage)
             if event.reason not in ("stop", "length"):
@@ -121,8 +126,16 @@ class Completion:
         options = self.request.stream_options
         return not self.request.stream or (options is not None and options.include_usage)
 
-    def _chunk(self, delta: Delta, finish_reason: Literal["stop", "length"] | None = None) -> ChatChunk:
-        return self._shell([ChunkChoice(index=0, delta=delta, finish_reason=finish_reason)], usage=None)
+    def _shown(self, tokens: Sequence[Logprob]) -> ChoiceLogprobs | None:
+        return ChoiceLogprobs(shown(tokens)) if self.request.logprobs else None
+
+    def _chunk(
+        self,
+        delta: Delta,
+        finish_reason: Literal["stop", "length"] | None = None,
+        logprobs: ChoiceLogprobs | None = None,
+    ) -> ChatChunk:
+        return self._shell([ChunkChoice(0, delta, finish_reason, logprobs)], usage=None)
 
     def _shell(self, choices: list[ChunkChoice], usage: Usage | None) -> ChatChunk:
         chunk = ChatChunk(
@@ -140,20 +153,23 @@ class Completion:
 async def fold(chunks: AsyncIterator[list[ChatChunk]]) -> ChatAnswer:
     """Return the plain answer that a stream of chunks amounts to."""
     text: list[str] = []
+    told: list[ChoiceLogprobs] = []
     finish_reason = None
     async for several in chunks:
         for chunk in several:
             for choice in chunk.choices:
                 text.append(choice.delta.content or "")
+                told += [choice.logprobs] if choice.logprobs else []
                 finish_reason = choice.finish_reason or finish_reason
             last = chunk
     if finish_reason is None or not isinstance(last.usage, Usage):
         raise EngineFailed("The answer ended without a finish reason.")
+    logprobs = ChoiceLogprobs([token for some in told for token in some.content]) if told else None
     return ChatAnswer(
         id=last.id,
         created=last.created,
         model=last.model,
-        choices=[Choice(index=0, message=AnswerMessage(content="".join(text)), finish_reason=finish_reason)],
+        choices=[Choice(0, AnswerMessage(content="".join(text)), finish_reason, logprobs)],
         usage=last.usage,
         system_fingerprint=last.system_fingerprint,
     )
@@ -162,11 +178,13 @@ async def fold(chunks: AsyncIterator[list[ChatChunk]]) -> ChatAnswer:
 def _joined(events: list[Event]) -> Iterable[Event]:
     """Join the texts of pieces that follow each other: what waited for a slow client, or a busy loop, is one chunk."""
     for is_text, some in groupby(events, lambda event: isinstance(event, Piece)):
-        pieces = list(some)
+        several = list(some)
         if is_text:
-            yield Piece(pieces[0].id, "".join(piece.text for piece in pieces if isinstance(piece, Piece)))
+            pieces = [event for event in several if isinstance(event, Piece)]
+            tokens = tuple(token for piece in pieces for token in piece.logprobs)
+            yield Piece(pieces[0].id, "".join(piece.text for piece in pieces), tokens)
         else:
-            yield from pieces
+            yield from several
 
 
 def _failure(end: Finished) -> EngineFailed | ShuttingDown:
@@ -177,14 +195,6 @@ def _failure(end: Finished) -> EngineFailed | ShuttingDown:
 def _turn(role: str, text: str) -> dict[str, str]:
     """Templates of Qwen and Gemma know no `developer`; OpenAI defines it as the newer name of `system`."""
     return {"role": "system" if role == "developer" else role, "content": text}
-
-
-def _sampling(request: ChatRequest) -> Sampling:
-    return Sampling(
-        temperature=1.0 if request.temperature is None else request.temperature,
-        top_p=1.0 if request.top_p is None else request.top_p,
-        seed=request.seed,
-    )
 
 
 def _usage(counted: Counted) -> Usage:

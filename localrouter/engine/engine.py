@@ -4,10 +4,21 @@ import logging
 import time
 from collections.abc import Iterable
 
+from localrouter.engine.answer import Said
 from localrouter.engine.backend import Backend, BatchRefused, CacheFull
 from localrouter.engine.changes import Change, Clear, Discard, Forget, Fork, Restore, Store
-from localrouter.engine.messages import Accepted, Event, Finished, FinishReason, Gauge, Generate, Piece, Usage
-from localrouter.engine.sampling import Sampler
+from localrouter.engine.messages import (
+    Accepted,
+    Event,
+    Finished,
+    FinishReason,
+    Gauge,
+    Generate,
+    Logprob,
+    Piece,
+    Usage,
+)
+from localrouter.engine.sampling import Drawn, Sampler
 from localrouter.engine.scheduler import Scheduler
 from localrouter.engine.sequence import Sequence
 
@@ -91,7 +102,7 @@ class Engine:
         drawn = self.sampler.sample(logits, [(each.sampling, each.draw, each.adjustment) for each in batch.sampled])
         events: list[Event] = []
         for sequence, one in zip(batch.sampled, drawn, strict=True):
-            events += self._advance(sequence, one and one.token)
+            events += self._advance(sequence, one)
         return events
 
     def rest(self) -> bool:
@@ -101,24 +112,31 @@ class Engine:
         self._make_changes()
         return True
 
-    def _advance(self, sequence: Sequence, token: int | None) -> list[Event]:
+    def _advance(self, sequence: Sequence, drawn: Drawn | None) -> list[Event]:
         """Take the next token of a sequence; None when the model computed nonsense."""
-        if token is None:
+        if drawn is None:
             return self._fail([sequence], "not_finite", "The model computed numbers that are not finite.")
-        sequence.tokens.append(token)
-        if self.backend.is_end(token):
+        sequence.tokens.append(drawn.token)
+        if self.backend.is_end(drawn.token):
             return self._finish(sequence, "stop")
-        text = sequence.text.feed(self.backend.piece(token))
-        events: list[Event] = [Piece(sequence.id, text)] if text else []
-        if sequence.completion_tokens >= sequence.max_tokens:
+        events = _pieces(sequence, sequence.answer.feed(self.backend.piece(drawn.token), self._logprob(drawn)))
+        if sequence.answer.is_stopped or sequence.completion_tokens >= sequence.max_tokens:
             events += self._finish(sequence, "length")
         return events
 
+    def _logprob(self, drawn: Drawn) -> Logprob | None:
+        if drawn.logprob is None:
+            return None
+        top = tuple((self.backend.piece(token), value) for token, value in drawn.top)
+        return Logprob(self.backend.piece(drawn.token), drawn.logprob, top)
+
     def _finish(self, sequence: Sequence, reason: FinishReason) -> list[Event]:
+        """End a request for this reason, or for a stop string, which may be complete only with the last characters."""
         self.scheduler.end(sequence.id)
-        text = sequence.text.flush()
-        end = Finished(sequence.id, reason, sequence.usage)
-        return [Piece(sequence.id, text), end] if text else [end]
+        events = _pieces(sequence, sequence.answer.flush())
+        if sequence.answer.is_stopped:
+            reason = "stop"
+        return [*events, Finished(sequence.id, reason, sequence.usage)]
 
     def _fail(self, sequences: Iterable[Sequence], code: str, message: str) -> list[Event]:
         events: list[Event] = []
@@ -175,6 +193,10 @@ class Engine:
         ends = [index + 1 for index, token in enumerate(tokens[:-1]) if self.backend.is_end(token)]
         apart = max(STATE_EVERY, len(tokens) // STATES)
         return {*ends[:1], *ends[-2:], *range(apart, len(tokens), apart)}
+
+
+def _pieces(sequence: Sequence, said: Said) -> list[Event]:
+    return [Piece(sequence.id, said.text, said.logprobs)] if said.text else []
 
 
 def _refused(command: Generate, usage: Usage, code: str, message: str) -> Finished:

@@ -25,7 +25,7 @@ class Segment(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Sampling(msgspec.Struct, array_like=True, frozen=True):
-    """How the next token is drawn. `temperature` 0 is greedy; `seed` None draws a fresh one.
+    """How the next token is drawn, and what ends the answer. `temperature` 0 is greedy; `seed` None draws a fresh one.
 
     The defaults leave the model's distribution as it is. `sampling` says in which order the fields act.
     """
@@ -45,6 +45,8 @@ class Sampling(msgspec.Struct, array_like=True, frozen=True):
     """What is added to the logits of tokens, all of which the vocabulary has."""
     logprobs: int | None = None
     """Of how many of the likeliest tokens to tell the log probability, beside the drawn one's; None: not even that."""
+    stop: tuple[str, ...] = ()
+    """Strings that end the answer before them; none is empty."""
 
 
 class Usage(msgspec.Struct, array_like=True, frozen=True):
@@ -154,11 +156,23 @@ class Accepted(msgspec.Struct, tag=True, frozen=True):
     prompt_tokens: int
 
 
-class Piece(msgspec.Struct, tag=True, frozen=True):
+class Logprob(msgspec.Struct, array_like=True, frozen=True):
+    """One token of an answer, and how likely the model found it."""
+
+    piece: bytes
+    value: float
+    """The natural logarithm of its probability, before temperature, penalties and all else."""
+    top: tuple[tuple[bytes, float], ...] = ()
+    """The bytes of the likeliest tokens in its place with their own, the likeliest first; control tokens have none."""
+
+
+class Piece(msgspec.Struct, tag=True, frozen=True, omit_defaults=True):
     """More text of an answer, never cut inside a character."""
 
     id: int
     text: str
+    logprobs: tuple[Logprob, ...] = ()
+    """The tokens of the text where the request asks for them; their bytes join to its bytes if these are UTF-8."""
 
 
 class Finished(msgspec.Struct, tag=True, frozen=True):

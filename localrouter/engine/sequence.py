@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from localrouter.engine.adjustment import Adjustment
-from localrouter.engine.detokenizer import Detokenizer
+from localrouter.engine.answer import Answer
 from localrouter.engine.messages import Sampling, Usage
 
 
@@ -42,17 +42,18 @@ class Sequence:
     leader: "Sequence | None" = None
     """While it waits: whose prompt begins alike and is being read, as far as `shared`."""
     shared: int = 0
-    text: Detokenizer = field(default_factory=Detokenizer)
     prompt_tokens: int = field(init=False)
     draw: random.Random = field(init=False)
     """Its own source of randomness, so that batch mates cannot change its text."""
     adjustment: Adjustment = field(init=False)
     """Its penalties and bias; it counts `tokens` as they come, so this stays the same list."""
+    answer: Answer = field(init=False)
 
     def __post_init__(self) -> None:
         self.prompt_tokens = len(self.tokens)
         self.draw = random.Random(self.sampling.seed)  # noqa: S311 - nothing secret is drawn
         self.adjustment = Adjustment(self.sampling, self.tokens)
+        self.answer = Answer(self.sampling)
 
     @property
     def pending(self) -> int:

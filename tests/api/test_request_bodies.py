@@ -34,6 +34,11 @@ def user(content: object) -> dict[str, object]:
     return with_message(role="user", content=content)
 
 
+def said(name: str, value: str) -> bytes:
+    """Return a body with a value that Python's encoder would not write."""
+    return json.dumps(HELLO).encode()[:-1] + f', "{name}": {value}}}'.encode()
+
+
 WRONG: list[tuple[Any, str | None, str]] = [
     # not JSON
     (b"", None, "invalid_json"),
@@ -100,13 +105,46 @@ WRONG: list[tuple[Any, str | None, str]] = [
         "stream_options.include_obfuscation",
         "unsupported_parameter",
     ),
+    # how tokens are drawn
+    ({**HELLO, "frequency_penalty": False}, "frequency_penalty", "invalid_type"),
+    ({**HELLO, "frequency_penalty": 2.1}, "frequency_penalty", "invalid_value"),
+    ({**HELLO, "presence_penalty": -2.1}, "presence_penalty", "invalid_value"),
+    (said("presence_penalty", "NaN"), "presence_penalty", "invalid_value"),
+    ({**HELLO, "top_k": -1}, "top_k", "invalid_value"),
+    ({**HELLO, "top_k": 2**31}, "top_k", "invalid_value"),
+    ({**HELLO, "top_k": 1.5}, "top_k", "invalid_type"),
+    ({**HELLO, "min_p": 1.1}, "min_p", "invalid_value"),
+    (said("min_p", "NaN"), "min_p", "invalid_value"),
+    ({**HELLO, "repeat_penalty": 0}, "repeat_penalty", "invalid_value"),
+    ({**HELLO, "repeat_penalty": 2.1}, "repeat_penalty", "invalid_value"),
+    (said("repeat_penalty", "Infinity"), "repeat_penalty", "invalid_value"),
+    ({**HELLO, "logit_bias": []}, "logit_bias", "invalid_type"),
+    ({**HELLO, "logit_bias": {"a": 1}}, "logit_bias", "invalid_value"),
+    ({**HELLO, "logit_bias": {"01": 1}}, "logit_bias", "invalid_value"),
+    ({**HELLO, "logit_bias": {"-1": 1}}, "logit_bias", "invalid_value"),
+    ({**HELLO, "logit_bias": {"\u0661": 1}}, "logit_bias", "invalid_value"),
+    ({**HELLO, "logit_bias": {"1": 101}}, "logit_bias", "invalid_value"),
+    ({**HELLO, "logit_bias": {"1": True}}, "logit_bias", "invalid_value"),
+    ({**HELLO, "logit_bias": {"1": "1"}}, "logit_bias", "invalid_value"),
+    (said("logit_bias", '{"1": NaN}'), "logit_bias", "invalid_value"),
+    ({**HELLO, "logit_bias": {str(token): 1 for token in range(301)}}, "logit_bias", "invalid_value"),
+    ({**HELLO, "logit_bias": {"256": 1}}, "logit_bias", "invalid_value"),
+    # what is told of them
+    ({**HELLO, "logprobs": 1}, "logprobs", "invalid_type"),
+    ({**HELLO, "top_logprobs": 1}, "top_logprobs", "invalid_value"),
+    ({**HELLO, "logprobs": False, "top_logprobs": 1}, "top_logprobs", "invalid_value"),
+    ({**HELLO, "logprobs": True, "top_logprobs": 21}, "top_logprobs", "invalid_value"),
+    ({**HELLO, "logprobs": True, "top_logprobs": -1}, "top_logprobs", "invalid_value"),
+    # what ends them
+    ({**HELLO, "stop": 1}, "stop", "invalid_type"),
+    ({**HELLO, "stop": ""}, "stop", "invalid_value"),
+    ({**HELLO, "stop": "x" * 1025}, "stop", "invalid_value"),
+    ({**HELLO, "stop": ["a", ""]}, "stop[1]", "invalid_value"),
+    ({**HELLO, "stop": ["a", None]}, "stop[1]", "invalid_type"),
+    ({**HELLO, "stop": ["a", "b", "c", "d", "e"]}, "stop", "invalid_value"),
     # what comes later, and JSON's true is not 1
     ({**HELLO, "n": 2}, "n", "unsupported_parameter"),
     ({**HELLO, "n": True}, "n", "unsupported_parameter"),
-    ({**HELLO, "frequency_penalty": False}, "frequency_penalty", "unsupported_parameter"),
-    ({**HELLO, "frequency_penalty": 0.5}, "frequency_penalty", "unsupported_parameter"),
-    ({**HELLO, "logprobs": 0}, "logprobs", "unsupported_parameter"),
-    ({**HELLO, "stop": ["\n"]}, "stop", "unsupported_parameter"),
     ({**HELLO, "tools": [{"type": "function"}]}, "tools", "unsupported_parameter"),
     ({**HELLO, "response_format": {"type": "json_object"}}, "response_format", "unsupported_parameter"),
     ({**HELLO, "metadata": {"a": 1}}, "metadata", "invalid_value"),
@@ -141,6 +179,12 @@ async def test_a_wrong_body_is_a_400_that_names_the_field(
         {"max_tokens": 5, "max_completion_tokens": 5},
         {"user": "u", "store": True, "metadata": {"a": "b"}, "prompt_cache_key": "k", "safety_identifier": "s"},
         {"presence_penalty": 0.0, "response_format": {"type": "text"}, "stop": [], "logit_bias": {}},
+        {"logit_bias": {"0": -100, "255": 0.5}, "presence_penalty": 2, "frequency_penalty": -2},
+        {"logit_bias": None, "logprobs": None, "top_logprobs": None, "stop": None, "top_k": None, "min_p": None},
+        {"logprobs": False, "top_logprobs": 0, "top_k": 0, "min_p": 0, "repeat_penalty": 1},
+        {"logprobs": True, "top_logprobs": 20, "top_k": 5, "min_p": 1, "repeat_penalty": 2},
+        {"stop": "\n"},
+        {"stop": ["a", "b", "c", "d"]},
         {"stream": True, "stream_options": None},
         {"stream": True, "stream_options": {"include_usage": None}},
     ],
@@ -168,9 +212,9 @@ async def test_a_field_that_comes_later_is_taken_while_it_asks_for_nothing(
     assert answer.status_code == 200, answer.text
 
 
-def test_every_field_of_openais_sdk_is_known() -> None:
+def test_the_fields_are_those_of_openais_sdk_and_three_more() -> None:
     theirs = {*CompletionCreateParamsBase.__annotations__, "stream"}
-    assert set(ChatRequest.model_fields) == theirs
+    assert set(ChatRequest.model_fields) == {*theirs, "top_k", "min_p", "repeat_penalty"}
 
 
 @pytest.mark.parametrize(
@@ -180,8 +224,10 @@ def test_every_field_of_openais_sdk_is_known() -> None:
         {"model": "echo", "messages": [{"role": "user", "content": [1] * 1000}]},
         {**HELLO, **{f"field{number}": 1 for number in range(1000)}},
         {**HELLO, "metadata": {f"field{number}": 1 for number in range(1000)}},
+        {**HELLO, "logit_bias": {f"field{number}": 1 for number in range(100)}},
+        {**HELLO, "stop": [1] * 1000},
     ],
-    ids=["messages", "parts", "fields", "metadata"],
+    ids=["messages", "parts", "fields", "metadata", "logit_bias", "stop"],
 )
 def test_mistakes_are_not_collected(body: object) -> None:
     """Ten million of them in one body took a minute and 10 GB to list."""

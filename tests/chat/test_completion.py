@@ -1,6 +1,7 @@
 """The conductor: chunks are OpenAI's, and the plain answer is their fold."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -14,14 +15,15 @@ from localrouter.engine.messages import (
     Event,
     Finished,
     FinishReason,
+    Logprob,
     ModelInfo,
     Piece,
     Sampling,
     Segment,
     Usage,
 )
-from localrouter.errors import ContextLengthExceeded, EngineFailed
-from localrouter.schema import ChatChunk, ChatRequest, PromptTokensDetails
+from localrouter.errors import ContextLengthExceeded, EngineFailed, InvalidRequest
+from localrouter.schema import ChatAnswer, ChatChunk, ChatRequest, PromptTokensDetails
 from localrouter.schema import Usage as Shown
 
 INFO = ModelInfo(
@@ -144,21 +146,25 @@ def test_however_an_answer_is_cut_stream_and_plain_answer_say_the_same(
     text: str, places: list[int], together: list[int]
 ) -> None:
     pieces = [text[start:stop] for start, stop in zip([0, *places], [*places, len(text)], strict=True)]
-    events: list[Event] = [Piece(1, piece) for piece in pieces if piece]
+    events: list[Event] = [Piece(1, piece, (Logprob(piece.encode(), -1.0),)) for piece in pieces if piece]
     events.append(Finished(1, "stop", Usage(3, 2)))
     looks = []
     while events:
         looks += [events[: together[0]]]
         events, together = events[together[0] :], [*together[1:], together[0]]
 
-    async def both() -> tuple[list[ChatChunk], str]:
-        completion = await Completion.begin(FakeEngine(FakeGeneration(looks)), request())
+    async def both() -> tuple[list[ChatChunk], ChatAnswer]:
+        completion = await Completion.begin(FakeEngine(FakeGeneration(looks)), request(logprobs=True))
         plain = await fold(completion.chunks())
-        return await chunks_of(FakeGeneration(looks), stream=True), plain.choices[0].message.content
+        return await chunks_of(FakeGeneration(looks), stream=True, logprobs=True), plain
 
     chunks, plain = asyncio.run(both())
 
-    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == plain == text
+    told = [chunk.choices[0].logprobs for chunk in chunks]
+    assert plain.choices[0].logprobs is not None
+    assert [token for some in told if some for token in some.content] == plain.choices[0].logprobs.content
+    assert "".join(token.token for token in plain.choices[0].logprobs.content) == text
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == plain.choices[0].message.content == text
     assert [chunk.choices[0].finish_reason for chunk in chunks].count("stop") == 1
 
 
@@ -190,10 +196,87 @@ async def test_defaults_are_openais() -> None:
 async def test_every_sampling_field_reaches_the_engine() -> None:
     engine = FakeEngine(generation())
 
-    await Completion.begin(engine, request(temperature=0, top_p=0.5, seed=7, max_completion_tokens=9))
+    await Completion.begin(
+        engine,
+        request(
+            temperature=0,
+            top_p=0.5,
+            seed=7,
+            top_k=3,
+            min_p=0.25,
+            presence_penalty=-1,
+            frequency_penalty=1.5,
+            repeat_penalty=1.25,
+            logit_bias={"9": -100},
+            logprobs=True,
+            top_logprobs=4,
+            stop=["a", "b"],
+            max_completion_tokens=9,
+        ),
+    )
 
     assert engine.asked is not None
-    assert engine.asked[1:] == (Sampling(temperature=0, top_p=0.5, seed=7), 9)
+    assert engine.asked[1:] == (Sampling(0, 0.5, 7, 3, 0.25, -1, 1.5, 1.25, {9: -100}, 4, ("a", "b")), 9)
+
+
+@pytest.mark.parametrize(
+    ("fields", "sampling"),
+    [
+        ({"stop": "ab"}, Sampling(stop=("ab",))),
+        ({"logprobs": True}, Sampling(logprobs=0)),
+        ({"logprobs": False, "top_logprobs": 0, "stop": [], "logit_bias": {}, "top_k": None}, Sampling()),
+    ],
+    ids=["one stop string", "no likeliest tokens", "nothing asked for"],
+)
+async def test_fields_have_short_forms(fields: dict[str, object], sampling: Sampling) -> None:
+    engine = FakeEngine(generation())
+
+    await Completion.begin(engine, request(**fields))
+
+    assert engine.asked is not None
+    assert engine.asked[1] == sampling
+
+
+async def test_a_bias_on_a_token_that_the_vocabulary_has_not_is_refused() -> None:
+    engine = FakeEngine(generation())
+
+    with pytest.raises(InvalidRequest, match=r"token 10 .* 0 to 9") as caught:
+        await Completion.begin(engine, request(logit_bias={"9": 1, "10": 1}))
+
+    assert caught.value.param == "logit_bias"
+    assert engine.asked is None
+
+
+async def test_log_probabilities_are_openais_and_come_with_their_text() -> None:
+    euro = (Logprob(b"\xe2\x82", -0.5, ((b"a", -0.25), (b"", -math.inf))), Logprob(b"\xac", 0.0))
+    looks: list[list[Event]] = [[Piece(1, "\u20ac", euro)], [Finished(1, "stop", Usage(3, 3))]]
+
+    first, second, last = await chunks_of(FakeGeneration(looks), stream=True, logprobs=True, top_logprobs=2)
+
+    assert msgspec.to_builtins(first.choices[0].logprobs) == {"content": [], "refusal": None}
+    assert msgspec.to_builtins(second.choices[0].logprobs)["content"] == [
+        {
+            "token": "\ufffd",
+            "logprob": -0.5,
+            "bytes": [0xE2, 0x82],
+            "top_logprobs": [
+                {"token": "a", "logprob": -0.25, "bytes": [97]},
+                {"token": "", "logprob": -9999.0, "bytes": None},
+            ],
+        },
+        {"token": "\ufffd", "logprob": 0.0, "bytes": [0xAC], "top_logprobs": []},
+    ]
+    assert last.choices[0].logprobs is None
+
+
+async def test_an_empty_answer_has_an_empty_list_of_log_probabilities_and_one_unasked_has_null() -> None:
+    asked, unasked = [
+        await fold((await Completion.begin(FakeEngine(generation()), request(logprobs=told))).chunks())
+        for told in (True, None)
+    ]
+
+    assert msgspec.to_builtins(asked.choices[0].logprobs) == {"content": [], "refusal": None}
+    assert unasked.choices[0].logprobs is None
 
 
 async def test_developer_is_the_newer_name_of_system() -> None:

@@ -10,7 +10,18 @@ from localrouter.engine.backend import BatchRefused, CacheFull, Logits
 from localrouter.engine.batch import Batch
 from localrouter.engine.echo import EchoBackend
 from localrouter.engine.engine import Engine
-from localrouter.engine.messages import Accepted, Finished, Gauge, Generate, LoadOptions, Segment, Usage
+from localrouter.engine.messages import (
+    Accepted,
+    Finished,
+    Gauge,
+    Generate,
+    LoadOptions,
+    Logprob,
+    Piece,
+    Sampling,
+    Segment,
+    Usage,
+)
 
 
 def echo(context: int = 400, cells: int | None = None, max_sequences: int = 64) -> Engine:
@@ -60,6 +71,56 @@ def test_a_prompt_without_tokens_is_refused() -> None:
 
     assert isinstance(event, Finished)
     assert event.code == "empty_prompt"
+
+
+def test_a_stop_string_ends_the_answer_at_once_and_frees_its_cells() -> None:
+    engine = echo()
+    events = run(engine, Generate(1, prompt("one, two, three"), Sampling(stop=("wo,", "three"))))
+
+    assert text_of(events, 1) == "one, t"
+    assert end_of(events, 1).reason == "stop"
+    assert end_of(events, 1).usage.completion_tokens == len("one, two,")
+    assert engine.gauge.cells_used == 0
+
+
+def test_a_stop_string_in_the_last_token_allowed_is_a_stop() -> None:
+    events = run(echo(), Generate(1, prompt("hello"), Sampling(stop=("el",)), max_tokens=3))
+
+    assert (text_of(events, 1), end_of(events, 1).reason) == ("h", "stop")
+
+
+@pytest.mark.parametrize(("max_tokens", "reason"), [(None, "stop"), (4, "length")])
+def test_what_was_held_back_for_a_stop_string_comes_out_at_the_end(max_tokens: int | None, reason: str) -> None:
+    events = run(echo(), Generate(1, prompt("fo\u00f6"), Sampling(stop=("o\u00f6!",)), max_tokens))
+
+    assert (text_of(events, 1), end_of(events, 1).reason) == ("fo\u00f6", reason)
+
+
+def test_log_probabilities_come_with_the_text_of_their_tokens_and_leave_the_end_token_out() -> None:
+    events = run(echo(), Generate(1, prompt("a\u20ac"), Sampling(logprobs=3)))
+
+    certain = [Logprob(bytes([byte]), 0.0, ((bytes([byte]), 0.0),)) for byte in "a\u20ac".encode()]
+    assert [event for event in events if isinstance(event, Piece)] == [
+        Piece(1, "a", (certain[0],)),
+        Piece(1, "\u20ac", tuple(certain[1:])),
+    ]
+
+
+def test_nothing_is_told_of_tokens_unasked() -> None:
+    events = run(echo(), ask(1, "hello"))
+
+    assert not any(event.logprobs for event in events if isinstance(event, Piece))
+
+
+def test_a_request_set_back_tells_of_each_token_once() -> None:
+    texts = {number: f"{number}" * 90 for number in range(6)}
+    asked = [Generate(number, prompt(text), Sampling(logprobs=0)) for number, text in texts.items()]
+
+    events = run(echo(cells=400, max_sequences=6), *asked)
+
+    pieces = [event for event in events if isinstance(event, Piece)]
+    told = {n: b"".join(token.piece for p in pieces if p.id == n for token in p.logprobs) for n in texts}
+    assert told == {number: text.encode() for number, text in texts.items()}
 
 
 @given(st.lists(st.tuples(st.text("aé€😀", max_size=40), st.integers(1, 200)), min_size=1, max_size=12))

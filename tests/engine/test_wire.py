@@ -1,5 +1,7 @@
 """The wire: messages survive it however the bytes arrive, and anything else is told apart."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +17,7 @@ from localrouter.engine.messages import (
     Load,
     LoadFailed,
     LoadOptions,
+    Logprob,
     Piece,
     Report,
     Sampling,
@@ -29,7 +32,7 @@ COMMANDS: list[Command] = [
     Generate(
         1,
         [Segment("<|im_start|>", True), Segment("é", False)],
-        Sampling(0.5, 0.9, -3, 5, 0.1, 0.2, 0.3, 1.1, {3: -100.0}, 20),
+        Sampling(0.5, 0.9, -3, 5, 0.1, 0.2, 0.3, 1.1, {3: -100.0}, 20, ("a", "é")),
         None,
     ),
     Cancel(1),
@@ -53,9 +56,14 @@ def test_reports_arrive_as_they_were_sent() -> None:
     reports: list[Report] = [
         LoadFailed("why"),
         Step([Accepted(1, 3), Piece(1, "héllo"), Finished(1, "error", usage, "code", "why")], Gauge(1, 2, 3)),
+        Step([Piece(1, "€", (Logprob(b"\xe2", -1.5, ((b"\xe2", -1.5), (b"", -math.inf))),))], Gauge()),
     ]
 
     assert wire.reports().feed(b"".join(map(wire.frame, reports))) == reports
+
+
+def test_a_piece_without_log_probabilities_does_not_mention_them() -> None:
+    assert b"logprobs" not in wire.frame(Step([Piece(1, "a")], Gauge()))
 
 
 @pytest.mark.parametrize("data", [b"\xff\xff\xff\xff", b"\x00\x00\x00\x01\xc1", b"\x00\x00\x00\x01\x90"])
