@@ -3,12 +3,25 @@
 import asyncio
 import logging
 import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Protocol
 
 from localrouter.config import EngineSettings, Settings
 from localrouter.engine.client import EngineClient, Generation
-from localrouter.engine.messages import Gauge, Load, LoadOptions, ModelInfo, Sampling, Segment
+from localrouter.engine.messages import (
+    Gauge,
+    Grammar,
+    Load,
+    LoadOptions,
+    ModelInfo,
+    Sampling,
+    Segment,
+    Thinking,
+    Tokens,
+)
 from localrouter.engine.process import WorkerProcess
 from localrouter.errors import ModelLoadFailed, Overloaded, ShuttingDown
 from localrouter.weights.catalog import Catalog, ResolvedModel
@@ -49,8 +62,24 @@ class RunningEngine(Protocol):
     def is_alive(self) -> bool:
         """Whether requests can be handed in."""
 
-    def submit(self, prompt: list[Segment], sampling: Sampling, max_tokens: int | None) -> Generation:
-        """Hand a request in. Raises Overloaded when the queue is full."""
+    def submit(  # noqa: PLR0913 - what a request consists of
+        self,
+        prompt: list[Segment],
+        sampling: Sampling,
+        max_tokens: int | None,
+        *,
+        grammar: Grammar | None = None,
+        thinking: Thinking | None = None,
+        markers: tuple[str, ...] = (),
+        tokens: list[int] | None = None,
+    ) -> Generation:
+        """Hand a request in, its prompt as text or in `tokens`. Raises Overloaded when the queue is full."""
+
+    async def tokenize(self, prompt: list[Segment], begin: bool = True) -> Tokens:
+        """Return the tokens of a prompt; `begin` adds the one that begins a text, where the model wants one."""
+
+    async def detokenize(self, tokens: list[int]) -> Tokens:
+        """Return what tokens of the vocabulary stand for."""
 
     async def close(self) -> None:
         """End it; requests that still run end with an error."""
@@ -63,6 +92,17 @@ class Launcher(Protocol):
         """Return a loaded engine. Raises ModelLoadFailed."""
 
 
+class Timer(Protocol):
+    """A call that is to come."""
+
+    def cancel(self) -> None:
+        """Let it not come. Does nothing when it has come already."""
+
+
+CallLater = Callable[[float, Callable[[], None]], Timer]
+"""Calls back after so many seconds; a running loop's `call_later`, or what a test fires by hand."""
+
+
 @dataclass
 class _Place:
     """What the router holds for one file with its settings."""
@@ -72,6 +112,11 @@ class _Place:
     client: RunningEngine | None = None
     starts: int = 0
     used: float = field(default_factory=time.monotonic)
+    leases: int = 0
+    """Requests that it was lent to and that have not given it back."""
+    ttl: int | None = None
+    """Seconds without a request after which it is unloaded, as the last request said that said anything."""
+    expiry: Timer | None = None
 
     @property
     def is_taken(self) -> bool:
@@ -79,18 +124,44 @@ class _Place:
 
     @property
     def is_idle(self) -> bool:
-        return self.loading is None and self.client is not None and self.client.in_flight == 0
+        return self.loading is None and self.client is not None and self.client.in_flight == self.leases == 0
 
 
 class Router:
     """The engines of this server. All methods belong to one event loop."""
 
-    def __init__(self, catalog: Catalog, settings: Settings, launch: Launcher | None = None) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        settings: Settings,
+        launch: Launcher | None = None,
+        call_later: CallLater | None = None,
+    ) -> None:
         self._catalog = catalog
         self._settings = settings
         self._launch = launch or start_worker
-        self._places: dict[tuple[str, str, Overrides], _Place] = {}
+        self._call_later = call_later or _call_later
+        self._places: dict[tuple[str, str, Overrides, str | None], _Place] = {}
+        self._unloading: set[asyncio.Task[None]] = set()
         self._closed = False
+
+    @asynccontextmanager
+    async def lease(self, name: str, ttl: int | None = None) -> AsyncIterator[RunningEngine]:
+        """Lend the engine of a model to one request, which keeps it in memory; raises what `engine` does.
+
+        Once no request has it, and none came for `ttl` seconds, the model is unloaded. What the latest request said
+        counts; None says nothing. A model that is unloaded forgets what was said.
+        """
+        model = self._catalog.resolve(name)
+        place = self._place(model)
+        place.leases += 1
+        place.ttl = place.ttl if ttl is None else ttl
+        try:
+            yield await self._running(place, model)
+        finally:
+            place.leases -= 1
+            place.used = time.monotonic()
+            self._let_expire(place)
 
     async def engine(self, name: str) -> RunningEngine:
         """Return the running engine of the model that a request names, started if it is not there.
@@ -100,15 +171,17 @@ class Router:
         gives up the load goes on.
         """
         model = self._catalog.resolve(name)
-        if self._closed:
-            raise ShuttingDown("The server is shutting down.")
-        # By file, not by name: `--model` can give the name of a build in the manifest to another file.
-        place = self._places.setdefault((model.backend, model.path, model.overrides), _Place(model.model))
+        return await self._running(self._place(model), model)
+
+    async def _running(self, place: _Place, model: ResolvedModel) -> RunningEngine:
+        self._refuse_when_closed()
         place.used = time.monotonic()
+        self._keep(place)
         if place.client is not None and place.client.is_alive:
             return place.client
         if place.loading is None:
             await self._make_room(place)
+            self._refuse_when_closed()
         if place.loading is None:  # another caller may have started it while room was made
             place.loading = asyncio.create_task(self._load(place, model), name=f"load {model.model}")
         return await asyncio.shield(place.loading)
@@ -124,7 +197,45 @@ class Router:
             if place.loading is not None:
                 place.loading.cancel()
                 await asyncio.gather(place.loading, return_exceptions=True)
+            self._keep(place)
         await asyncio.gather(*(place.client.close() for place in self._places.values() if place.client))
+        await asyncio.gather(*self._unloading)
+
+    def _refuse_when_closed(self) -> None:
+        if self._closed:
+            raise ShuttingDown("The server is shutting down.")
+
+    def _place(self, model: ResolvedModel) -> _Place:
+        # By file, not by name: `--model` can give the name of a build in the manifest to another file.
+        return self._places.setdefault(
+            (model.backend, model.path, model.overrides, model.chat_template), _Place(model.model)
+        )
+
+    def _let_expire(self, place: _Place) -> None:
+        """Begin to count the seconds without a request, if none has it."""
+        self._keep(place)
+        if place.ttl is not None and place.leases == 0 and not self._closed:
+            place.expiry = self._call_later(place.ttl, lambda: self._expire(place))
+
+    def _keep(self, place: _Place) -> None:
+        if place.expiry is not None:
+            place.expiry.cancel()
+            place.expiry = None
+
+    def _expire(self, place: _Place) -> None:
+        place.expiry = None
+        if place.client is not None and place.loading is None:
+            log.info("unloading %s, which nobody has asked for in %s s", place.model, place.ttl)
+            self._unload(place)
+
+    def _unload(self, place: _Place) -> None:
+        """Free the memory of an idle model; whoever waits for it waits for `_unloading`."""
+        client, place.client, place.ttl = place.client, None, None
+        self._keep(place)
+        assert client is not None
+        task = asyncio.create_task(client.close(), name=f"unload {place.model}")
+        self._unloading.add(task)
+        task.add_done_callback(self._unloading.discard)
 
     async def _load(self, place: _Place, model: ResolvedModel) -> RunningEngine:
         begin = time.monotonic()
@@ -143,11 +254,14 @@ class Router:
             *(info.device.name, info.device.offloaded_layers, info.device.layers),
             *(info.context, info.cells, info.threads),
         )
+        self._let_expire(place)
         return place.client
 
     async def _make_room(self, wanted: _Place) -> None:
-        """Unload idle models until one more may be loaded."""
+        """Unload idle models until one more may be loaded, and wait until their memory is free."""
         while True:
+            while self._unloading:
+                await asyncio.wait(self._unloading)
             taken = [place for place in self._places.values() if place.is_taken and place is not wanted]
             if len(taken) < self._settings.max_loaded:
                 return
@@ -157,10 +271,12 @@ class Router:
                     f"{len(taken)} models are in memory, which is the limit, and all of them are busy.", retry_after=10
                 )
             oldest = min(idle, key=lambda place: place.used)
-            client, oldest.client = oldest.client, None
-            assert client is not None
-            log.info("unloading %s to make room for %s", client.model, wanted.model)
-            await client.close()
+            log.info("unloading %s to make room for %s", oldest.model, wanted.model)
+            self._unload(oldest)
+
+
+def _call_later(seconds: float, callback: Callable[[], None]) -> Timer:
+    return asyncio.get_running_loop().call_later(seconds, callback)
 
 
 def _status(place: _Place) -> EngineStatus:
@@ -175,6 +291,18 @@ async def start_worker(model: ResolvedModel, settings: Settings) -> EngineClient
     options = {name: getattr(settings, name) for name in EngineSettings.model_fields} | model.overrides.model_dump(
         exclude_none=True
     )
-    load = Load(model.path, model.backend, LoadOptions(**options))
+    load = Load(model.path, model.backend, LoadOptions(**options), _template(model))
     worker = await WorkerProcess.start(load, timeout=settings.load_timeout)
     return EngineClient(model.model, worker, max_queue=settings.max_queue)
+
+
+def _template(model: ResolvedModel) -> str | None:
+    """Return the chat template that the manifest names. Raises ModelLoadFailed where it cannot be read."""
+    if model.chat_template is None:
+        return None
+    try:
+        return Path(model.chat_template).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        log.error("the chat template of %s, %s, cannot be read: %s", model.model, model.chat_template, error)
+        reason = "the file with its chat template, which the manifest names, cannot be read"
+        raise ModelLoadFailed(f"{model.model} cannot be loaded: {reason}.") from error

@@ -41,7 +41,9 @@ def template(facts: gguf.GGUFReader) -> ChatTemplate:
 
 
 def _text(template: ChatTemplate, messages: list[dict[str, Any]], **extra: Any) -> str:
-    return "".join(segment.text for segment in template.render(messages, **extra))
+    return "".join(
+        segment.text for segment in template.render(messages, tools=extra.pop("tools", None), variables=extra)
+    )
 
 
 EXAMS: dict[str, Callable[[Completer], Exam]] = {

@@ -68,7 +68,7 @@ class EngineCompleter:
 
     def _command(self, number: int, request: Request) -> Generate:
         extra = {} if request.thinking is None else {"enable_thinking": request.thinking}
-        prompt = self._template.render(request.messages, tools=request.tools, **extra)
+        prompt = self._template.render(request.messages, tools=request.tools, variables=extra)
         sampling = Sampling(temperature=request.temperature, seed=request.seed)
         return Generate(number, prompt, sampling, request.max_tokens)
 

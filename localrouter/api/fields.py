@@ -1,4 +1,4 @@
-"""The table of request fields in docs/api.md: `python -m localrouter.api.fields` prints it."""
+"""The tables of request fields in docs/api.md: `python -m localrouter.api.fields` prints them."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,11 @@ import rich_click as click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from localrouter.schema import ChatRequest, Ignored, Later, Message
+from localrouter.schema.chat import ChatRequest
+from localrouter.schema.completions import CompletionRequest
+from localrouter.schema.fields import Ignored, Unsupported
+from localrouter.schema.messages import Message
+from localrouter.schema.tokens import DetokenizeRequest, TokenizeRequest
 
 
 def table(model: type[BaseModel]) -> str:
@@ -20,7 +24,7 @@ def _row(name: str, field: FieldInfo) -> tuple[int, str, str, str]:
     for mark in field.metadata:
         if isinstance(mark, Ignored):
             return 1, name, "accepted, no effect", mark.why
-        if isinstance(mark, Later):
+        if isinstance(mark, Unsupported):
             return 2, name, "400 `unsupported_parameter`", f"unless {_either(['null', *mark.accepted])}"
     return 0, name, "honoured", field.description or ""
 
@@ -31,9 +35,12 @@ def _either(values: list[str]) -> str:
 
 
 def sections() -> Iterator[tuple[str, str]]:
-    """Yield a name and a table for each part of the request."""
+    """Yield a name and a table for each request, and for the parts of one."""
     yield "request", table(ChatRequest)
     yield "message", table(Message)
+    yield "completions", table(CompletionRequest)
+    yield "tokenize", table(TokenizeRequest)
+    yield "detokenize", table(DetokenizeRequest)
 
 
 if __name__ == "__main__":

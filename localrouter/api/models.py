@@ -12,6 +12,8 @@ from litestar.enums import HttpMethod
 from litestar.params import FromPath
 
 from localrouter.api.service import Catalog, Service, service_of
+from localrouter.chat.template import template_digest
+from localrouter.engine.messages import TemplateSource
 from localrouter.errors import ModelNotDownloaded
 from localrouter.router import EngineStatus
 from localrouter.weights.catalog import ResolvedModel
@@ -36,7 +38,8 @@ class ModelObject(msgspec.Struct, frozen=True):
     device: str | None = None
     offloaded_layers: int | None = None
     layers: int | None = None
-    chat_template: Literal["model", "fallback chatml"] | None = None
+    chat_template: TemplateSource | None = None
+    chat_template_sha256: str | None = None
     object: Literal["model"] = "model"
     owned_by: Literal["localrouter"] = "localrouter"
 
@@ -101,5 +104,6 @@ def _object(name: str, model: ResolvedModel, created: int, loaded: Mapping[str, 
         device=status.info.device.name,
         offloaded_layers=status.info.device.offloaded_layers,
         layers=status.info.device.layers,
-        chat_template="model" if status.info.chat_template else "fallback chatml",
+        chat_template=status.info.template_source,
+        chat_template_sha256=template_digest(status.info),
     )

@@ -3,12 +3,15 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
+from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from localrouter.errors import InvalidRequest
-from localrouter.schema import ChatRequest, JsonObject
+from localrouter.schema.fields import JsonObject
+
+Model = TypeVar("Model", bound=BaseModel)
 
 JSON_KINDS = {
     str: "a string",
@@ -32,10 +35,15 @@ WORDINGS = {
     "json_invalid": ("invalid_json", "The body is not valid JSON: {error}."),
     "missing": ("missing_required_parameter", "Missing required parameter: {field}."),
     "unknown_parameter": ("unknown_parameter", "Unknown parameter: {field}."),
+    "missing_field": ("missing_required_parameter", "Missing required parameter: {field}."),
+    "misplaced_parameter": ("invalid_value", "Invalid value for {field}: messages of the role '{role}' have none."),
     "unsupported_parameter": ("unsupported_parameter", "{message}"),
     "invalid_value": ("invalid_value", "{message}"),
     "content_type": _type("a string or an array of content parts"),
     "stop_type": _type("a string or an array of strings"),
+    "prompt_type": _type("a string, an array of strings, or either in tokens"),
+    "format_type": _type("an object"),
+    "choice_type": _type("a string or an object"),
     "string_type": _type("a string"),
     "list_type": _type("an array"),
     "dict_type": _type("an object"),
@@ -50,6 +58,7 @@ WORDINGS = {
     "less_than": _value("a value < {lt}"),
     "finite_number": _value("a finite number"),
     "literal_error": _value("{expected}"),
+    "string_pattern_mismatch": _value("letters, digits, '_' and '-' alone"),
     "too_long": _value("at most {max_length} items"),
     "too_short": _value("at least {min_length} item"),
     "string_too_short": _value("at least {min_length} character"),
@@ -58,10 +67,14 @@ WORDINGS = {
 """For each kind of pydantic's errors a code and a message, worded as OpenAI words it where OpenAI has one."""
 
 
-def parse_body(body: bytes) -> ChatRequest:
-    """Return the request in `body`. Raises InvalidRequest with the first thing that is wrong."""
+OF_A_FIELD = {"unknown_parameter", "missing_field", "misplaced_parameter"}
+"""Errors that a whole object has because of the field that they name."""
+
+
+def parse_body(body: bytes, model: type[Model]) -> Model:
+    """Return the request in `body`, read as `model`. Raises InvalidRequest with the first thing that is wrong."""
     try:
-        request = ChatRequest.model_validate_json(body)
+        request = model.model_validate_json(body)
     except ValidationError as error:
         raise _refusal(error.errors(include_url=False)[0]) from None
     # Of two equal keys one would be dropped in silence. Depth and encoding are known to be sound by now.
@@ -84,7 +97,7 @@ def _no_key_twice(pairs: list[tuple[str, object]]) -> JsonObject:
 
 def _refusal(error: ErrorDetails) -> InvalidRequest:
     context = error.get("ctx", {})
-    loc = (*error["loc"], context["name"]) if error["type"] == "unknown_parameter" else error["loc"]
+    loc = (*error["loc"], context["name"]) if error["type"] in OF_A_FIELD else error["loc"]
     param = _shortened("".join(_steps(loc)).removeprefix("."))
     field = f"'{param}'" if param else "the body"
     facts = {
@@ -101,7 +114,7 @@ def _steps(loc: tuple[int | str, ...]) -> Iterator[str]:
     for step in loc:
         if isinstance(step, int):
             yield f"[{step}]"
-        elif step not in ("<text>", "<parts>"):
+        elif not (step.startswith("<") and step.endswith(">")):
             yield f".{step}"
 
 

@@ -1,24 +1,31 @@
 """What the routes work with: the router, the catalog, the settings, and whether new requests are taken."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from litestar.datastructures import State
 
-from localrouter.chat.completion import Engine
+from localrouter.chat.engine import Engine
+from localrouter.chat.prompt import Renderer
 from localrouter.config import Settings
 from localrouter.errors import ShuttingDown
 from localrouter.router import EngineStatus
 from localrouter.weights.catalog import CatalogEntry, ResolvedModel
 
+"""What the routes need of a loaded model."""
+
 
 class Router(Protocol):
     """Hands out the engine that answers for a model, and knows what is in memory."""
 
-    async def engine(self, name: str) -> Engine:
-        """Return the engine for `name`, loading it if need be. Raises the refusals of errors.py."""
+    def lease(self, name: str, ttl: int | None = None) -> AbstractAsyncContextManager[Engine]:
+        """Lend the engine for `name` to one request, loading it if need be. Raises the refusals of errors.py.
+
+        The model may leave memory when nobody has asked for it for `ttl` seconds; None says nothing of that.
+        """
 
     def status(self) -> Sequence[EngineStatus]:
         """Return what is in memory, or on its way there."""
@@ -44,29 +51,37 @@ class Service:
     router: Router
     catalog: Catalog
     settings: Settings
+    renderer: Renderer
     keep_alive: float = 15.0
     accepting: bool = True
     _closing: asyncio.Task[None] | None = field(default=None, init=False)
 
-    async def engine(self, name: str) -> Engine:
-        """Return the engine for `name`. Raises ShuttingDown once the server is stopping."""
+    @asynccontextmanager
+    async def lease(self, name: str, ttl: int | None = None) -> AsyncIterator[Engine]:
+        """Lend the engine for `name`, as the router does. Raises ShuttingDown once the server is stopping."""
         if not self.accepting:
             raise ShuttingDown("The server is shutting down and takes no new requests.")
-        try:
-            return await self.router.engine(name)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            # Not the request was cancelled but the load it waited for.
-            raise ShuttingDown("The server is shutting down; the model was not loaded.") from None
+        async with AsyncExitStack() as stack:
+            try:
+                engine = await stack.enter_async_context(self.router.lease(name, ttl))
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                # Not the request was cancelled but the load it waited for.
+                raise ShuttingDown("The server is shutting down; the model was not loaded.") from None
+            yield engine
 
     async def close(self) -> None:
         """Take no new work and stop the workers. Whoever calls it again waits for the same end."""
         self.accepting = False
         if self._closing is None:
-            self._closing = asyncio.create_task(self.router.close())
+            self._closing = asyncio.create_task(self._close())
         await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        await self.router.close()
+        await self.renderer.close()
 
 
 def service_of(state: State) -> Service:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from localrouter.engine.messages import Logprob
-from localrouter.schema import TokenLogprob, TopLogprob
+from localrouter.schema.answer import TokenLogprob, TopLogprob
 
 LEAST = -9999.0
 """What OpenAI writes for a token that is as good as impossible; JSON has no infinity."""

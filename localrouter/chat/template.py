@@ -1,21 +1,24 @@
 """The chat template of a model: renders a conversation into the prompt that the model was trained on.
 
-Control tokens are the template's alone. What a user writes is marked before rendering, so that a `<|im_end|>` inside a
-message reaches the tokenizer as plain text (promise 6 of the design).
+Control tokens are the template's alone: a `<|im_end|>` inside a message reaches the tokenizer as plain text (promise 6
+of the design; `protection` says how).
 """
 
 import json
-import re
-import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from hashlib import sha256
 from typing import Any, NoReturn
 
 import jinja2
-from jinja2.ext import loopcontrols
+from jinja2 import nodes
+from jinja2.exceptions import SecurityError
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from localrouter.chat.protection import Protection, new_mark
 from localrouter.engine.messages import ModelInfo, Segment
 from localrouter.errors import InvalidRequest
 
@@ -29,92 +32,131 @@ CHATML = """\
 """
 """What a model without a template of its own is asked with; `/v1/models` says when that is so."""
 
+ADVICE = "Name a template that works as `chat_template` of the model in the manifest."
+LARGE = "template_too_large"
+"""The code of the error for a template that runs out of memory."""
+LONGEST = 64_000_000
+"""Characters of a prompt: eight times the largest body, and more than the longest context holds."""
+LONGEST_REASON = 500
+"""Characters of what a template says that are passed on: it may quote the conversation."""
+
 
 class ChatTemplate:
     """A compiled template together with the control tokens of its model."""
 
     def __init__(self, source: str, *, bos_token: str = "", eos_token: str = "", control_tokens: Sequence[str] = ()):
         """Compile `source`. Raises InvalidRequest when it is not valid Jinja."""
+        self.source = source
         self._special = {"bos_token": bos_token, "eos_token": eos_token}
-        self._control = _any_of(control_tokens)
+        environment = _environment()
         try:
-            self._template = _environment().from_string(source)
-        except jinja2.TemplateError as error:
-            raise InvalidRequest(f"The model's chat template is not valid Jinja: {error}", param="model") from error
+            self._tree = environment.parse(source)
+            self._template = environment.from_string(self._tree)
+        except (jinja2.TemplateError, RecursionError, SyntaxError, ValueError) as error:
+            raise self._broken(f"is not valid Jinja: {error}") from error
+        self._protection = Protection(control_tokens, _texts(self._tree), _names(self._tree))
+
+    @property
+    def sha256(self) -> str:
+        """The digest of the source, in hexadecimal digits."""
+        return sha256(self.source.encode()).hexdigest()
+
+    @cached_property
+    def variables(self) -> frozenset[str]:
+        """The names that it reads, some of its own among them: `tools` where it can show tools."""
+        return frozenset(name.name for name in self._tree.find_all(nodes.Name) if name.ctx == "load")
+
+    def mentions(self, word: str) -> bool:
+        """Whether `word` stands in one of the texts that it writes or compares with."""
+        return any(word in text for text in _texts(self._tree))
 
     def render(
         self,
         messages: Sequence[Mapping[str, Any]],
         *,
         tools: Sequence[Mapping[str, Any]] | None = None,
-        **extra: object,
+        ask: bool = True,
+        continue_final: bool = False,
+        variables: Mapping[str, Any] | None = None,
     ) -> list[Segment]:
-        """Return the prompt that asks for the assistant's next turn.
+        """Return the prompt that asks for the assistant's next turn, or for more of the last one (`continue_final`).
 
-        `extra` are variables of the template, `enable_thinking` for instance. Raises InvalidRequest with the template's
-        own words when it refuses the conversation.
+        Without `ask` it ends where the last message does. `variables` are what a client tells the template,
+        `enable_thinking` for instance. Raises InvalidRequest with the template's own words when it refuses the
+        conversation, and when it fails.
         """
-        mark = f"\ue000{secrets.token_hex(8)}\ue001"
-        try:
-            text = self._template.render(
-                messages=self._protect(list(messages), mark),
-                tools=self._protect(list(tools), mark) if tools else None,
-                add_generation_prompt=True,
-                **self._special,
-                **extra,
-            )
-        except Exception as error:  # a template is a program of somebody else: it can raise anything
+        if taken := _OWN & (variables or {}).keys():
             raise InvalidRequest(
-                f"The model's chat template refuses this conversation: {error}", param="messages"
-            ) from error
-        return self._segments(text, mark)
+                f"The variable {min(taken)!r} of the chat template cannot be set.",
+                param=f"chat_template_kwargs.{min(taken)}",
+                code="invalid_value",
+            )
+        mark, end = new_mark(), new_mark()
+        try:
+            turns = [self._protected(message, mark) for message in messages]
+            if continue_final:
+                turns[-1]["content"] += end
+            text = self._template.render(
+                self._protection.protected(dict(variables or {}), mark)
+                | self._special
+                | {
+                    "messages": turns,
+                    "tools": self._protection.protected(list(tools), mark) if tools else None,
+                    "add_generation_prompt": ask and not continue_final,
+                }
+            )
+            if len(text) > LONGEST:
+                raise MemoryError
+        except Exception as error:  # a template is a program of somebody else: it can raise anything
+            raise self._failure(error, (mark, end)) from error
+        return self._protection.segments(_until(text, end) if continue_final else text, mark)
 
-    def _protect(self, value: Any, mark: str) -> Any:
-        """Return `value` with `mark` put inside every control token that its strings spell out."""
-        if isinstance(value, str):
-            return self._control.sub(lambda found: found[0][0] + mark + found[0][1:], value) if self._control else value
-        if isinstance(value, Mapping):
-            return {key: self._protect(item, mark) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self._protect(item, mark) for item in value]
-        return value
+    def _protected(self, message: Mapping[str, Any], mark: str) -> dict[str, Any]:
+        """Return a message with its strings protected. Its role is ours, and templates write it into their marks."""
+        protected: dict[str, Any] = self._protection.protected(dict(message), mark)
+        return protected | {"role": message["role"]}
 
-    def _segments(self, text: str, mark: str) -> list[Segment]:
-        if self._control is None or mark not in text:
-            return [Segment(text, control=True)]
-        written = set()
-        clean = ""
-        for run in text.split(mark):
-            clean += run
-            written.add(len(clean) - 1)
-        return _split(clean, self._control, written)
+    def _failure(self, error: Exception, marks: Sequence[str]) -> InvalidRequest:
+        reason = str(error)
+        for mark in marks:
+            reason = reason.replace(mark, "")
+        reason = reason[:LONGEST_REASON]
+        if isinstance(error, Refusal):
+            return InvalidRequest(f"The model's chat template refuses this conversation: {reason}", param="messages")
+        if isinstance(error, SecurityError):
+            return self._broken(f"does what no template may: {reason}")
+        if isinstance(error, MemoryError):
+            return InvalidRequest(
+                f"The model's chat template (sha256 {self.sha256[:12]}) needs too much memory for this conversation. "
+                f"Send a shorter one; if short ones fail too, the template is broken. {ADVICE}",
+                param="messages",
+                code=LARGE,
+            )
+        return InvalidRequest(
+            f"The model's chat template (sha256 {self.sha256[:12]}) fails on this conversation: "
+            f"{type(error).__name__}: {reason}",
+            param="messages",
+        )
+
+    def _broken(self, what: str) -> InvalidRequest:
+        return InvalidRequest(
+            f"The model's chat template (sha256 {self.sha256[:12]}) {what[:LONGEST_REASON]}. {ADVICE}", param="model"
+        )
 
 
-def _split(text: str, control: re.Pattern[str], written: set[int]) -> list[Segment]:
-    """Cut `text` so that tokens that start at a `written` position stand in segments of plain text.
+class Refusal(jinja2.TemplateError):
+    """What a template raises on purpose."""
 
-    A plain segment reaches from one real control token to the next: cut anywhere else, the tokenizer would see borders
-    inside words that are not there.
-    """
-    segments: list[Segment] = []
-    start = plain_from = 0
-    has_written = False
-    for found in control.finditer(text):
-        if found.start() in written:
-            has_written = True
-            continue
-        if has_written:
-            segments += [
-                Segment(text[start:plain_from], control=True),
-                Segment(text[plain_from : found.start()], False),
-            ]
-            start = found.start()
-        plain_from, has_written = found.end(), False
-    if has_written:
-        segments += [Segment(text[start:plain_from], control=True), Segment(text[plain_from:], control=False)]
-    else:
-        segments.append(Segment(text[start:], control=True))
-    return [segment for segment in segments if segment.text]
+
+def _until(text: str, end: str) -> str:
+    """Return what stands before `end`, which was written after the text of the last message."""
+    if text.count(end) != 1:
+        raise InvalidRequest(
+            "The model's chat template does not show the last message's text, so its answer cannot be continued there.",
+            param="continue_final_message",
+            code="invalid_value",
+        )
+    return text[: text.index(end)]
 
 
 @lru_cache(maxsize=32)
@@ -122,20 +164,52 @@ def _compiled(source: str, bos_token: str, eos_token: str, control_tokens: tuple
     return ChatTemplate(source, bos_token=bos_token, eos_token=eos_token, control_tokens=control_tokens)
 
 
+def template_digest(info: ModelInfo) -> str:
+    """Return the sha256 of the template that a model is asked with."""
+    return sha256((info.chat_template or CHATML).encode()).hexdigest()
+
+
 def template_of(info: ModelInfo) -> ChatTemplate:
-    """Return the model's own template, or ChatML when it has none."""
-    return _compiled(info.chat_template or CHATML, info.bos_token, info.eos_token, tuple(info.control_tokens))
+    """Return the model's own template, or ChatML when it has none. Raises InvalidRequest when it is not valid Jinja."""
+    control = tuple(dict.fromkeys([*info.control_tokens, *info.marks]))
+    return _compiled(info.chat_template or CHATML, info.bos_token, info.eos_token, control)
 
 
-def _any_of(tokens: Sequence[str]) -> re.Pattern[str] | None:
-    longest_first = sorted((token for token in tokens if token), key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+_OWN = {"messages", "tools", "add_generation_prompt", "bos_token", "eos_token"}
+"""Variables that clients cannot set: through them, what they write would pass for the template's."""
+
+
+def _texts(tree: nodes.Template) -> Iterator[str]:
+    """Yield the texts that a template writes or compares with."""
+    for data in tree.find_all(nodes.TemplateData):
+        yield data.data
+    for constant in tree.find_all(nodes.Const):
+        if isinstance(constant.value, str):
+            yield constant.value
+
+
+def _names(tree: nodes.Template) -> Iterator[str]:
+    """Yield the words that a template compares with or looks up."""
+    yield from _texts(tree)
+    for attribute in tree.find_all(nodes.Getattr):
+        yield attribute.attr
+
+
+class Generation(Extension):
+    """`{% generation %}`, which some templates put around the assistant's text for training; here it only encloses."""
+
+    tags = {"generation"}  # noqa: RUF012 - declared by jinja2 as an attribute of instances
+
+    def parse(self, parser: Parser) -> nodes.Node | list[nodes.Node]:
+        """Return what stands between the tags."""
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
 def _environment() -> jinja2.Environment:
     """Return the environment that Hugging Face's templates are written for, in a sandbox."""
     environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols], autoescape=False
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, Generation], autoescape=False
     )
     environment.filters["tojson"] = _to_json
     environment.globals["raise_exception"] = _raise
@@ -155,4 +229,4 @@ def _to_json(
 
 
 def _raise(message: str) -> NoReturn:
-    raise jinja2.TemplateError(message)
+    raise Refusal(message)

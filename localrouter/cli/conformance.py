@@ -2,25 +2,29 @@
 
 import ipaddress
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 import rich_click as click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from localrouter.cli.exit_status import FAILED, exit_statuses
 from localrouter.cli.options import FILE, print_data, talk
 from localrouter.errors import ConfigError
 
 if TYPE_CHECKING:
-    from localrouter.conformance.check import Result
+    from localrouter.conformance.check import Check, Result
     from localrouter.conformance.server import Server
 
 _NO_KEY = "none"
 _GROUPS = (
-    "basics, streaming, limits, sampling, stop, n, logprobs, logit_bias, penalties, response_format, tools, messages, "
-    "errors, models, usage"
+    "basics, streaming, limits, sampling, stop, n, logprobs, logit_bias, penalties, response_format, tools, "
+    "tool_requests, reasoning, messages, fields, errors, models, usage, legacy"
 )
 
 
@@ -39,8 +43,15 @@ _GROUPS = (
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    default=60.0,
-    help="The longest wait for an answer. [default: 60]",
+    default=120.0,
+    help="The longest that one check may take. [default: 120]",
+)
+@click.option(
+    "--with",
+    "always",
+    metavar="JSON",
+    help="Fields that every request has, as an object: for models that think, "
+    """'{"chat_template_kwargs": {"enable_thinking": false}}'.""",
 )
 @click.option("--json", "json_file", type=FILE, metavar="FILE", help="Write requests, answers and outcomes here.")
 @click.option("--markdown", "markdown_file", type=FILE, metavar="FILE", help="Write the table here.")
@@ -51,13 +62,15 @@ def conformance(  # noqa: PLR0913 - one for each option
     api_key: str | None,
     only: tuple[str, ...],
     timeout: float,
+    always: str | None,
     json_file: Path | None,
     markdown_file: Path | None,
 ) -> None:
     """Hold the server at BASE_URL, which ends in /v1, against OpenAI's reference of chat completions.
 
-    A check passes, fails, or is refused: the server says that it does not support what was asked. It is not testable
-    where the model's words show neither. No check needs a model that says anything sensible.
+    A check passes, fails, or is refused: the server says that it does not support what was asked. It is undecided where
+    the model's words show neither. No check needs a model that says anything sensible. Ctrl-C ends the run; what was
+    found until then is printed and written.
     """
     if find_spec("openai") is None:
         raise ConfigError(
@@ -66,19 +79,35 @@ def conformance(  # noqa: PLR0913 - one for each option
         )
     from localrouter.conformance import report  # noqa: PLC0415 - the openai client is an extra, and slow to import
     from localrouter.conformance.server import Server  # noqa: PLC0415
+    from localrouter.conformance.suite import chosen  # noqa: PLC0415
 
-    with Server(base_url, _key(base_url, api_key), model or "", timeout) as server:
+    with Server(base_url, _key(base_url, api_key), model or "", timeout, _fields(always)) as server:
         server.model = model or _first_model(server)
         talk(f"asking {server.model} at {base_url}")
-        results = _results(server, only)
+        results, interrupted = _results(server, chosen(only))
     print_data(report.table(results))
+    if results[-1].outcome == "not run":
+        talk(f"not all checks were run: {results[-1].reason}")
     print_data(report.summary(results))
     if json_file:
         _write(json_file, json.dumps(report.as_json(results, base_url, server.model), indent=1) + "\n")
     if markdown_file:
         _write(markdown_file, report.markdown(results, f"`{server.model}`"))
+    if interrupted:
+        raise KeyboardInterrupt
     if any(result.outcome == "failed" for result in results):
         raise SystemExit(FAILED)
+
+
+def _fields(always: str | None) -> dict[str, Any]:
+    """Return the fields that every request has. Raises ConfigError for what is no JSON object."""
+    try:
+        fields = json.loads(always or "{}")
+    except ValueError:
+        fields = None
+    if not isinstance(fields, dict):
+        raise ConfigError(f"--with {always} is no JSON object", hint="""pass one like '{"reasoning_effort": "none"}'""")
+    return fields
 
 
 def _key(base_url: str, key: str | None) -> str:
@@ -115,16 +144,50 @@ def _first_model(server: "Server") -> str:
     return listed[0].id
 
 
-def _results(server: "Server", only: tuple[str, ...]) -> "list[Result]":
-    """Run the checks; each group is told on stderr as it begins."""
-    from localrouter.conformance.suite import run  # noqa: PLC0415 - the openai client is an extra
+def _results(server: "Server", checks: "list[Check]") -> "tuple[list[Result], bool]":
+    """Run the checks. Return a result for each, and whether Ctrl-C came: then those that were left have not run."""
+    from localrouter.conformance.suite import not_run, run  # noqa: PLC0415 - the openai client is an extra
 
     results: list[Result] = []
-    for result in run(server, only):
-        if not results or results[-1].check.group != result.check.group:
-            talk(f"checking {result.check.group}", style="dim")
-        results.append(result)
-    return results
+    try:
+        with _progress(len(checks)) as show:
+            results_of_all = run(server, checks)
+            for check in checks:
+                show(check)
+                results.append(next(results_of_all))
+    except KeyboardInterrupt:
+        left = checks[len(results) :]
+        return [*results, *(not_run(check, "the run was interrupted") for check in left)], True
+    return results, False
+
+
+class _Show(Protocol):
+    def __call__(self, check: "Check") -> None:
+        """Say that this check begins."""
+
+
+@contextmanager
+def _progress(count: int) -> Iterator[_Show]:
+    """Give what tells a person which of `count` checks runs: a bar in a terminal, elsewhere a line for each group."""
+    console = Console(stderr=True, highlight=False, markup=False)
+    if not console.is_terminal:
+        told: set[str] = set()
+
+        def tell(check: "Check") -> None:
+            if check.group not in told:
+                told.add(check.group)
+                talk(f"checking {check.group}", style="dim")
+
+        yield tell
+        return
+    columns = (BarColumn(20), MofNCompleteColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=count, completed=-1)
+
+        def move(check: "Check") -> None:
+            bar.update(task, advance=1, description=f"{check.group}: {check.name}")
+
+        yield move
 
 
 def _write(file: Path, text: str) -> None:

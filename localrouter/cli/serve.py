@@ -127,6 +127,7 @@ def _run(settings: Settings, models: Iterable[str]) -> None:
     # Only now: huggingface_hub reads HF_HUB_OFFLINE when it is imported, and --help should not wait for a web server.
     from localrouter.api.app import create_app  # noqa: PLC0415
     from localrouter.api.server import Server, base_url, bind  # noqa: PLC0415
+    from localrouter.chat.renderer import RendererPool  # noqa: PLC0415
     from localrouter.router import Router  # noqa: PLC0415
     from localrouter.weights.catalog import Catalog  # noqa: PLC0415
     from localrouter.weights.manifest.extra import split_entries  # noqa: PLC0415
@@ -135,7 +136,7 @@ def _run(settings: Settings, models: Iterable[str]) -> None:
     listener = bind(settings.host, settings.port)
     _log_to_stderr(settings.log_level)
     os.environ["LOCALROUTER_LOG_LEVEL"] = settings.log_level  # for the workers
-    app = create_app(Router(catalog, settings), catalog, settings)
+    app = create_app(Router(catalog, settings), catalog, settings, RendererPool())
     locked = settings.api_key is not None
     server = Server(app, settings, lambda: announce(base_url(listener), catalog.entries(), locked=locked))
     server.run([listener])

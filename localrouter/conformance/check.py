@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+import openai
+
 from localrouter.conformance.server import Server
 
 
@@ -15,21 +17,23 @@ class Outcome(StrEnum):
     FAILED = "failed"
     REFUSED = "refused"
     """The server said that it does not support what was asked. That is honest; dropping it in silence is not."""
-    NOT_TESTABLE = "not testable"
+    UNDECIDED = "undecided"
     """What this model happened to say shows neither."""
+    NOT_RUN = "not run"
+    """The run ended before: the server had stopped answering, or somebody had waited long enough."""
 
 
 class Broken(Exception):
     """A promise was not kept; the message says how."""
 
 
-class NotTestable(Exception):
+class Undecided(Exception):
     """Nothing can be concluded from what the model said; the message says why."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """A function that raises Broken or NotTestable, or returns.
+    """A function that raises Broken or Undecided, or returns.
 
     `fields` are what a server may say it does not support.
     """
@@ -51,7 +55,10 @@ class Check:
 
 @dataclass(frozen=True)
 class Result:
-    """How one check ended. `reason` is empty if it passed; `asked` and `came` are the last request and its answer."""
+    """How one check ended. `reason` is empty if it passed; `asked` and `came` are the last request and its answer.
+
+    `silent`: no answer came, neither good nor bad.
+    """
 
     check: Check
     outcome: Outcome
@@ -59,6 +66,7 @@ class Result:
     asked: Any = None
     came: str = ""
     seconds: float = 0.0
+    silent: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,5 +103,18 @@ def refuses(server: Server, good: dict[str, Any], bad: dict[str, Any]) -> None:
     The good request goes first: a server that refuses that too has not understood the field, and gets no credit.
     """
     server.ask(**good)
-    status = server.status(**bad)
+    refused(server, **bad)
+
+
+def refused(server: Server, **bad: Any) -> openai.APIStatusError:
+    """Return the error that a request is answered with. Raises Broken unless its status is 4xx."""
+    error = server.refusal(**bad)
+    status = error.status_code if error else 200
     expect(400 <= status < 500, f"it was answered with status {status}, not refused")
+    assert error
+    return error
+
+
+def accepted(server: Server, **fields: Any) -> None:
+    """Return if a request is answered. Raises openai.APIStatusError, which may say that a field is not supported."""
+    server.ask(**{"max_tokens": 1, **fields})

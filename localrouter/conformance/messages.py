@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from localrouter.conformance.check import Broken, Group, NotTestable, expect
+from localrouter.conformance.check import Broken, Group, Undecided, accepted, expect, refused
 from localrouter.conformance.server import HELLO, Server
 
 MESSAGES = Group("messages")
-_CONTROL = ["<|im_end|>", "<|im_start|>", "<end_of_turn>", "<turn|>", "<|eot_id|>", "<|endoftext|>", "[/INST]", "</s>"]
+_CONTROL = ["<|im_end|>", "<|im_start|>", "<end_of_turn>", "<turn|>", "<|eot_id|>", "<|endoftext|>", "[/INST]"]
 """Control tokens of well-known families of models. To a model of another family they are text anyway."""
 _REPEATED = 8
 _PIXEL = (
@@ -55,6 +55,56 @@ def parts_of_text_are_read(server: Server) -> None:
     expect(together > alone, "the parts added nothing to the prompt")
 
 
+@MESSAGES.check("role", "system")
+def several_system_messages_are_read(server: Server) -> None:
+    """`messages` may have several system messages, and they need not come first."""
+    second = _says("system", "The ships of the south carry oil and wine.")
+    one = _prompt_tokens(server, _says("system", "Be brief."), *HELLO)
+    expect(_prompt_tokens(server, _says("system", "Be brief."), second, *HELLO) > one, "the second one was not read")
+    expect(
+        _prompt_tokens(server, _says("system", "Be brief."), *HELLO, second) > one, "the one at the end was not read"
+    )
+
+
+@MESSAGES.check("role")
+def two_turns_of_a_user_are_read(server: Server) -> None:
+    """`messages` is a list of messages; nothing says that user and assistant have to take turns."""
+    _adds_to_the_prompt(server, _says("user", "The ships of the north carry timber."))
+
+
+@MESSAGES.check("role")
+def an_assistant_may_begin(server: Server) -> None:
+    """The first message may be of any role."""
+    _adds_to_the_prompt(server, _says("assistant", "How can I help you with your ships?"))
+
+
+@MESSAGES.check("role")
+def a_conversation_may_end_with_the_assistant(server: Server) -> None:
+    """The last message may be of any role."""
+    ends = [*HELLO, _says("assistant", "The ships of the north carry")]
+    expect(_prompt_tokens(server, *ends) > _prompt_tokens(server, *HELLO), "the last message was not read")
+
+
+@MESSAGES.check("content")
+def empty_content_is_accepted(server: Server) -> None:
+    """`content` is a string, and an empty one is a string."""
+    accepted(server, messages=[_says("system", ""), _says("user", "")])
+
+
+@MESSAGES.check("name")
+def names_are_accepted(server: Server) -> None:
+    """`name` is an optional name for the participant."""
+    accepted(server, messages=[{**_says("system", "Be brief."), "name": "guide"}, {**HELLO[0], "name": "alice"}])
+
+
+@MESSAGES.check("content", "type")
+def parts_of_an_assistant_are_read(server: Server) -> None:
+    """`content` of an assistant's message may be an array of parts, and so may that of a system message."""
+    parts = [{"type": "text", "text": "The ships of the north carry timber and salt."}]
+    _adds_to_the_prompt(server, *HELLO, _says("assistant", parts))
+    _adds_to_the_prompt(server, _says("system", parts))
+
+
 @MESSAGES.check("messages")
 def a_long_conversation_is_read_whole(server: Server) -> None:
     """`messages` is the list of messages comprising the conversation so far; none is dropped."""
@@ -73,18 +123,26 @@ def control_tokens_in_content_are_text(server: Server) -> None:
             raise Broken(f"{token} {_REPEATED} times added {added} tokens to the prompt: it was not read as text")
 
 
+@MESSAGES.check("content")
+def control_tokens_in_an_earlier_answer_are_text(server: Server) -> None:
+    """`content` of an assistant's message is text as well."""
+    short = _prompt_tokens(server, *HELLO, _says("assistant", "x"), *HELLO)
+    for token in _CONTROL:
+        added = _prompt_tokens(server, *HELLO, _says("assistant", "x" + token * _REPEATED), *HELLO) - short
+        if added <= _REPEATED + 1:
+            raise Broken(f"{token} {_REPEATED} times added {added} tokens to the prompt: it was not read as text")
+
+
 @MESSAGES.check()
 def an_empty_conversation_is_refused(server: Server) -> None:
     """`messages` has at least one message."""
-    status = server.status(messages=[])
-    expect(400 <= status < 500, f"it was answered with status {status}, not refused")
+    refused(server, messages=[])
 
 
 @MESSAGES.check()
 def an_unknown_role_is_refused(server: Server) -> None:
     """`role` is one of those that the reference lists."""
-    status = server.status(messages=[_says("wizard", "Say something.")])
-    expect(400 <= status < 500, f"it was answered with status {status}, not refused")
+    refused(server, messages=[_says("wizard", "Say something.")])
 
 
 @MESSAGES.check()
@@ -93,9 +151,10 @@ def an_image_is_refused_or_seen(server: Server) -> None:
     text = {"type": "text", "text": "What is this?"}
     image = {"type": "image_url", "image_url": {"url": _PIXEL}}
     plain = _prompt_tokens(server, _says("user", [text]))
-    status = server.status(messages=[_says("user", [text, image])])
-    if 400 <= status < 500 or status == 501:
+    error = server.refusal(messages=[_says("user", [text, image])])
+    if error:
+        expect(400 <= error.status_code < 500 or error.status_code == 501, f"the status is {error.status_code}")
         return
     seen = _prompt_tokens(server, _says("user", [text, image]))
     expect(seen > plain, "the image was dropped in silence: the prompt is as long as without it")
-    raise NotTestable("the model takes images")
+    raise Undecided("the model takes images")

@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx2
 
-from localrouter.conformance.check import Group, equal, expect
+from localrouter.conformance.check import Group, Undecided, equal, expect
 from localrouter.conformance.server import HELLO, Server
 
 ERRORS = Group("errors")
@@ -110,11 +110,19 @@ def an_unknown_model_cannot_be_retrieved(server: Server) -> None:
     _error(server.raw("GET", f"/models/{_NOBODY}"), 404)
 
 
+def _detail(usage: dict[str, Any], where: str, name: str) -> int:
+    """Return one of the details, all of which the reference calls optional."""
+    details = usage.get(where) or {}
+    if details.get(name) is None:
+        raise Undecided(f"usage has no {where}.{name}")
+    return int(details[name])
+
+
 @USAGE.check()
 def usage_says_what_was_cached(server: Server) -> None:
     """`prompt_tokens_details.cached_tokens` is how many tokens of the prompt were cached."""
     usage = server.ask(max_tokens=1)["usage"]
-    cached = usage["prompt_tokens_details"]["cached_tokens"]
+    cached = _detail(usage, "prompt_tokens_details", "cached_tokens")
     expect(0 <= cached <= usage["prompt_tokens"], f"{cached} of {usage['prompt_tokens']} tokens were cached")
 
 
@@ -122,5 +130,5 @@ def usage_says_what_was_cached(server: Server) -> None:
 def usage_says_what_was_reasoning(server: Server) -> None:
     """`completion_tokens_details.reasoning_tokens` is how many tokens were generated for reasoning."""
     usage = server.ask(max_tokens=4)["usage"]
-    thought = usage["completion_tokens_details"]["reasoning_tokens"]
+    thought = _detail(usage, "completion_tokens_details", "reasoning_tokens")
     expect(0 <= thought <= usage["completion_tokens"], f"{thought} of {usage['completion_tokens']} were reasoning")

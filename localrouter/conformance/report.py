@@ -14,7 +14,8 @@ _STYLES = {
     Outcome.PASSED: "green",
     Outcome.FAILED: "bold red",
     Outcome.REFUSED: "yellow",
-    Outcome.NOT_TESTABLE: "dim",
+    Outcome.UNDECIDED: "dim",
+    Outcome.NOT_RUN: "dim",
 }
 _LONGEST = 160
 """Characters of a reason that fit into a cell; JSON has all of it."""
@@ -77,7 +78,7 @@ def _explanation(result: Result) -> Iterator[str]:
     """What a reader wants to know of a check that did not pass."""
     if result.outcome is Outcome.FAILED:
         yield f"promised: {result.check.promise}"
-    if result.reason:
+    if result.reason and result.outcome is not Outcome.NOT_RUN:
         yield _short(result.reason)
 
 

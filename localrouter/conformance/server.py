@@ -1,24 +1,34 @@
 """The server that is checked: asked through the openai client, and where that is too well-behaved, over plain HTTP."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any, Self
 
 import httpx2
 import openai
 
-MAX_TOKENS = 32
-"""The longest answer that is asked for, in tokens."""
+MAX_TOKENS = 16
+"""The longest answer that is asked for, in tokens, where a check does not say it."""
 _MOST_LINES = 5000
 """Lines after which a stream is taken for endless: far more than its tokens have."""
 _SHOWN = 2000
 """Characters of an answer that are kept for the report."""
+_ALONE = {"Connection": "close"}
+"""Every request has a connection of its own: a server may close one between two requests, which a client that tries
+again never notices."""
 HELLO = [{"role": "user", "content": "Say something."}]
 
 
 class Endless(Exception):
     """A stream went on far beyond what was asked for."""
+
+
+class TooLate(Exception):
+    """The time for a check is over."""
 
 
 @dataclass
@@ -34,8 +44,10 @@ class Stream:
         return [choice for chunk in self.chunks for choice in chunk["choices"] if choice["index"] == index]
 
     def text(self, index: int = 0) -> str:
-        """Return the joined content of one choice."""
-        return "".join(choice["delta"].get("content") or "" for choice in self.choices(index))
+        """Return the joined content of one choice, of a chat or of a legacy completion."""
+        return "".join(
+            choice.get("text") or choice.get("delta", {}).get("content") or "" for choice in self.choices(index)
+        )
 
     def finish_reasons(self, index: int = 0) -> list[str]:
         """Return every finish reason of one choice; there should be one."""
@@ -57,17 +69,25 @@ class Stream:
 class Server:
     """Asks one model of a server. `asked` and `came` are always the last request and what was answered.
 
-    Nothing is tried again, and `timeout` (seconds) bounds every wait. Methods raise openai.APIError where no good
-    answer comes; httpx2.HTTPError is raised by `raw` alone.
+    Nothing is tried again. `limit` is how many seconds everything since `begin` may take together, and `always` are
+    fields that every chat has, whatever the check is about. Methods raise openai.APIError or httpx2.HTTPError where no
+    good answer comes, and TooLate.
     """
 
-    def __init__(self, base_url: str, api_key: str, model: str, timeout: float) -> None:
+    def __init__(
+        self, base_url: str, api_key: str, model: str, limit: float, always: Mapping[str, Any] | None = None
+    ) -> None:
         self.model = model
+        self._always = always or {}
+        self.limit = limit
         self.asked: Any = None
         self.came = ""
-        self.client = openai.OpenAI(base_url=base_url, api_key=api_key, timeout=timeout, max_retries=0)
+        self.client = openai.OpenAI(
+            base_url=base_url, api_key=api_key, timeout=limit, max_retries=0, default_headers=_ALONE
+        )
         self._base_url = base_url.rstrip("/")
-        self._http = httpx2.Client(timeout=timeout, headers={"Authorization": f"Bearer {api_key}"})
+        self._http = httpx2.Client(timeout=limit, headers={"Authorization": f"Bearer {api_key}", **_ALONE})
+        self._end = monotonic() + limit
 
     def __enter__(self) -> Self:
         return self
@@ -76,12 +96,31 @@ class Server:
         self.client.close()
         self._http.close()
 
+    def begin(self) -> None:
+        """Begin a new check: nothing is asked yet, and all of its time is left."""
+        self.asked, self.came, self._end = None, "", monotonic() + self.limit
+
+    @contextmanager
+    def busy(self, count: int) -> Iterator[None]:
+        """Have so many other requests answered beside what the block asks. How they end does not matter."""
+        left = self._seconds_left()
+
+        def chat(number: int) -> None:
+            messages: Any = [{"role": "user", "content": f"This is number {number}. " * (4 + number)}]
+            self.client.chat.completions.create(model=self.model, messages=messages, max_tokens=48, timeout=left)
+
+        with ThreadPoolExecutor(count) as pool:
+            for number in range(count):
+                pool.submit(chat, number)
+            yield
+
     def ask(self, **fields: Any) -> dict[str, Any]:
         """Return the JSON of a plain answer."""
-        create: Any = self.client.chat.completions.with_raw_response.create
-        response = create(**self._request(fields))
-        self.came = response.text[:_SHOWN]
-        return _object(json.loads(response.text))
+        return self._plain(self.client.chat.completions, self._chat(fields))
+
+    def complete(self, **fields: Any) -> dict[str, Any]:
+        """Return the JSON of a plain answer of the legacy completions."""
+        return self._plain(self.client.completions, self._completion(fields))
 
     def text(self, **fields: Any) -> str:
         """Return the content of the first choice of a plain answer."""
@@ -89,41 +128,71 @@ class Server:
 
     def stream(self, **fields: Any) -> Stream:
         """Return a streamed answer, read to its end."""
-        create: Any = self.client.chat.completions.with_streaming_response.create
-        with create(**self._request({"stream": True, **fields}), stream=True) as response:
-            stream = Stream(response.headers.get("content-type", ""))
-            self._read(stream, response.iter_lines())
-        return stream
+        return self._stream(self.client.chat.completions, self._chat({"stream": True, **fields}))
 
-    def status(self, **fields: Any) -> int:
-        """Return the status that a plain request is answered with."""
+    def stream_completion(self, **fields: Any) -> Stream:
+        """Return a streamed answer of the legacy completions, read to its end."""
+        return self._stream(self.client.completions, self._completion({"stream": True, **fields}))
+
+    def refusal(self, **fields: Any) -> openai.APIStatusError | None:
+        """Return the error that a plain request is answered with; None: it was not refused."""
         try:
             self.ask(**fields)
         except openai.APIStatusError as error:
             self.came = error.response.text[:_SHOWN]
-            return error.status_code
-        return 200
+            return error
+        return None
 
     def raw(self, method: str, path: str, body: str | None = None) -> httpx2.Response:
         """Return the answer to a request that the openai client would not send. `path` is below the base URL."""
         self.asked, self.came = f"{method} {path} {body or ''}".strip(), ""
         headers = {"Content-Type": "application/json"} if body is not None else {}
-        response = self._http.request(method, self._base_url + path, content=body, headers=headers)
+        response = self._http.request(
+            method, self._base_url + path, content=body, headers=headers, timeout=self._seconds_left()
+        )
         self.came = f"{response.status_code} {response.text}"[:_SHOWN]
         return response
 
-    def _request(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """Return what `create` is called with: all but the required fields go through as they are."""
-        body = {"model": self.model, "messages": HELLO, **fields}
+    def _chat(self, fields: dict[str, Any]) -> dict[str, Any]:
+        body = {"model": self.model, "messages": HELLO, **self._always, **fields}
         if "max_completion_tokens" not in body:
-            body.setdefault("max_tokens", MAX_TOKENS // 2)
+            body.setdefault("max_tokens", MAX_TOKENS)
+        return self._arguments(body, "messages")
+
+    def _completion(self, fields: dict[str, Any]) -> dict[str, Any]:
+        return self._arguments({"model": self.model, "prompt": "Once", "max_tokens": MAX_TOKENS, **fields}, "prompt")
+
+    def _arguments(self, body: dict[str, Any], what: str) -> dict[str, Any]:
+        """Return what `create` is called with: all but the required fields go through as they are."""
         self.asked, self.came = body, ""
-        rest = {name: value for name, value in body.items() if name not in ("model", "messages", "stream")}
-        return {"model": body["model"], "messages": body["messages"], "extra_body": rest}
+        rest = {name: value for name, value in body.items() if name not in ("model", what, "stream")}
+        return {"model": body["model"], what: body[what], "extra_body": rest, "timeout": self._seconds_left()}
+
+    def _seconds_left(self) -> float:
+        left = self._end - monotonic()
+        if left <= 0:
+            raise TooLate
+        return left
+
+    def _plain(self, resource: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+        data = bytearray()
+        with resource.with_streaming_response.create(**arguments) as response:
+            for piece in response.iter_bytes():
+                data += piece
+                self.came = data[:_SHOWN].decode(errors="replace")
+                self._seconds_left()
+        return _object(json.loads(data))
+
+    def _stream(self, resource: Any, arguments: dict[str, Any]) -> Stream:
+        with resource.with_streaming_response.create(**arguments, stream=True) as response:
+            stream = Stream(response.headers.get("content-type", ""))
+            self._read(stream, response.iter_lines())
+        return stream
 
     def _read(self, stream: Stream, lines: Iterable[str]) -> None:
         for number, line in enumerate(lines):
             self.came = (self.came + line + "\n")[-_SHOWN:]
+            self._seconds_left()
             if number > _MOST_LINES:
                 raise Endless
             data = line.removeprefix("data:").strip() if line.startswith("data:") else ""

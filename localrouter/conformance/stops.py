@@ -1,6 +1,6 @@
 """Stop sequences."""
 
-from localrouter.conformance.check import Group, NotTestable, equal, expect, refuses
+from localrouter.conformance.check import Group, Undecided, equal, expect, refuses
 from localrouter.conformance.server import Server
 
 STOP = Group("stop")
@@ -13,12 +13,12 @@ def _text_and_stop(server: Server) -> tuple[str, str]:
     """Return what the model says, and two characters of it that do not stand at its beginning."""
     text = server.text(**_GREEDY)
     if text != server.text(**_GREEDY):
-        raise NotTestable("two answers at temperature 0 differ already")
+        raise Undecided("two answers at temperature 0 differ already")
     for start in _GOOD:
         piece = text[start : start + 2]
         if len(piece) == 2 and not any(char.isspace() or char == "\ufffd" for char in piece):
             return text, piece
-    raise NotTestable(f"nothing in {text!r} is of use as a stop sequence")
+    raise Undecided(f"nothing in {text!r} is of use as a stop sequence")
 
 
 @STOP.check("stop")
@@ -53,6 +53,35 @@ def a_stop_text_is_not_in_the_stream(server: Server) -> None:
     stream = server.stream(**_GREEDY, stop=stop)
     equal(stream.text(), text[: text.index(stop)], f"the streamed text before {stop!r}")
     equal(stream.finish_reasons(), ["stop"], "the list of finish reasons")
+
+
+@STOP.check("stop")
+def a_stop_text_may_be_of_several_tokens(server: Server) -> None:
+    """`stop` is a sequence of text; how the model cuts its text into tokens is no part of it."""
+    text, _ = _text_and_stop(server)
+    stop = text[3:-2]
+    if len(stop) < 8 or "\ufffd" in stop:
+        raise Undecided(f"{text!r} has no long stretch of whole characters")
+    choice = server.ask(**_GREEDY, stop=stop)["choices"][0]
+    equal(choice["message"]["content"], text[: text.index(stop)], f"the text before {stop!r}")
+    stream = server.stream(**_GREEDY, stop=stop)
+    equal(stream.text(), text[: text.index(stop)], f"the streamed text before {stop!r}")
+
+
+@STOP.check("stop")
+def what_only_begins_like_a_stop_text_is_said(server: Server) -> None:
+    """The text stops at the stop sequence; a beginning of it that goes on otherwise is text."""
+    text, stop = _text_and_stop(server)
+    stream = server.stream(**_GREEDY, stop=stop + "\u2603")
+    equal(stream.text(), text, f"the streamed text, in which {stop!r} goes on otherwise")
+
+
+@STOP.check("stop")
+def four_stops_are_taken(server: Server) -> None:
+    """`stop` may be up to 4 sequences."""
+    text, stop = _text_and_stop(server)
+    found = server.text(**_GREEDY, stop=["\u2601\u2601", "\u2602\u2602", "\u2603\u2603", stop])
+    equal(found, text[: text.index(stop)], f"the text before {stop!r}")
 
 
 @STOP.check("stop")

@@ -1,22 +1,26 @@
 """All checks, and how they are run."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from time import monotonic
 
 import httpx2
 import openai
 
 from localrouter.conformance.basics import BASICS
-from localrouter.conformance.check import Broken, Check, NotTestable, Outcome, Result
+from localrouter.conformance.check import Broken, Check, Outcome, Result, Undecided
 from localrouter.conformance.choices import LOGPROBS, N
+from localrouter.conformance.fields import FIELDS
+from localrouter.conformance.legacy import LEGACY
 from localrouter.conformance.limits import LIMITS
 from localrouter.conformance.messages import MESSAGES
 from localrouter.conformance.protocol import ERRORS, MODELS, USAGE
+from localrouter.conformance.reasoning import REASONING
 from localrouter.conformance.sampling import LOGIT_BIAS, PENALTIES, SAMPLING
-from localrouter.conformance.server import Endless, Server
+from localrouter.conformance.server import Endless, Server, TooLate
 from localrouter.conformance.stops import STOP
 from localrouter.conformance.streaming import STREAMING
 from localrouter.conformance.structured import RESPONSE_FORMAT
+from localrouter.conformance.tool_requests import TOOL_REQUESTS
 from localrouter.conformance.tools import TOOLS
 
 GROUPS = {
@@ -33,17 +37,25 @@ GROUPS = {
         PENALTIES,
         RESPONSE_FORMAT,
         TOOLS,
+        TOOL_REQUESTS,
+        REASONING,
         MESSAGES,
+        FIELDS,
         ERRORS,
         MODELS,
         USAGE,
+        LEGACY,
     )
 }
 _NOT_ABOUT_A_FIELD = (401, 403, 404, 408, 429)
 _NOT_IMPLEMENTED = 501
+_SILENT_CHECKS = 3
+"""So many checks without any answer, one after the other, and the server is taken for gone."""
+_NO_ANSWER = (TooLate, openai.APIConnectionError, httpx2.TransportError)
 _FAILURES = (
     Broken,
     Endless,
+    TooLate,
     openai.APIError,
     httpx2.HTTPError,
     LookupError,
@@ -53,32 +65,52 @@ _FAILURES = (
 )
 
 
-def run(server: Server, only: Collection[str] = ()) -> Iterator[Result]:
-    """Run all checks, or those of some groups, one after the other; each result comes when it is known."""
-    for group in GROUPS.values():
-        if not only or group.name in only:
-            yield from (run_one(check, server) for check in group.checks)
+def chosen(only: Collection[str] = ()) -> list[Check]:
+    """Return all checks, or those of some groups, in the order in which they run."""
+    return [check for group in GROUPS.values() if not only or group.name in only for check in group.checks]
+
+
+def run(server: Server, checks: Iterable[Check]) -> Iterator[Result]:
+    """Run checks one after the other; each result comes when it is known.
+
+    When the server has been silent for some checks in a row, the others are not run.
+    """
+    silent = 0
+    for check in checks:
+        if silent >= _SILENT_CHECKS:
+            yield not_run(check, "the server no longer answers")
+            continue
+        result = run_one(check, server)
+        silent = silent + 1 if result.silent else 0
+        yield result
+
+
+def not_run(check: Check, why: str) -> Result:
+    """Return the result of a check that was left out."""
+    return Result(check, Outcome.NOT_RUN, why)
 
 
 def run_one(check: Check, server: Server) -> Result:
     """Run one check. Whatever a server answers, no exception leaves this function."""
-    server.asked, server.came, begun = None, "", monotonic()
-    outcome, reason = _outcome(check, server)
-    return Result(check, outcome, reason, server.asked, server.came, monotonic() - begun)
+    server.begin()
+    begun = monotonic()
+    outcome, reason, silent = _outcome(check, server)
+    return Result(check, outcome, reason, server.asked, server.came, monotonic() - begun, silent)
 
 
-def _outcome(check: Check, server: Server) -> tuple[Outcome, str]:
+def _outcome(check: Check, server: Server) -> tuple[Outcome, str, bool]:
+    """Return the outcome, why, and whether no answer came."""
     try:
         check.run(server)
-    except NotTestable as why:
-        return Outcome.NOT_TESTABLE, str(why)
+    except Undecided as why:
+        return Outcome.UNDECIDED, str(why), False
     except openai.APIStatusError as error:
         server.came = error.response.text[:2000]
         outcome = Outcome.REFUSED if _names_what_it_lacks(error, check) else Outcome.FAILED
-        return outcome, f"status {error.status_code}: {_message(error)}"
+        return outcome, f"status {error.status_code}: {_message(error)}", False
     except _FAILURES as error:
-        return Outcome.FAILED, _in_words(error)
-    return Outcome.PASSED, ""
+        return Outcome.FAILED, _in_words(error), isinstance(error, _NO_ANSWER)
+    return Outcome.PASSED, "", False
 
 
 def _in_words(error: Exception) -> str:
@@ -86,8 +118,8 @@ def _in_words(error: Exception) -> str:
     match error:
         case Broken():
             return str(error)
-        case openai.APITimeoutError() | httpx2.TimeoutException():
-            return "no answer came in time"
+        case TooLate() | openai.APITimeoutError() | httpx2.TimeoutException():
+            return "no whole answer came in time"
         case openai.APIError() | httpx2.HTTPError():
             return f"no whole answer came: {error}"
         case Endless():
@@ -98,11 +130,13 @@ def _in_words(error: Exception) -> str:
 def _names_what_it_lacks(error: openai.APIStatusError, check: Check) -> bool:
     """Whether a server says that it does not support what the check is about.
 
-    A server that answers 501 has said so whatever its words are.
+    A server that answers 501 has said so whatever its words are, and one that has no legacy completions answers 404.
     """
     status = error.status_code
     if status == _NOT_IMPLEMENTED:
         return bool(check.fields)
+    if status == httpx2.codes.NOT_FOUND and check.group == LEGACY.name:
+        return True
     if not 400 <= status < 500 or status in _NOT_ABOUT_A_FIELD:
         return False
     said = f"{error.param or ''} {_message(error)}".lower()

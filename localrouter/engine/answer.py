@@ -6,6 +6,7 @@ from localrouter.engine.detokenizer import Detokenizer
 from localrouter.engine.logprobs import Logprobs
 from localrouter.engine.messages import Logprob, Sampling
 from localrouter.engine.stop_strings import StopStrings
+from localrouter.engine.thinking import Run, Thoughts
 
 
 class Said(NamedTuple):
@@ -16,10 +17,14 @@ class Said(NamedTuple):
 
 
 class Answer:
-    """Collects the tokens of one answer: no character is cut, and nothing of a stop string gets out."""
+    """Collects the tokens of one answer: no character is cut, and nothing of a stop string gets out.
 
-    def __init__(self, sampling: Sampling) -> None:
+    Stop strings are for what is said, so thoughts are not searched for them.
+    """
+
+    def __init__(self, sampling: Sampling, thoughts: Thoughts | None = None) -> None:
         self._detokenizer = Detokenizer()
+        self._thoughts = thoughts
         self._stops = StopStrings(sampling.stop) if sampling.stop else None
         self._logprobs = None if sampling.logprobs is None else Logprobs()
 
@@ -28,10 +33,15 @@ class Answer:
         """Whether a stop string is complete. Everything before it has been returned then."""
         return self._stops is not None and self._stops.found
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the tokens so far end with the end of a character."""
+        return self._detokenizer.is_whole
+
     def feed(self, piece: bytes, logprob: Logprob | None = None) -> Said:
         """Return what can be sent after a token with these bytes. One without bytes is in no text, so not listed."""
         text = self._detokenizer.feed(piece)
-        certain = text if self._stops is None else self._stops.feed(text)
+        certain = self._certain([Run(text, is_thought=False)] if self._thoughts is None else self._thoughts.feed(text))
         if self._logprobs is None:
             return Said(certain)
         if logprob is not None and piece:
@@ -43,6 +53,18 @@ class Answer:
         if self.is_stopped:
             return Said("")
         text = self._detokenizer.flush()
+        text = self._certain([Run(text, is_thought=False)] if self._thoughts is None else self._thoughts.flush(text))
         if self._stops is not None:
-            text = self._stops.feed(text) + self._stops.flush()
+            text += self._stops.flush()
         return Said(text) if self._logprobs is None else Said(*self._logprobs.finish(text))
+
+    def _certain(self, runs: list[Run]) -> str:
+        """Return what of this text comes before any stop string for certain."""
+        if self._stops is None:
+            return "".join(run.text for run in runs)
+        certain = ""
+        for run in runs:
+            certain += self._stops.flush() + run.text if run.is_thought else self._stops.feed(run.text)
+            if self._stops.found:
+                break
+        return certain

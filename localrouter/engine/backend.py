@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localrouter.engine.batch import Batch
+from localrouter.engine.grammar import GrammarVocabulary
 from localrouter.engine.limits import Limits
 from localrouter.engine.messages import ModelInfo, Segment
 from localrouter.engine.prefix_cache import Checkpoint
@@ -36,11 +37,20 @@ class Backend(Protocol):
     def limits(self) -> Limits:
         """What a batch and the cache can hold."""
 
-    def tokenize(self, prompt: list[Segment]) -> list[int]:
-        """Return the tokens of a prompt, its beginning-of-text token included where the model wants one."""
+    def tokenize(self, prompt: list[Segment], *, begin: bool = True) -> list[int]:
+        """Return the tokens of a prompt; with `begin` the one that begins a text included, where the model wants one.
+
+        Only control segments can become tokens of `info.marks`.
+        """
 
     def piece(self, token: int) -> bytes:
         """Return the bytes that a token stands for; none for control tokens."""
+
+    def text(self, token: int) -> bytes:
+        """Return the bytes that a token stands for; of a control token those by which it is written."""
+
+    def grammar_vocabulary(self) -> GrammarVocabulary:
+        """Return what grammars have to know of the vocabulary."""
 
     def is_end(self, token: int) -> bool:
         """Whether the token ends the model's turn."""

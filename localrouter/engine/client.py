@@ -5,20 +5,27 @@ import itertools
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 
 from localrouter.engine import wire
 from localrouter.engine.messages import (
     Accepted,
     Cancel,
+    Command,
+    Detokenize,
     Event,
     Finished,
     Gauge,
     Generate,
+    Grammar,
     ModelInfo,
+    Report,
     Sampling,
     Segment,
     Step,
+    Thinking,
+    Tokenize,
+    Tokens,
     Usage,
 )
 from localrouter.engine.process import WorkerProcess
@@ -61,7 +68,7 @@ class Generation:
         assert isinstance(first, Finished)
         raise _refusal(first, self._context)
 
-    async def events(self) -> AsyncIterator[list[Event]]:
+    async def events(self) -> AsyncGenerator[list[Event], None]:
         """Yield what happened since the last look, and end after the Finished."""
         while True:
             await self._arrived.wait()
@@ -88,6 +95,7 @@ class EngineClient:
         self._bound = worker.info.max_sequences + max_queue
         self._ids = itertools.count(1)
         self._generations: dict[int, Generation] = {}
+        self._questions: dict[int, asyncio.Future[Tokens]] = {}
         self._pace = Pace()
         self._closing = False
         self._ended = asyncio.Event()
@@ -113,10 +121,22 @@ class EngineClient:
         """Whether requests can be handed in."""
         return not self._ended.is_set() and not self._closing
 
-    def submit(self, prompt: list[Segment], sampling: Sampling, max_tokens: int | None) -> Generation:
-        """Hand a request to the worker. Raises Overloaded when the queue is full."""
-        if not self.is_alive:
-            raise EngineFailed("The engine of this model has just ended; try again.")
+    def submit(  # noqa: PLR0913 - what a request consists of
+        self,
+        prompt: list[Segment],
+        sampling: Sampling,
+        max_tokens: int | None,
+        *,
+        grammar: Grammar | None = None,
+        thinking: Thinking | None = None,
+        markers: tuple[str, ...] = (),
+        tokens: list[int] | None = None,
+    ) -> Generation:
+        """Hand a request to the worker, its prompt as text or in `tokens`.
+
+        Raises Overloaded when the queue is full, and EngineFailed.
+        """
+        self._ensure_alive()
         if self.in_flight >= self._bound:
             waiting = self.in_flight - self.info.max_sequences
             raise Overloaded(
@@ -127,8 +147,37 @@ class EngineClient:
         generation = Generation(self.info.context, lambda: self._send(Cancel(number)))
         self._generations[number] = generation
         self._pace.began(time.monotonic())
-        self._send(Generate(number, prompt, sampling, max_tokens))
+        self._send(Generate(number, prompt, sampling, max_tokens, grammar, thinking, markers, tokens))
         return generation
+
+    async def tokenize(self, prompt: list[Segment], begin: bool = True) -> Tokens:
+        """Return the tokens of a text, with `begin` the one that begins a text included, where the model wants one.
+
+        Raises EngineFailed.
+        """
+        return await self._ask(Tokenize(next(self._ids), prompt, begin))
+
+    async def detokenize(self, tokens: list[int]) -> Tokens:
+        """Return what these tokens stand for. Raises InvalidRequest for numbers that are none, and EngineFailed."""
+        for token in tokens:
+            if not 0 <= token < self.info.vocabulary:
+                message = f"{token} is no token of this model, whose last is {self.info.vocabulary - 1}."
+                raise InvalidRequest(message, param="tokens")
+        return await self._ask(Detokenize(next(self._ids), tokens))
+
+    async def _ask(self, command: Tokenize | Detokenize) -> Tokens:
+        self._ensure_alive()
+        answer: asyncio.Future[Tokens] = asyncio.get_running_loop().create_future()
+        self._questions[command.id] = answer
+        self._send(command)
+        try:
+            return await answer
+        finally:
+            self._questions.pop(command.id, None)
+
+    def _ensure_alive(self) -> None:
+        if not self.is_alive:
+            raise EngineFailed("The engine of this model has just ended; try again.")
 
     async def close(self) -> None:
         """End the worker; requests that still run end with an error."""
@@ -136,7 +185,7 @@ class EngineClient:
         await self._worker.stop()
         await self._reading
 
-    def _send(self, command: Generate | Cancel) -> None:
+    def _send(self, command: Command) -> None:
         if not self._ended.is_set():
             self._worker.writer.write(wire.frame(command))
 
@@ -146,8 +195,7 @@ class EngineClient:
         try:
             while data := await worker.reader.read(1 << 18):
                 for report in worker.incoming.feed(data):
-                    if isinstance(report, Step):
-                        self._dispatch(report)
+                    self._hear(report)
         except (OSError, wire.WireError) as error:
             log.error("the connection to the worker of %s broke: %s", self.model, error)
         finally:
@@ -157,6 +205,12 @@ class EngineClient:
         await worker.stop()
         if not self._closing:
             log.error("the worker of %s %s", self.model, worker.fate)
+
+    def _hear(self, report: Report) -> None:
+        if isinstance(report, Step):
+            self._dispatch(report)
+        elif isinstance(report, Tokens) and (answer := self._questions.get(report.id)) and not answer.done():
+            answer.set_result(report)
 
     def _dispatch(self, step: Step) -> None:
         self.gauge = step.gauge
@@ -176,6 +230,9 @@ class EngineClient:
         generations, self._generations = self._generations, {}
         for number, generation in generations.items():
             generation.put(Finished(number, "error", Usage(0, 0), code, message))
+        for answer in self._questions.values():
+            if not answer.done():
+                answer.set_exception(ShuttingDown(message) if self._closing else EngineFailed(message))
 
 
 class Pace:
@@ -212,6 +269,8 @@ def _refusal(finished: Finished, context: int) -> LocalrouterError:
         return ContextLengthExceeded(finished.usage.prompt_tokens, context)
     if finished.code == "empty_prompt":
         return InvalidRequest(message, param="messages", code=finished.code)
+    if finished.code == "invalid_grammar":
+        return InvalidRequest(message, code=finished.code)
     if finished.code == ShuttingDown.code:
         return ShuttingDown(message)
     return EngineFailed(message, code=finished.code)

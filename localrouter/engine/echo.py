@@ -11,6 +11,7 @@ import numpy as np
 
 from localrouter.engine.backend import Logits
 from localrouter.engine.batch import Batch
+from localrouter.engine.grammar import GrammarVocabulary
 from localrouter.engine.limits import Limits
 from localrouter.engine.messages import Device, LoadOptions, ModelInfo, Segment
 from localrouter.engine.prefix_cache import Checkpoint
@@ -40,6 +41,7 @@ class EchoBackend:
             bos_token="",
             eos_token=CONTROL[1],
             control_tokens=CONTROL,
+            marks={text: START + index for index, text in enumerate(CONTROL)},
         )
         self.limits = Limits(cells=self.info.cells, slots=2 * options.max_sequences, running=options.max_sequences)
         self._slots: dict[int, list[tuple[int, int]]] = {}
@@ -47,8 +49,8 @@ class EchoBackend:
         self._numbers = count()
         self._step_seconds = step_ms / 1000
 
-    def tokenize(self, prompt: list[Segment]) -> list[int]:
-        """Return one token per UTF-8 byte, and one per control token."""
+    def tokenize(self, prompt: list[Segment], *, begin: bool = True) -> list[int]:
+        """Return one token per UTF-8 byte, and one per control token. None begins a text."""
         tokens: list[int] = []
         for segment in prompt:
             rest = segment.text
@@ -63,6 +65,15 @@ class EchoBackend:
     def piece(self, token: int) -> bytes:
         """Return the byte; control tokens have none."""
         return bytes([token]) if token < START else b""
+
+    def text(self, token: int) -> bytes:
+        """Return the byte, or what a control token is written as."""
+        return self.piece(token) or CONTROL[token - START].encode()
+
+    def grammar_vocabulary(self) -> GrammarVocabulary:
+        """Return bytes and control tokens. A grammar that forbids the echo ends it."""
+        pieces = [self.text(token) for token in range(VOCABULARY)]
+        return GrammarVocabulary(pieces, range(START, VOCABULARY), [END, PADDING], lambda text: list(text.encode()))
 
     def is_end(self, token: int) -> bool:
         """Whether it is `<|im_end|>` or `<|endoftext|>`."""

@@ -4,36 +4,29 @@ import logging
 import time
 from collections.abc import Iterable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from localrouter.engine.answer import Said
 from localrouter.engine.backend import Backend, BatchRefused, CacheFull
 from localrouter.engine.changes import Change, Clear, Discard, Forget, Fork, Restore, Store
-from localrouter.engine.messages import (
-    Accepted,
-    Event,
-    Finished,
-    FinishReason,
-    Gauge,
-    Generate,
-    Logprob,
-    Piece,
-    Usage,
-)
-from localrouter.engine.sampling import Drawn, Sampler
+from localrouter.engine.grammar import GrammarFailed
+from localrouter.engine.intake import Intake
+from localrouter.engine.messages import Accepted, Event, Finished, FinishReason, Gauge, Generate, Logprob, Piece
+from localrouter.engine.sampling import Drawn, Sampler, Undrawable
 from localrouter.engine.scheduler import Scheduler
 from localrouter.engine.sequence import Sequence
 
 log = logging.getLogger(__name__)
 
-STATE_EVERY, STATES = 512, 8
-"""A copy of a recurrent state is kept after so many tokens of a prompt at the earliest, and about so often at most."""
-
 
 class Engine:
-    """One model, many conversations. Not thread-safe: one thread enqueues, cancels and steps."""
+    """One model, many conversations. One thread enqueues, cancels and steps; another may use `intake`."""
 
     def __init__(self, backend: Backend, step_seconds: float = 0.3) -> None:
         self.backend = backend
         self.scheduler = Scheduler(backend.limits, step_seconds)
+        self.intake = Intake(backend)
         self.sampler = Sampler(backend.info.vocabulary)
 
     @property
@@ -54,25 +47,15 @@ class Engine:
         )
 
     def submit(self, command: Generate) -> Event:
-        """Tokenize the prompt and queue the request; as `enqueue` otherwise."""
-        return self.enqueue(command, self.backend.tokenize(command.prompt))
+        """Take a request in and queue it, as `enqueue` does."""
+        return self.enqueue(self.intake.take(command))
 
-    def enqueue(self, command: Generate, tokens: list[int]) -> Event:
-        """Queue a request whose prompt has these tokens.
-
-        Returns its Accepted, or its Finished when it cannot be served.
-        """
-        limit = self.backend.info.context
-        if not tokens:
-            return _refused(command, Usage(0, 0), "empty_prompt", "The prompt has no tokens.")
-        if len(tokens) + 1 > limit:
-            message = f"{len(tokens)} prompt tokens and one more do not fit into a context of {limit}."
-            return _refused(command, Usage(len(tokens), 0), "context_length_exceeded", message)
-        room = limit - len(tokens)
-        max_tokens = room if command.max_tokens is None else min(command.max_tokens, room)
-        sequence = Sequence(command.id, tokens, max_tokens, command.sampling, stops=self._stops(tokens))
-        self.scheduler.add(sequence)
-        return Accepted(command.id, len(tokens))
+    def enqueue(self, taken: Sequence | Finished) -> Event:
+        """Queue what `intake` made of a request. Returns its Accepted, or its Finished when it cannot be served."""
+        if isinstance(taken, Finished):
+            return taken
+        self.scheduler.add(taken)
+        return Accepted(taken.id, taken.prompt_tokens)
 
     def cancel(self, id: int) -> list[Event]:  # noqa: A002 - the word of the messages
         """End a request at once, wherever it stands, and free its cells. Nothing happens when it has ended already."""
@@ -99,10 +82,9 @@ class Engine:
             return self._fail((sequence for sequence, _ in batch.chunks), "batch_refused", str(error))
         for sequence in self.scheduler.computed(batch, time.perf_counter() - begin):
             self.scheduler.keep_state(sequence, self.backend.keep_state(sequence.slot))
-        drawn = self.sampler.sample(logits, [(each.sampling, each.draw, each.adjustment) for each in batch.sampled])
         events: list[Event] = []
-        for sequence, one in zip(batch.sampled, drawn, strict=True):
-            events += self._advance(sequence, one)
+        for sequence, row in zip(batch.sampled, logits, strict=True):
+            events += self._advance(sequence, row)
         return events
 
     def rest(self) -> bool:
@@ -112,23 +94,35 @@ class Engine:
         self._make_changes()
         return True
 
-    def _advance(self, sequence: Sequence, drawn: Drawn | None) -> list[Event]:
-        """Take the next token of a sequence; None when the model computed nonsense."""
-        if drawn is None:
-            return self._fail([sequence], "not_finite", "The model computed numbers that are not finite.")
-        sequence.tokens.append(drawn.token)
-        if self.backend.is_end(drawn.token):
-            return self._finish(sequence, "stop")
-        events = _pieces(sequence, sequence.answer.feed(self.backend.piece(drawn.token), self._logprob(drawn)))
-        if sequence.answer.is_stopped or sequence.completion_tokens >= sequence.max_tokens:
+    def _advance(self, sequence: Sequence, row: NDArray[np.float32]) -> list[Event]:
+        """Draw the next token of a sequence from its row of logits, and say what comes of it."""
+        try:
+            allowed = sequence.next_allowed()
+            drawn = self.sampler.draw(row, sequence.sampling, sequence.draw, sequence.adjustment, allowed)
+            sequence.tokens.append(drawn.token)
+            if self.backend.is_end(drawn.token):
+                return self._finish(sequence, "stop")
+            if sequence.constraint is not None:
+                sequence.constraint.take(drawn.token)
+        except (Undrawable, GrammarFailed) as error:
+            return self._fail([sequence], error.code, str(error))
+        said = sequence.answer.feed(self._bytes_of(drawn.token, sequence), self._logprob(drawn, sequence))
+        events = _pieces(sequence, said)
+        if sequence.constraint is not None and sequence.constraint.is_complete:
+            events += self._finish(sequence, "stop")
+        elif sequence.answer.is_stopped or sequence.completion_tokens >= sequence.max_tokens:
             events += self._finish(sequence, "length")
         return events
 
-    def _logprob(self, drawn: Drawn) -> Logprob | None:
+    def _bytes_of(self, token: int, sequence: Sequence) -> bytes:
+        """The bytes of a token in this answer: control tokens have none, but for its markers."""
+        return self.backend.text(token) if token in sequence.markers else self.backend.piece(token)
+
+    def _logprob(self, drawn: Drawn, sequence: Sequence) -> Logprob | None:
         if drawn.logprob is None:
             return None
-        top = tuple((self.backend.piece(token), value) for token, value in drawn.top)
-        return Logprob(self.backend.piece(drawn.token), drawn.logprob, top)
+        top = tuple((self._bytes_of(token, sequence), value) for token, value in drawn.top)
+        return Logprob(self._bytes_of(drawn.token, sequence), drawn.logprob, top)
 
     def _finish(self, sequence: Sequence, reason: FinishReason) -> list[Event]:
         """End a request for this reason, or for a stop string, which may be complete only with the last characters."""
@@ -183,21 +177,6 @@ class Engine:
             self.scheduler.slots.forget(change.handle)
             self.scheduler.start_anew(change.slot)
 
-    def _stops(self, tokens: list[int]) -> set[int]:
-        """Where checkpoints are worth keeping: where a later prompt is likely to part from this one.
-
-        That is after the system prompt, after the last turns, and now and then on the way.
-        """
-        if self.backend.limits.anywhere:
-            return set()
-        ends = [index + 1 for index, token in enumerate(tokens[:-1]) if self.backend.is_end(token)]
-        apart = max(STATE_EVERY, len(tokens) // STATES)
-        return {*ends[:1], *ends[-2:], *range(apart, len(tokens), apart)}
-
 
 def _pieces(sequence: Sequence, said: Said) -> list[Event]:
     return [Piece(sequence.id, said.text, said.logprobs)] if said.text else []
-
-
-def _refused(command: Generate, usage: Usage, code: str, message: str) -> Finished:
-    return Finished(command.id, "error", usage, code, message)

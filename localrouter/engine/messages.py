@@ -1,8 +1,8 @@
 """What crosses the border between the serving process and a worker.
 
-Commands go down (`Load` first, then `Generate`, `Cancel`, `Stop`), reports come up: one `Ready` or `LoadFailed`, then
-one `Step` per engine step with everything that happened in it. On the wire each message is a 4-byte big-endian length
-and that many bytes of msgpack.
+Commands go down (`Load` first, then `Generate`, `Tokenize`, `Detokenize`, `Cancel`, `Stop`), reports come up: one
+`Ready` or `LoadFailed`, then one `Step` per engine step with everything that happened in it, and `Tokens`. On the wire
+each message is a 4-byte big-endian length and that many bytes of msgpack.
 
 For every `Generate` the worker sends one `Accepted`, any number of `Piece`s and exactly one `Finished`; a request that
 is refused gets the `Finished` alone.
@@ -14,6 +14,7 @@ import msgspec
 
 from localrouter.memory.plan import SEQUENCES, UBATCH, KvType, Switch
 
+TemplateSource: TypeAlias = Literal["model", "manifest", "fallback chatml"]
 FinishReason: TypeAlias = Literal["stop", "length", "cancelled", "error"]
 
 
@@ -55,6 +56,29 @@ class Usage(msgspec.Struct, array_like=True, frozen=True):
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    """Of those sampled, the ones of thoughts, their marks included."""
+
+
+class Thinking(msgspec.Struct, array_like=True, frozen=True):
+    """How a model marks its thoughts, and how long it may think. Marks that are control tokens count as markers."""
+
+    begin: str
+    end: str
+    is_open: bool = False
+    """Whether the prompt ends inside a thought."""
+    budget: int | None = None
+    """After so many tokens of thought, marks not counted, the engine writes `end` in the model's place.
+
+    A line that is not ended is ended first. Inside a character, and where the grammar does not allow it, the end waits.
+    None: thoughts are as long as the model likes.
+    """
+
+
+class Grammar(msgspec.Struct, array_like=True, frozen=True):
+    """What an answer has to obey from its first token to its last, in llguidance's dialect of Lark."""
+
+    lark: str
 
 
 class LoadOptions(msgspec.Struct, frozen=True):
@@ -81,6 +105,8 @@ class Load(msgspec.Struct, tag=True, frozen=True):
     path: str
     backend: Literal["llama", "echo"] = "llama"
     options: LoadOptions = LoadOptions()
+    chat_template: str | None = None
+    """The template to use instead of the file's own."""
 
 
 class Generate(msgspec.Struct, tag=True, frozen=True):
@@ -93,6 +119,27 @@ class Generate(msgspec.Struct, tag=True, frozen=True):
     prompt: list[Segment]
     sampling: Sampling = Sampling()
     max_tokens: int | None = None
+    grammar: Grammar | None = None
+    thinking: Thinking | None = None
+    markers: tuple[str, ...] = ()
+    """Control tokens whose text belongs to the answer's; all others are silent."""
+    tokens: list[int] | None = None
+    """The tokens of the prompt, taken as they are, in place of `prompt`; the vocabulary has all of them."""
+
+
+class Tokenize(msgspec.Struct, tag=True, frozen=True):
+    """Which tokens is this text? `begin` adds the token that begins a text, where the model wants one."""
+
+    id: int
+    prompt: list[Segment]
+    begin: bool = True
+
+
+class Detokenize(msgspec.Struct, tag=True, frozen=True):
+    """Which text are these tokens?"""
+
+    id: int
+    tokens: list[int]
 
 
 class Cancel(msgspec.Struct, tag=True, frozen=True):
@@ -105,7 +152,7 @@ class Stop(msgspec.Struct, tag=True, frozen=True):
     """Free everything and exit."""
 
 
-Command: TypeAlias = Load | Generate | Cancel | Stop
+Command: TypeAlias = Load | Generate | Tokenize | Detokenize | Cancel | Stop
 
 
 class Device(msgspec.Struct, frozen=True):
@@ -131,10 +178,15 @@ class ModelInfo(msgspec.Struct, frozen=True):
     device: Device
     threads: int
     chat_template: str | None
+    """None: the model has none, and nobody gave it one."""
     bos_token: str
     eos_token: str
     control_tokens: list[str]
     """Texts that the tokenizer reads as one control token each."""
+    template_source: TemplateSource = "fallback chatml"
+    """Where the chat template is from."""
+    marks: dict[str, int] = {}
+    """Control tokens, and those of the vocabulary's own definition that mark something (`<think>`): their numbers."""
 
 
 class Ready(msgspec.Struct, tag=True, frozen=True):
@@ -185,6 +237,14 @@ class Finished(msgspec.Struct, tag=True, frozen=True):
     message: str | None = None
 
 
+class Tokens(msgspec.Struct, tag=True, frozen=True):
+    """The answer to `Tokenize` and to `Detokenize`: tokens, and the bytes that each stands for, marks included."""
+
+    id: int
+    tokens: list[int]
+    pieces: list[bytes]
+
+
 Event: TypeAlias = Accepted | Piece | Finished
 
 
@@ -208,4 +268,4 @@ class Step(msgspec.Struct, tag=True, frozen=True):
     gauge: Gauge
 
 
-Report: TypeAlias = Ready | LoadFailed | Step
+Report: TypeAlias = Ready | LoadFailed | Step | Tokens

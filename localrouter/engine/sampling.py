@@ -10,6 +10,9 @@ There is one order, whatever is asked for:
 5. `top_p` keeps the nucleus of what is left: the tokens for which the mass of all strictly likelier ones is below
    `top_p` of the mass that steps 3 and 4 kept (Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration").
 
+Where a grammar allows some tokens only, all others have probability 0 from the temperature on: everything acts on what
+is left. A token that alone may come is taken as it is, and no randomness is spent on it.
+
 Steps 3 and 4 do not depend on each other's outcome nor on what the probabilities sum up to, so their order is of no
 account and they are cheap; `top_p` does, and comes last so that it means a share of what can still be drawn. Tokens of
 equal probability are in or out together, so no order among them is invented: `top_k` may keep more than k. Only what is
@@ -20,21 +23,36 @@ Log probabilities are the model's own, before all of these steps.
 
 import math
 import random
-from collections.abc import Sequence as Rows
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from localrouter.engine.adjustment import Adjustment
-from localrouter.engine.backend import Logits
 from localrouter.engine.distribution import Distribution, nucleus, pick, temper
 from localrouter.engine.messages import Sampling
 from localrouter.engine.ranking import Ranking
 
+Allowed: TypeAlias = int | NDArray[np.uint8] | None
+"""What may be drawn: one token alone, those with a bit (the lowest of a byte first), or all."""
+_BYTES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")
+_LOGITS = np.where(_BYTES, np.float32(0), np.float32(-np.inf))
+"""For each byte of bits what is added to the logits of its eight tokens."""
 
-class NotFinite(Exception):
+
+class Undrawable(Exception):
+    """No token can be drawn; `code` is the stable word for why."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class NotFinite(Undrawable):
     """A row of logits has no largest finite value: the model computed nonsense."""
+
+    def __init__(self) -> None:
+        super().__init__("The model computed numbers that are not finite.", "not_finite")
 
 
 class Drawn(NamedTuple):
@@ -53,16 +71,7 @@ class Sampler:
     def __init__(self, vocabulary: int) -> None:
         self._distribution = Distribution(vocabulary)
         self._adjusted = np.empty(vocabulary, np.float32)
-
-    def sample(self, logits: Logits, how: Rows[tuple[Sampling, random.Random, Adjustment]]) -> list[Drawn | None]:
-        """Return what is drawn for each row of `logits`, shape (rows, vocabulary); None where a row is not finite."""
-        drawn: list[Drawn | None] = []
-        for row, (sampling, source, adjustment) in zip(logits, how, strict=True):
-            try:
-                drawn.append(self.draw(row, sampling, source, adjustment))
-            except NotFinite:
-                drawn.append(None)
-        return drawn
+        self._penalties = np.empty((-(-vocabulary // 8), 8), np.float32)
 
     def draw(
         self,
@@ -70,15 +79,34 @@ class Sampler:
         sampling: Sampling,
         source: random.Random,
         adjustment: Adjustment | None = None,
+        allowed: Allowed = None,
     ) -> Drawn:
         """Return what is drawn from one row of logits, which is left as it is.
 
-        `adjustment` holds the penalties and the bias of `sampling`; None stands for neither. Raises NotFinite, also for
-        a row with a NaN anywhere.
+        `adjustment` holds the penalties and the bias of `sampling`; None stands for neither. Raises Undrawable, for a
+        row with a NaN anywhere too where there is a choice.
         """
-        adjusted = row if adjustment is None else adjustment.apply(row, self._adjusted)
-        token = self._token(adjusted, sampling, source)
+        if isinstance(allowed, int):
+            token = allowed
+        else:
+            adjusted = row if adjustment is None else adjustment.apply(row, self._adjusted)
+            if allowed is not None:
+                adjusted = self._restrict(adjusted, allowed)
+            try:
+                token = self._token(adjusted, sampling, source)
+            except NotFinite:
+                if allowed is None or not np.isfinite(row.max()):
+                    raise
+                raise Undrawable("The model finds impossible what the grammar allows.", "grammar_dead_end") from None
         return Drawn(token) if sampling.logprobs is None else self._describe(row, token, sampling.logprobs)
+
+    def _restrict(self, row: NDArray[np.float32], allowed: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the row with -inf for all that is not allowed. A sum, so that a NaN anywhere is still seen.
+
+        The time it takes is the same however many are allowed, and where they stand.
+        """
+        np.take(_LOGITS, allowed[: len(self._penalties)], axis=0, out=self._penalties, mode="clip")
+        return np.add(row, self._penalties.reshape(-1)[: len(row)], out=self._adjusted)
 
     def _token(self, row: NDArray[np.float32], sampling: Sampling, source: random.Random) -> int:
         if sampling.temperature == 0 or sampling.top_k == 1 or sampling.top_p == 0:

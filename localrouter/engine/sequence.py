@@ -1,12 +1,16 @@
 """One request inside the engine: its tokens, how far they are computed, and how it ends."""
 
 import random
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from localrouter.engine.adjustment import Adjustment
 from localrouter.engine.answer import Answer
+from localrouter.engine.grammar import Constraint
 from localrouter.engine.messages import Sampling, Usage
+from localrouter.engine.sampling import Allowed
+from localrouter.engine.thinking import Budget, Thoughts
 
 
 class State(Enum):
@@ -31,6 +35,13 @@ class Sequence:
     tokens: list[int]
     max_tokens: int
     sampling: Sampling
+    constraint: Constraint | None = None
+    """Where it stands in the grammar that it obeys."""
+    thoughts: Thoughts | None = None
+    budget: Budget | None = None
+    """What ends its thoughts."""
+    markers: frozenset[int] = frozenset()
+    """Control tokens whose text is said."""
     state: State = State.WAITING
     slot: int = -1
     """The id that llama.cpp knows it by; -1 while it holds none."""
@@ -53,7 +64,7 @@ class Sequence:
         self.prompt_tokens = len(self.tokens)
         self.draw = random.Random(self.sampling.seed)  # noqa: S311 - nothing secret is drawn
         self.adjustment = Adjustment(self.sampling, self.tokens)
-        self.answer = Answer(self.sampling)
+        self.answer = Answer(self.sampling, self.thoughts)
 
     @property
     def pending(self) -> int:
@@ -73,9 +84,21 @@ class Sequence:
     @property
     def usage(self) -> Usage:
         """What the request has used so far."""
-        return Usage(self.prompt_tokens, self.completion_tokens, self.cached)
+        reasoning = self.thoughts.tokens if self.thoughts else 0
+        return Usage(self.prompt_tokens, self.completion_tokens, self.cached, reasoning)
 
     @property
     def is_decoding(self) -> bool:
         """Whether everything but the last sampled token is in the cache."""
         return self.pending == 1 and self.completion_tokens > 0
+
+    def next_allowed(self) -> Allowed:
+        """Return what may come next; asked once for each token. Raises GrammarFailed."""
+        written = self.budget.next(self._allows) if self.budget else None
+        if written is not None or self.constraint is None:
+            return written
+        return self.constraint.allowed()
+
+    def _allows(self, tokens: Collection[int]) -> bool:
+        """Whether these tokens can stand here: not inside a character, nor against the grammar."""
+        return self.answer.is_whole and (self.constraint is None or self.constraint.allows(tokens))

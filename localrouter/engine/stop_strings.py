@@ -16,7 +16,7 @@ class StopStrings:
 
     def __init__(self, stops: Sequence[str]) -> None:
         """`stops` are not empty strings."""
-        self._automata = [_Automaton(stop) for stop in stops]
+        self._automata = [Automaton(stop) for stop in stops]
         self._held = ""
         self.found = False
         """Whether the text has a stop string in it. What comes after is of no interest."""
@@ -27,7 +27,7 @@ class StopStrings:
             return ""
         text = self._held + text
         for end in range(len(self._held), len(text)):
-            complete = [len(each.stop) for each in self._automata if each.step(text[end])]
+            complete = [len(each.string) for each in self._automata if each.step(text[end])]
             if complete:
                 self.found, self._held = True, ""
                 return text[: end + 1 - max(complete)]
@@ -36,28 +36,34 @@ class StopStrings:
         return text[:certain]
 
     def flush(self) -> str:
-        """Return what was held back: the answer has ended, and it was no stop string."""
+        """Return what was held back: nothing that follows can make a stop string of it."""
         held, self._held = self._held, ""
+        for each in self._automata:
+            each.reset()
         return held
 
 
-class _Automaton:
-    """How many characters at the end of the text are the beginning of one stop string."""
+class Automaton:
+    """How many characters at the end of the text are the beginning of one string, which is not empty."""
 
-    def __init__(self, stop: str) -> None:
-        self.stop = stop
+    def __init__(self, string: str) -> None:
+        self.string = string
         self.matched = 0
         self._shorter = [0]
         """For each count of matched characters but 0: the next smaller one that their end is too."""
-        for character in stop[1:]:
+        for character in string[1:]:
             self._shorter.append(self._next(self._shorter[-1], character))
 
     def step(self, character: str) -> bool:
-        """Take the next character; return whether the stop string is complete."""
+        """Take the next character; return whether the string is complete, after which only `reset` goes on."""
         self.matched = self._next(self.matched, character)
-        return self.matched == len(self.stop)
+        return self.matched == len(self.string)
+
+    def reset(self) -> None:
+        """Forget the text so far."""
+        self.matched = 0
 
     def _next(self, matched: int, character: str) -> int:
-        while matched and self.stop[matched] != character:
+        while matched and self.string[matched] != character:
             matched = self._shorter[matched - 1]
-        return matched + (self.stop[matched] == character)
+        return matched + (self.string[matched] == character)

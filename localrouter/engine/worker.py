@@ -19,14 +19,30 @@ from localrouter.engine import wire
 from localrouter.engine.backend import Backend, LoadError
 from localrouter.engine.echo import EchoBackend
 from localrouter.engine.engine import Engine
-from localrouter.engine.messages import Cancel, Command, Event, Generate, Load, LoadFailed, Ready, Report, Step, Stop
+from localrouter.engine.messages import (
+    Cancel,
+    Command,
+    Detokenize,
+    Event,
+    Finished,
+    Generate,
+    Load,
+    LoadFailed,
+    Ready,
+    Report,
+    Step,
+    Stop,
+    Tokenize,
+    Tokens,
+)
+from localrouter.engine.sequence import Sequence
 
 log = logging.getLogger(__name__)
 
 _MOMENT = 1.0
 """Seconds: a program that talks sends its next turn sooner, and should not wait for work that can wait."""
-Arrival: TypeAlias = tuple[Command, list[int]]
-"""A command, and for a Generate the tokens of its prompt."""
+Arrival: TypeAlias = Load | Cancel | Stop | Sequence | Finished
+"""A command, or what the engine's intake made of one."""
 
 
 class Worker:
@@ -34,30 +50,32 @@ class Worker:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
+        self._sending = threading.Lock()
         self._inbox: SimpleQueue[Arrival] = SimpleQueue()
-        self._backend: Backend | None = None
+        self._engine: Engine | None = None
 
     def run(self) -> None:
         """Load what the first command says, then serve until Stop."""
         threading.Thread(target=self._read, daemon=True, name="reader").start()
-        load, _ = self._inbox.get()
+        load = self._inbox.get()
         assert isinstance(load, Load)
         try:
-            self._backend = open_backend(load)
+            backend = self._open(load)
         except LoadError as error:
             self._send(LoadFailed(str(error)))
             return
-        self._send(Ready(self._backend.info))
-        self._serve(Engine(self._backend, load.options.step_ms / 1000))
-        self._backend.close()
+        self._engine = Engine(backend, load.options.step_ms / 1000)
+        self._send(Ready(backend.info))
+        self._serve(self._engine)
+        backend.close()
 
     def _serve(self, engine: Engine) -> None:
         """Take what has arrived, step, send, until told to stop. An idle engine waits without using the CPU."""
         while True:
-            for command, tokens in self._arrived(wait=engine.is_idle, rest=engine.rest):
-                if isinstance(command, Stop):
+            for arrival in self._arrived(wait=engine.is_idle, rest=engine.rest):
+                if isinstance(arrival, Stop):
                     return
-                events = _obey(engine, command, tokens)
+                events = _obey(engine, arrival)
                 if events:
                     self._send(Step(events, engine.gauge))
             events = engine.step()
@@ -85,27 +103,38 @@ class Worker:
     def _read(self) -> None:
         """Fill the inbox. Runs beside the engine, which gives up the GIL while llama.cpp computes.
 
-        Prompts are tokenized here: a megabyte of text takes a second, and running streams should not wait for it.
+        Prompts are tokenized and grammars compiled here: both can take a second, and running streams should not wait.
         """
         incoming = wire.commands()
         try:
             while data := self._connection.recv(1 << 16):
                 for command in incoming.feed(data):
-                    self._inbox.put((command, self._tokens_of(command)))
+                    self._take(command)
         except Exception:
             log.exception("the connection to the server cannot be read any more")
-            os._exit(1)
+            self._leave(1)
         # Nobody is left to answer to, and the main thread may be deep inside llama.cpp.
-        os._exit(0)
+        self._leave(0)
 
-    def _tokens_of(self, command: Command) -> list[int]:
-        if not isinstance(command, Generate):
-            return []
-        assert self._backend is not None, "requests come after Ready"
-        return self._backend.tokenize(command.prompt)
+    def _take(self, command: Command) -> None:
+        if isinstance(command, Load | Cancel | Stop):
+            self._inbox.put(command)
+            return
+        assert self._engine is not None, "requests come after Ready"
+        if isinstance(command, Generate):
+            self._inbox.put(self._engine.intake.take(command))
+        else:
+            self._send(_tokens(self._engine.backend, command))
 
     def _send(self, report: Report) -> None:
-        self._connection.sendall(wire.frame(report))
+        with self._sending:
+            self._connection.sendall(wire.frame(report))
+
+    def _open(self, load: Load) -> Backend:
+        return open_backend(load)
+
+    def _leave(self, status: int) -> None:
+        os._exit(status)
 
 
 def open_backend(load: Load) -> Backend:
@@ -114,15 +143,24 @@ def open_backend(load: Load) -> Backend:
         return EchoBackend(load.options, **{name: float(value) for name, value in parse_qsl(load.path)})
     from localrouter.engine.llama.backend import LlamaBackend  # noqa: PLC0415 - native code, only where it is needed
 
-    return LlamaBackend(load.path, load.options)
+    return LlamaBackend(load.path, load.options, load.chat_template)
 
 
-def _obey(engine: Engine, command: Command, tokens: list[int]) -> list[Event]:
-    if isinstance(command, Generate):
-        return [engine.enqueue(command, tokens)]
-    if isinstance(command, Cancel):
-        return engine.cancel(command.id)
-    raise AssertionError(f"{type(command).__name__} out of place")
+def _obey(engine: Engine, arrival: Arrival) -> list[Event]:
+    if isinstance(arrival, Cancel):
+        return engine.cancel(arrival.id)
+    if isinstance(arrival, Sequence | Finished):
+        return [engine.enqueue(arrival)]
+    raise AssertionError(f"{type(arrival).__name__} out of place")
+
+
+def _tokens(backend: Backend, command: Tokenize | Detokenize) -> Tokens:
+    match command:
+        case Tokenize(prompt=prompt, begin=begin):
+            tokens = backend.tokenize(prompt, begin=begin)
+        case Detokenize(tokens=tokens):
+            pass
+    return Tokens(command.id, tokens, [backend.text(token) for token in tokens])
 
 
 def main() -> None:

@@ -32,6 +32,8 @@ class ResolvedModel:
     """Bytes of the file; 0 where there is none."""
     description: str
     overrides: Overrides
+    chat_template: str | None = None
+    """A file with the chat template to use in place of the GGUF's own."""
     reason: str = ""
     """Why this build answers, where the name left a choice."""
 
@@ -233,6 +235,7 @@ def _resolved(group: _Group, origin: Origin, found: Found, reason: str) -> Resol
         size=found.size,
         description=group.description,
         overrides=group.overrides,
+        chat_template=None if isinstance(origin, Echo) else origin.chat_template,
         reason=reason,
     )
 

@@ -2,30 +2,34 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import httpx
+from fake_engine import HereRenderer
 from litestar import Litestar
 
 from localrouter.api.app import create_app
 from localrouter.api.server import Server, base_url, bind
-from localrouter.chat.completion import Engine
+from localrouter.chat.engine import Engine
 from localrouter.config import Settings
 from localrouter.engine.messages import (
     Device,
     Event,
     Finished,
     Gauge,
+    Grammar,
     ModelInfo,
     Piece,
     Sampling,
     Segment,
+    Thinking,
+    Tokens,
     Usage,
 )
-from localrouter.errors import ShuttingDown
+from localrouter.errors import Overloaded, ShuttingDown
 from localrouter.router import EngineStatus
 from localrouter.weights.catalog import Catalog
 from localrouter.weights.manifest.manifest import Manifest
@@ -63,9 +67,14 @@ class FakeGeneration:
     def __init__(self) -> None:
         self.accepted_event = asyncio.Event()
         self.cancelled = asyncio.Event()
+        self.refusal: Exception | None = None
         self._looks: asyncio.Queue[list[Event] | Exception] = asyncio.Queue()
 
     def let_in(self) -> None:
+        self.accepted_event.set()
+
+    def refuse(self, error: Exception) -> None:
+        self.refusal = error
         self.accepted_event.set()
 
     def say(self, *events: Event) -> None:
@@ -76,9 +85,11 @@ class FakeGeneration:
 
     async def accepted(self) -> int:
         await self.accepted_event.wait()
+        if self.refusal is not None:
+            raise self.refusal
         return 5
 
-    async def events(self) -> AsyncIterator[list[Event]]:
+    async def events(self) -> AsyncGenerator[list[Event], None]:
         while True:
             look = await self._looks.get()
             if isinstance(look, Exception):
@@ -91,8 +102,18 @@ class FakeGeneration:
         self.cancelled.set()
 
 
+class Submitted(NamedTuple):
+    """What an engine was asked."""
+
+    prompt: list[Segment]
+    sampling: Sampling
+    max_tokens: int | None
+    grammar: Grammar | None
+    tokens: list[int] | None
+
+
 class FakeEngine:
-    """Keeps every generation. With a `script` a generation is accepted at once and says it."""
+    """Keeps every generation. With a `script` a generation is accepted at once and says it. Its tokens are bytes."""
 
     model = "localrouter-echo"
     info = INFO
@@ -101,8 +122,24 @@ class FakeEngine:
         self.script: list[list[Event]] | None = [[piece("Hel")], [piece("lo"), finished()]]
         self.generations: asyncio.Queue[FakeGeneration] = asyncio.Queue()
         self.running: list[FakeGeneration] = []
+        self.room: int | None = None
+        self.asked: list[Submitted] = []
+        self.tokenized: list[tuple[list[Segment], bool]] = []
 
-    def submit(self, prompt: list[Segment], sampling: Sampling, max_tokens: int | None) -> FakeGeneration:
+    def submit(
+        self,
+        prompt: list[Segment],
+        sampling: Sampling,
+        max_tokens: int | None,
+        *,
+        grammar: Grammar | None = None,
+        thinking: Thinking | None = None,
+        markers: tuple[str, ...] = (),
+        tokens: list[int] | None = None,
+    ) -> FakeGeneration:
+        if self.room is not None and len(self.running) >= self.room:
+            raise Overloaded("the queue is full", retry_after=7)
+        self.asked.append(Submitted(prompt, sampling, max_tokens, grammar, tokens))
         generation = FakeGeneration()
         if self.script is not None:
             generation.let_in()
@@ -111,6 +148,14 @@ class FakeEngine:
         self.running.append(generation)
         self.generations.put_nowait(generation)
         return generation
+
+    async def tokenize(self, prompt: list[Segment], begin: bool = True) -> Tokens:
+        self.tokenized.append((prompt, begin))
+        tokens = [byte for segment in prompt for byte in segment.text.encode()]
+        return Tokens(0, tokens, [bytes([token]) for token in tokens])
+
+    async def detokenize(self, tokens: list[int]) -> Tokens:
+        return Tokens(0, tokens, [bytes([token]) for token in tokens])
 
 
 class FakeRouter:
@@ -124,8 +169,14 @@ class FakeRouter:
         self.gave_up = asyncio.Event()
         self.closed = 0
         self.statuses: list[EngineStatus] = []
+        self.ttls: list[int | None] = []
 
-    async def engine(self, name: str) -> Engine:
+    @contextlib.asynccontextmanager
+    async def lease(self, name: str, ttl: int | None = None) -> AsyncIterator[Engine]:
+        self.ttls.append(ttl)
+        yield await self._engine()
+
+    async def _engine(self) -> Engine:
         self.waiting.set()
         try:
             if self.load is not None:
@@ -170,7 +221,7 @@ def make_catalog() -> Catalog:
 
 
 def make_app(router: FakeRouter, settings: Settings | None = None, *, keep_alive: float = 15.0) -> Litestar:
-    return create_app(router, make_catalog(), settings or Settings(), keep_alive=keep_alive)
+    return create_app(router, make_catalog(), settings or Settings(), HereRenderer(), keep_alive=keep_alive)
 
 
 def client_of(app: Litestar) -> httpx.AsyncClient:

@@ -82,10 +82,13 @@ async def test_what_nobody_foresaw_is_told_to_the_log_alone(
         ("GET", "/", 404, "unknown_url"),
         ("GET", "/v1", 404, "unknown_url"),
         ("GET", "/schema", 404, "unknown_url"),
-        ("POST", "/v1/completions", 404, "unknown_url"),
+        ("POST", "/v1/embeddings", 404, "unknown_url"),
         ("POST", "/v1/" + "x" * 5000, 404, "unknown_url"),
         ("GET", "/%ff%00", 404, "unknown_url"),
         ("GET", CHAT, 405, "method_not_allowed"),
+        ("GET", "/v1/completions", 405, "method_not_allowed"),
+        ("GET", "/v1/tokenize", 405, "method_not_allowed"),
+        ("PUT", "/detokenize", 405, "method_not_allowed"),
         ("DELETE", "/v1/models", 405, "method_not_allowed"),
         ("BREW", "/health/live", 405, "method_not_allowed"),
     ],
@@ -113,8 +116,15 @@ LOCKED = Settings(api_key=SecretStr("sésame"))
     "header",
     [None, b"", b"Bearer", b"Bearer ", b"Bearer wrong", b"Basic s\xc3\xa9same", b"s\xc3\xa9same", b"Bearer \xff\xfe"],
 )
-@pytest.mark.parametrize(("method", "path"), [("GET", "/v1/models"), ("GET", "/v1/models/echo"), ("POST", CHAT)])
-async def test_without_the_key_nothing_under_v1_is_answered(
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/models"),
+        ("GET", "/v1/models/echo"),
+        *(("POST", path) for path in (CHAT, "/v1/completions", "/v1/tokenize", "/tokenize", "/detokenize")),
+    ],
+)
+async def test_without_the_key_no_route_but_health_answers(
     router: FakeRouter, header: bytes | None, method: str, path: str
 ) -> None:
     headers = [] if header is None else [(b"authorization", header)]

@@ -10,7 +10,8 @@ from openai.types.chat.completion_create_params import CompletionCreateParamsBas
 from pydantic import ValidationError
 from serving_fakes import CHAT, HELLO, FakeRouter, client_of, make_app
 
-from localrouter.schema import ChatRequest, Later
+from localrouter.schema.chat import ChatRequest
+from localrouter.schema.fields import Unsupported
 
 DEEP = 100_000
 
@@ -37,6 +38,22 @@ def user(content: object) -> dict[str, object]:
 def said(name: str, value: str) -> bytes:
     """Return a body with a value that Python's encoder would not write."""
     return json.dumps(HELLO).encode()[:-1] + f', "{name}": {value}}}'.encode()
+
+
+CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+SCHEMA = "response_format.json_schema.schema"
+
+
+def tool(name: str, parameters: object = None) -> dict[str, object]:
+    return {"type": "function", "function": {"name": name, "parameters": parameters}}
+
+
+def named(name: str) -> dict[str, object]:
+    return {"type": "function", "function": {"name": name}}
+
+
+def with_schema(schema: object) -> dict[str, object]:
+    return {**HELLO, "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}}
 
 
 WRONG: list[tuple[Any, str | None, str]] = [
@@ -68,12 +85,23 @@ WRONG: list[tuple[Any, str | None, str]] = [
     (with_message(content="x"), "messages[0].role", "missing_required_parameter"),
     (with_message(role="user"), "messages[0].content", "missing_required_parameter"),
     (with_message(role="robot", content="x"), "messages[0].role", "invalid_value"),
-    (with_message(role="tool", content="x", tool_call_id="1"), "messages[0].role", "unsupported_parameter"),
-    (with_message(role="function", content="x", name="f"), "messages[0].role", "unsupported_parameter"),
-    (with_message(role="user", content="x", name="Ann"), "messages[0].name", "unsupported_parameter"),
+    (with_message(role="tool", content="x"), "messages[0].tool_call_id", "missing_required_parameter"),
+    (with_message(role="tool", content="x", tool_call_id="1"), "messages[0].tool_call_id", "invalid_value"),
+    (with_message(role="function", content="x"), "messages[0].name", "missing_required_parameter"),
+    (with_message(role="user", content="x", name="A" * 65), "messages[0].name", "invalid_value"),
+    (with_message(role="user", content="x", tool_calls=[CALL]), "messages[0].tool_calls", "invalid_value"),
+    (with_message(role="assistant", content="x", tool_call_id="1"), "messages[0].tool_call_id", "invalid_value"),
+    (with_message(role="assistant", content="x", audio={"id": "a"}), "messages[0].audio", "unsupported_parameter"),
+    (with_message(role="assistant"), "messages[0].content", "missing_required_parameter"),
+    (with_message(role="assistant", tool_calls=[CALL]), "messages[0].tool_calls", "invalid_value"),
     (with_message(role="user", content="x", foo=1), "messages[0].foo", "unknown_parameter"),
-    (with_message(role="assistant", content="x", tool_calls=[{}]), "messages[0].tool_calls", "unsupported_parameter"),
-    (user(None), "messages[0].content", "invalid_type"),
+    (with_message(role="assistant", tool_calls=[{}]), "messages[0].tool_calls[0].id", "missing_required_parameter"),
+    (
+        with_message(role="assistant", tool_calls=[{**CALL, "type": "custom"}]),
+        "messages[0].tool_calls[0].type",
+        "unsupported_parameter",
+    ),
+    (user(None), "messages[0].content", "missing_required_parameter"),
     (user(3), "messages[0].content", "invalid_type"),
     (user({}), "messages[0].content", "invalid_type"),
     (user([]), "messages[0].content", "invalid_value"),
@@ -100,11 +128,6 @@ WRONG: list[tuple[Any, str | None, str]] = [
     ({**HELLO, "stream_options": {}}, "stream_options", "invalid_value"),
     ({**HELLO, "stream": False, "stream_options": {"include_usage": True}}, "stream_options", "invalid_value"),
     ({**HELLO, "stream": True, "stream_options": {"foo": 1}}, "stream_options.foo", "unknown_parameter"),
-    (
-        {**HELLO, "stream": True, "stream_options": {"include_obfuscation": True}},
-        "stream_options.include_obfuscation",
-        "unsupported_parameter",
-    ),
     # how tokens are drawn
     ({**HELLO, "frequency_penalty": False}, "frequency_penalty", "invalid_type"),
     ({**HELLO, "frequency_penalty": 2.1}, "frequency_penalty", "invalid_value"),
@@ -142,11 +165,53 @@ WRONG: list[tuple[Any, str | None, str]] = [
     ({**HELLO, "stop": ["a", ""]}, "stop[1]", "invalid_value"),
     ({**HELLO, "stop": ["a", None]}, "stop[1]", "invalid_type"),
     ({**HELLO, "stop": ["a", "b", "c", "d", "e"]}, "stop", "invalid_value"),
-    # what comes later, and JSON's true is not 1
-    ({**HELLO, "n": 2}, "n", "unsupported_parameter"),
-    ({**HELLO, "n": True}, "n", "unsupported_parameter"),
-    ({**HELLO, "tools": [{"type": "function"}]}, "tools", "unsupported_parameter"),
-    ({**HELLO, "response_format": {"type": "json_object"}}, "response_format", "unsupported_parameter"),
+    # how many
+    ({**HELLO, "n": 0}, "n", "invalid_value"),
+    ({**HELLO, "n": 129}, "n", "invalid_value"),
+    ({**HELLO, "n": 9}, "n", "invalid_value"),  # the model has eight sequences
+    ({**HELLO, "n": True}, "n", "invalid_type"),
+    # what may be called
+    ({**HELLO, "tools": {}}, "tools", "invalid_type"),
+    ({**HELLO, "tools": [{"type": "function"}]}, "tools[0].function", "missing_required_parameter"),
+    ({**HELLO, "tools": [{"type": "custom", "custom": {}}]}, "tools[0].type", "unsupported_parameter"),
+    ({**HELLO, "tools": [tool("a b")]}, "tools[0].function.name", "invalid_value"),
+    ({**HELLO, "tools": [tool("a" * 65)]}, "tools[0].function.name", "invalid_value"),
+    ({**HELLO, "tools": [tool("a"), tool("a")]}, "tools[1].function.name", "invalid_value"),
+    ({**HELLO, "tools": [tool(f"a{number}") for number in range(129)]}, "tools", "invalid_value"),
+    ({**HELLO, "tools": [tool("a")], "tool_choice": "any"}, "tool_choice", "invalid_value"),
+    ({**HELLO, "tools": [tool("a")], "tool_choice": 1}, "tool_choice", "invalid_type"),
+    ({**HELLO, "tools": [tool("a")], "tool_choice": named("b")}, "tool_choice.function.name", "invalid_value"),
+    ({**HELLO, "tool_choice": "required"}, "tool_choice", "invalid_value"),
+    (
+        {**HELLO, "tools": [tool("a", {"type": "object", "properties": {"x": {"type": "wrong"}}})]},
+        "tools[0].function.parameters.properties.x.type",
+        "invalid_schema",
+    ),
+    ({**HELLO, "functions": [{"name": "a"}], "function_call": {"name": "b"}}, "function_call.name", "invalid_value"),
+    # the form of the answer
+    ({**HELLO, "response_format": "json"}, "response_format", "invalid_type"),
+    ({**HELLO, "response_format": {"type": "yaml"}}, "response_format.type", "invalid_value"),
+    (
+        {**HELLO, "response_format": {"type": "json_schema"}},
+        "response_format.json_schema",
+        "missing_required_parameter",
+    ),
+    (with_schema({"type": "object", "properties": 1}), f"{SCHEMA}.properties", "invalid_schema"),
+    (with_schema({"properties": {"a": {"$ref": "#/$defs/b"}}}), f"{SCHEMA}.properties.a.$ref", "invalid_schema"),
+    (with_schema({"not": {"type": "string"}}), f"{SCHEMA}.not", "unsupported_schema"),
+    ({**HELLO, "regex": "(?=a)"}, "regex", "invalid_grammar"),
+    ({**HELLO, "regex": "a", "grammar": "start: /a/"}, "grammar", "invalid_value"),
+    # thoughts, and what the template is told
+    ({**HELLO, "reasoning_effort": "some"}, "reasoning_effort", "invalid_value"),
+    ({**HELLO, "reasoning_budget": -1}, "reasoning_budget", "invalid_value"),
+    ({**HELLO, "chat_template_kwargs": {"messages": []}}, "chat_template_kwargs.messages", "invalid_value"),
+    ({**HELLO, "continue_final_message": True}, "continue_final_message", "invalid_value"),
+    # what is not done here
+    ({**HELLO, "verbosity": "low"}, "verbosity", "unsupported_parameter"),
+    ({**HELLO, "modalities": ["text", "audio"]}, "modalities", "unsupported_parameter"),
+    ({**HELLO, "audio": {"voice": "alloy"}}, "audio", "unsupported_parameter"),
+    ({**HELLO, "web_search_options": {}}, "web_search_options", "unsupported_parameter"),
+    ({**HELLO, "service_tier": "gold"}, "service_tier", "invalid_value"),
     ({**HELLO, "metadata": {"a": 1}}, "metadata", "invalid_value"),
     ({**HELLO, "user": 1}, "user", "invalid_type"),
 ]
@@ -184,6 +249,44 @@ async def test_a_wrong_body_is_a_400_that_names_the_field(
         {"logprobs": False, "top_logprobs": 0, "top_k": 0, "min_p": 0, "repeat_penalty": 1},
         {"logprobs": True, "top_logprobs": 20, "top_k": 5, "min_p": 1, "repeat_penalty": 2},
         {"stop": "\n"},
+        {"messages": [{"role": "user", "content": "x", "name": "Ann"}]},
+        {
+            "messages": [
+                {"role": "system", "content": "a"},
+                {"role": "user", "content": "b"},
+                {"role": "system", "content": "c"},
+            ]
+        },
+        {
+            "messages": [
+                {"role": "user", "content": "a"},
+                {"role": "assistant", "tool_calls": [CALL]},
+                {"role": "tool", "tool_call_id": "1", "content": "x"},
+            ]
+        },
+        {
+            "messages": [
+                {"role": "user", "content": "a"},
+                {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]},
+            ]
+        },
+        {"n": 4},
+        {"tools": [tool("a", {"type": "object"})], "tool_choice": "auto", "parallel_tool_calls": False},
+        {
+            "tools": [tool("a")],
+            "tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [named("a")]}},
+        },
+        {"functions": [{"name": "a"}], "function_call": "none"},
+        {"response_format": {"type": "json_object"}},
+        {"reasoning_effort": "none"},
+        {"reasoning_effort": "max", "reasoning_budget": 0},
+        {"chat_template_kwargs": {"enable_thinking": False}},
+        {
+            "continue_final_message": True,
+            "messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}],
+        },
+        {"prediction": {"type": "content", "content": "x"}, "service_tier": "flex", "ttl": 600},
+        {"stream": True, "stream_options": {"include_obfuscation": True}},
         {"stop": ["a", "b", "c", "d"]},
         {"stream": True, "stream_options": None},
         {"stream": True, "stream_options": {"include_usage": None}},
@@ -199,22 +302,26 @@ def neutral_values() -> list[tuple[str, object]]:
         (name, value)
         for name, field in ChatRequest.model_fields.items()
         for mark in field.metadata
-        if isinstance(mark, Later)
+        if isinstance(mark, Unsupported)
         for value in (None, *mark.neutral)
     ]
 
 
 @pytest.mark.parametrize(("name", "value"), neutral_values())
-async def test_a_field_that_comes_later_is_taken_while_it_asks_for_nothing(
+async def test_a_field_that_is_not_supported_is_taken_while_it_asks_for_nothing(
     client: httpx.AsyncClient, name: str, value: object
 ) -> None:
     answer = await client.post(CHAT, json={**HELLO, name: value})
     assert answer.status_code == 200, answer.text
 
 
-def test_the_fields_are_those_of_openais_sdk_and_three_more() -> None:
+OWN = {"top_k", "min_p", "repeat_penalty", "regex", "grammar", "reasoning_budget", "chat_template_kwargs"}
+OWN |= {"continue_final_message", "ttl"}
+
+
+def test_the_fields_are_those_of_openais_sdk_and_our_own() -> None:
     theirs = {*CompletionCreateParamsBase.__annotations__, "stream"}
-    assert set(ChatRequest.model_fields) == {*theirs, "top_k", "min_p", "repeat_penalty"}
+    assert set(ChatRequest.model_fields) == theirs | OWN
 
 
 @pytest.mark.parametrize(

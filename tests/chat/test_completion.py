@@ -2,91 +2,30 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
+from fake_engine import FakeEngine, FakeGeneration, HereRenderer, generation
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localrouter.chat.completion import Completion, fold
-from localrouter.engine.messages import (
-    Device,
-    Event,
-    Finished,
-    FinishReason,
-    Logprob,
-    ModelInfo,
-    Piece,
-    Sampling,
-    Segment,
-    Usage,
-)
+from localrouter.chat.completion import Completion
+from localrouter.chat.fold import fold
+from localrouter.engine.messages import Event, Finished, FinishReason, Logprob, Piece, Sampling, Usage
 from localrouter.errors import ContextLengthExceeded, EngineFailed, InvalidRequest
-from localrouter.schema import ChatAnswer, ChatChunk, ChatRequest, PromptTokensDetails
-from localrouter.schema import Usage as Shown
+from localrouter.schema.answer import ChatAnswer, ChatChunk, CompletionTokensDetails, PromptTokensDetails
+from localrouter.schema.answer import Usage as Shown
+from localrouter.schema.chat import ChatRequest
 
-INFO = ModelInfo(
-    architecture="fake",
-    context=100,
-    cells=100,
-    max_sequences=1,
-    parameters=0,
-    size=0,
-    vocabulary=10,
-    device=Device("CPU", 0, 1),
-    threads=1,
-    chat_template=None,
-    bos_token="",
-    eos_token="",
-    control_tokens=[],
-)
-
-
-class FakeGeneration:
-    """Plays back events, each list at one look."""
-
-    def __init__(self, looks: list[list[Event]], refusal: Exception | None = None) -> None:
-        self.looks, self.refusal, self.cancelled = looks, refusal, 0
-
-    async def accepted(self) -> int:
-        if self.refusal:
-            raise self.refusal
-        return 3
-
-    async def events(self) -> AsyncIterator[list[Event]]:
-        for look in self.looks:
-            yield look
-
-    def cancel(self) -> None:
-        self.cancelled += 1
-
-
-class FakeEngine:
-    """Hands out one generation, and remembers what it was asked."""
-
-    model, info = "Fake-1B-Q8_0", INFO
-
-    def __init__(self, generation: FakeGeneration) -> None:
-        self.generation = generation
-        self.asked: tuple[list[Segment], Sampling, int | None] | None = None
-
-    def submit(self, prompt: list[Segment], sampling: Sampling, max_tokens: int | None) -> FakeGeneration:
-        self.asked = (prompt, sampling, max_tokens)
-        return self.generation
+COUNTED = Shown(3, 2, 5, PromptTokensDetails(0), CompletionTokensDetails(0))
 
 
 def request(**fields: object) -> ChatRequest:
     return ChatRequest.model_validate({"model": "fake", "messages": [{"role": "user", "content": "Hi"}]} | fields)
 
 
-def generation(*texts: str, reason: FinishReason = "stop") -> FakeGeneration:
-    pieces: list[list[Event]] = [[Piece(1, text)] for text in texts]
-    return FakeGeneration([*pieces, [Finished(1, reason, Usage(3, 2), "code", "why")]])
-
-
 async def chunks_of(generation: FakeGeneration, **fields: object) -> list[ChatChunk]:
-    completion = await Completion.begin(FakeEngine(generation), request(**fields))
+    completion = await Completion.begin(FakeEngine(generation), request(**fields), HereRenderer())
     return [chunk async for chunks in completion.chunks() for chunk in chunks]
 
 
@@ -121,18 +60,21 @@ async def test_usage_comes_last_and_alone_and_is_null_before() -> None:
     chunks = await chunks_of(generation("Hi"), stream=True, stream_options={"include_usage": True})
 
     assert [chunk.usage for chunk in chunks[:-1]] == [None] * 3
-    assert (chunks[-1].choices, chunks[-1].usage) == ([], Shown(3, 2, 5, PromptTokensDetails(0)))
+    assert (chunks[-1].choices, chunks[-1].usage) == (
+        [],
+        COUNTED,
+    )
 
 
 @pytest.mark.parametrize("reason", ["stop", "length"])
 async def test_the_plain_answer_is_the_fold_of_the_stream(reason: FinishReason) -> None:
-    completion = await Completion.begin(FakeEngine(generation("Hel", "lo", reason=reason)), request())
+    completion = await Completion.begin(FakeEngine(generation("Hel", "lo", reason=reason)), request(), HereRenderer())
 
     answer = await fold(completion.chunks())
 
     assert answer.choices[0].message.content == "Hello"
     assert answer.choices[0].finish_reason == reason
-    assert answer.usage == Shown(3, 2, 5, PromptTokensDetails(0))
+    assert answer.usage == COUNTED
     assert answer.model == "Fake-1B-Q8_0"
     assert answer.id.startswith("chatcmpl-")
 
@@ -154,7 +96,7 @@ def test_however_an_answer_is_cut_stream_and_plain_answer_say_the_same(
         events, together = events[together[0] :], [*together[1:], together[0]]
 
     async def both() -> tuple[list[ChatChunk], ChatAnswer]:
-        completion = await Completion.begin(FakeEngine(FakeGeneration(looks)), request(logprobs=True))
+        completion = await Completion.begin(FakeEngine(FakeGeneration(looks)), request(logprobs=True), HereRenderer())
         plain = await fold(completion.chunks())
         return await chunks_of(FakeGeneration(looks), stream=True, logprobs=True), plain
 
@@ -169,7 +111,7 @@ def test_however_an_answer_is_cut_stream_and_plain_answer_say_the_same(
 
 
 async def test_an_engine_that_fails_in_mid_stream_raises_its_words() -> None:
-    completion = await Completion.begin(FakeEngine(generation("Hel", reason="error")), request())
+    completion = await Completion.begin(FakeEngine(generation("Hel", reason="error")), request(), HereRenderer())
 
     with pytest.raises(EngineFailed, match="why") as caught:
         await fold(completion.chunks())
@@ -180,17 +122,18 @@ async def test_a_refused_prompt_is_refused_before_the_first_chunk_and_freed() ->
     refused = FakeGeneration([], ContextLengthExceeded(200, 100))
 
     with pytest.raises(ContextLengthExceeded):
-        await Completion.begin(FakeEngine(refused), request())
+        await Completion.begin(FakeEngine(refused), request(), HereRenderer())
     assert refused.cancelled == 1
 
 
 async def test_defaults_are_openais() -> None:
     engine = FakeEngine(generation())
 
-    await Completion.begin(engine, request())
+    await Completion.begin(engine, request(), HereRenderer())
 
-    assert engine.asked is not None
-    assert engine.asked[1:] == (Sampling(temperature=1.0, top_p=1.0, seed=None), None)
+    [asked] = engine.asked
+    assert (asked.sampling, asked.max_tokens) == (Sampling(temperature=1.0, top_p=1.0, seed=None), None)
+    assert (asked.grammar, asked.thinking) == (None, None)
 
 
 async def test_every_sampling_field_reaches_the_engine() -> None:
@@ -213,10 +156,12 @@ async def test_every_sampling_field_reaches_the_engine() -> None:
             stop=["a", "b"],
             max_completion_tokens=9,
         ),
+        HereRenderer(),
     )
 
-    assert engine.asked is not None
-    assert engine.asked[1:] == (Sampling(0, 0.5, 7, 3, 0.25, -1, 1.5, 1.25, {9: -100}, 4, ("a", "b")), 9)
+    [asked] = engine.asked
+    assert asked.sampling == Sampling(0, 0.5, 7, 3, 0.25, -1, 1.5, 1.25, {9: -100}, 4, ("a", "b"))
+    assert asked.max_tokens == 9
 
 
 @pytest.mark.parametrize(
@@ -231,20 +176,19 @@ async def test_every_sampling_field_reaches_the_engine() -> None:
 async def test_fields_have_short_forms(fields: dict[str, object], sampling: Sampling) -> None:
     engine = FakeEngine(generation())
 
-    await Completion.begin(engine, request(**fields))
+    await Completion.begin(engine, request(**fields), HereRenderer())
 
-    assert engine.asked is not None
-    assert engine.asked[1] == sampling
+    assert engine.asked[0].sampling == sampling
 
 
 async def test_a_bias_on_a_token_that_the_vocabulary_has_not_is_refused() -> None:
     engine = FakeEngine(generation())
 
     with pytest.raises(InvalidRequest, match=r"token 10 .* 0 to 9") as caught:
-        await Completion.begin(engine, request(logit_bias={"9": 1, "10": 1}))
+        await Completion.begin(engine, request(logit_bias={"9": 1, "10": 1}), HereRenderer())
 
     assert caught.value.param == "logit_bias"
-    assert engine.asked is None
+    assert engine.asked == []
 
 
 async def test_log_probabilities_are_openais_and_come_with_their_text() -> None:
@@ -271,7 +215,7 @@ async def test_log_probabilities_are_openais_and_come_with_their_text() -> None:
 
 async def test_an_empty_answer_has_an_empty_list_of_log_probabilities_and_one_unasked_has_null() -> None:
     asked, unasked = [
-        await fold((await Completion.begin(FakeEngine(generation()), request(logprobs=told))).chunks())
+        await fold((await Completion.begin(FakeEngine(generation()), request(logprobs=told), HereRenderer())).chunks())
         for told in (True, None)
     ]
 
@@ -282,17 +226,15 @@ async def test_an_empty_answer_has_an_empty_list_of_log_probabilities_and_one_un
 async def test_developer_is_the_newer_name_of_system() -> None:
     engine = FakeEngine(generation())
 
-    await Completion.begin(engine, request(messages=[{"role": "developer", "content": "Be kind."}]))
+    await Completion.begin(engine, request(messages=[{"role": "developer", "content": "Be kind."}]), HereRenderer())
 
-    assert engine.asked is not None
-    assert engine.asked[0][0].text.startswith("<|im_start|>system\nBe kind.")
+    assert engine.asked[0].text.startswith("<|im_start|>system\nBe kind.")
 
 
 async def test_text_parts_are_joined() -> None:
     engine = FakeEngine(generation())
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
 
-    await Completion.begin(engine, request(messages=[{"role": "user", "content": parts}]))
+    await Completion.begin(engine, request(messages=[{"role": "user", "content": parts}]), HereRenderer())
 
-    assert engine.asked is not None
-    assert "user\nab<|im_end|>" in engine.asked[0][0].text
+    assert "user\nab<|im_end|>" in engine.asked[0].text

@@ -117,7 +117,7 @@ def test_a_name_that_nothing_has_is_2(home: Home, name: str) -> None:
     assert (result.exit_code, "error: " in result.stderr) == (WRONG_USE, True)
 
 
-@pytest.mark.parametrize("name", sorted({*COMMANDS} - {"completion", "bundle", "serve", "add", "bench"}))
+@pytest.mark.parametrize("name", sorted({*COMMANDS} - {"completion", "bundle", "serve", "add", "bench", "conformance"}))
 def test_a_wrong_manifest_is_2(home: Home, name: str) -> None:
     home.manifest.write_text(MANIFEST + "wrong = 1\n")
     words = ["big"] if name in {"show", "pull", "remove"} else []

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from exemplary_server import MODEL, Refusal, exemplary_server
+from broken_promises import ANSWERS, DROPPED, STREAMS, first
+from exemplary_rules import MODEL, Refusal
+from exemplary_server import exemplary_server
 
 from localrouter.conformance.check import Check, Outcome
 from localrouter.conformance.server import Server
-from localrouter.conformance.suite import GROUPS, run, run_one
+from localrouter.conformance.suite import GROUPS, chosen, run, run_one
 
 CHECKS = {check.name: check for group in GROUPS.values() for check in group.checks}
 
@@ -53,65 +55,10 @@ def test_names_are_unique_and_every_check_tells_its_promise() -> None:
 
 def test_a_server_that_keeps_its_promises_passes_everything() -> None:
     with exemplary_server() as served, Server(served.base_url, "none", MODEL, 10) as server:
-        others = [(result.check.name, result.reason) for result in run(server) if result.outcome != Outcome.PASSED]
+        others = [
+            (result.check.name, result.reason) for result in run(server, chosen()) if result.outcome != Outcome.PASSED
+        ]
     assert others == []
-
-
-DROPPED = {
-    "stream_options": ["usage comes last when it is asked for"],
-    "max_tokens": ["max tokens holds", "a stream ends at max tokens", "a negative limit is refused"],
-    "max_completion_tokens": ["max completion tokens holds", "both limits together are refused or both hold"],
-    "temperature": [
-        "a temperature over 2 is refused",
-        "a negative temperature is refused",
-        "a wrong type is 400 and named",
-    ],
-    "top_p": ["a top p over 1 is refused", "a negative top p is refused"],
-    "stop": [
-        "a stop text ends the answer",
-        "a list of stops ends the answer",
-        "a stop text is not in the answer",
-        "a stop text is not in the stream",
-        "five stops are refused",
-    ],
-    "n": [
-        "n gives that many choices",
-        "n streams that many choices",
-        "usage counts all choices and the prompt once",
-        "an n of 0 is refused",
-    ],
-    "logprobs": ["every token has its log probability", "bytes join to the text", "a stream has log probabilities"],
-    "top_logprobs": [
-        "top logprobs gives that many",
-        "top logprobs without logprobs is refused",
-        "top logprobs over 20 is refused",
-    ],
-    "logit_bias": [
-        "a bias of 100 forces a token",
-        "a bias over 100 is refused",
-        "a bias for an unknown token is refused",
-    ],
-    "presence_penalty": ["a presence penalty over 2 is refused"],
-    "frequency_penalty": ["a frequency penalty under minus 2 is refused"],
-    "response_format": [
-        "json object gives an object",
-        "a strict schema gives its properties",
-        "a strict schema holds an enum",
-        "a strict schema holds inside objects",
-        "a strict schema holds in a stream",
-        "an invalid schema is refused",
-        "an unknown format is refused",
-    ],
-    "tool_choice": [
-        "a named function is called",
-        "arguments follow their schema",
-        "every call has an id of its own",
-        "an answer with a required call ends with tool calls",
-        "required makes a call",
-        "streamed calls fold to the plain shape",
-    ],
-    "no_such_field": ["an unknown field is refused"],
-}
 
 
 @pytest.mark.parametrize("field", DROPPED)
@@ -127,48 +74,9 @@ def test_a_field_that_is_refused_by_name_is_counted_apart(field: str) -> None:
     assert set(outcomes(*names, requests=refusing(field))) == {Outcome.REFUSED}
 
 
-def first(answer: Any) -> Any:
-    return answer["choices"][0]
-
-
-ANSWERS: dict[str, Callable[[Any], object]] = {
-    "an answer has the shape of the sdk": lambda answer: answer.pop("created"),
-    "an answer is named a chat completion": lambda answer: answer.update(object="text"),
-    "every answer has an id of its own": lambda answer: answer.update(id="same"),
-    "an answer says when it was made": lambda answer: answer.update(created=0),
-    "an answer names its model": lambda answer: answer.update(model=""),
-    "an answer has one choice of the assistant": lambda answer: first(answer)["message"].update(role="user"),
-    "content is text": lambda answer: first(answer)["message"].update(content=["a"]),
-    "an answer ends with stop or length": lambda answer: first(answer).update(finish_reason="eos"),
-    "usage adds up": lambda answer: answer["usage"].update(total_tokens=1),
-    "a longer prompt has more tokens": lambda answer: answer["usage"].update(prompt_tokens=1),
-    "a system message is read": lambda answer: answer["usage"].update(prompt_tokens=1),
-    "a long conversation is read whole": lambda answer: answer["usage"].update(prompt_tokens=1),
-    "control tokens in content are text": lambda answer: answer["usage"].update(prompt_tokens=1),
-    "temperature 0 repeats itself": lambda answer: first(answer)["message"].update(content=answer["id"]),
-    "a seed repeats itself": lambda answer: first(answer)["message"].update(content=answer["id"]),
-    "none makes no call": lambda answer: first(answer)["message"].update(tool_calls=[{"id": "1"}]),
-    "one call at most without parallel calls": lambda answer: first(answer)["message"].update(tool_calls=[{}, {}]),
-    "models are listed": lambda answer: answer.update(object="models"),
-    "usage says what was cached": lambda answer: answer["usage"].pop("prompt_tokens_details"),
-    "usage says what was reasoning": lambda answer: answer["usage"].pop("completion_tokens_details"),
-}
-
-
 @pytest.mark.parametrize("name", ANSWERS)
 def test_a_wrong_answer_is_found(name: str) -> None:
     assert outcomes(name, answers=edited(ANSWERS[name])) == [Outcome.FAILED]
-
-
-STREAMS: dict[str, Callable[[Any], object]] = {
-    "chunks have the shape of the sdk": lambda chunks: chunks[1].pop("model"),
-    "chunks have one id and one time": lambda chunks: chunks[1].update(id="another"),
-    "the first delta has the role": lambda chunks: first(chunks[0])["delta"].pop("role"),
-    "one chunk has the finish reason": lambda chunks: first(chunks[0]).update(finish_reason="stop"),
-    "usage is null before": lambda chunks: chunks[0].pop("usage"),
-    "no usage comes unasked": lambda chunks: chunks[0].update(usage={"total_tokens": 1}),
-    "a stream says what a plain answer says": lambda chunks: first(chunks[1])["delta"].update(content="else"),
-}
 
 
 @pytest.mark.parametrize("name", STREAMS)
@@ -193,6 +101,88 @@ def test_a_stream_without_done_is_found() -> None:
 )
 def test_an_error_of_another_kind_is_found(name: str) -> None:
     assert outcomes(name, errors=lambda _: (500, {"detail": "no"})) == [Outcome.FAILED]
+
+
+def test_an_answer_that_depends_on_others_is_found() -> None:
+    asked = []
+
+    def change(answer: Any) -> Any:
+        asked.append(answer)
+        first(answer)["message"]["content"] = "alone" if len(asked) <= 6 else "in company"
+        return answer
+
+    assert outcomes("a seed repeats itself beside others", answers=change) == [Outcome.FAILED]
+
+
+@pytest.mark.parametrize("name", [name for name, check in CHECKS.items() if check.group == "fields"])
+def test_a_field_that_breaks_a_server_is_found(name: str) -> None:
+    def fail(_: Any) -> Any:
+        raise Refusal(500, "something broke")
+
+    assert outcomes(name, requests=fail) == [Outcome.FAILED]
+
+
+def test_a_server_without_the_legacy_api_is_counted_as_refusing_it() -> None:
+    def change(body: Any) -> Any:
+        if "prompt" in body:
+            raise Refusal(404, "nothing is here")
+        return body
+
+    names = [check.name for check in CHECKS.values() if check.fields[:1] == ("completions",)]
+    assert set(outcomes(*names, requests=change)) == {Outcome.REFUSED}
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome"),
+    [
+        ('{"ok": tr', Outcome.UNDECIDED),
+        (" {  \n\n", Outcome.UNDECIDED),
+        ("", Outcome.UNDECIDED),
+        ('{"ok": "tr', Outcome.FAILED),
+        ('{"no": tr', Outcome.FAILED),
+        ("Sure! {", Outcome.FAILED),
+        ('{"ok": true}', Outcome.PASSED),
+        ('{"ok": 1}', Outcome.FAILED),
+    ],
+)
+def test_an_answer_that_was_cut_is_judged_by_its_beginning(text: str, outcome: Outcome) -> None:
+    def change(answer: Any) -> Any:
+        first(answer).update(finish_reason="length", message={"role": "assistant", "content": text})
+        return answer
+
+    assert outcomes("a strict schema gives its properties", answers=change) == [outcome]
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome"),
+    [('{"abc', Outcome.PASSED), ("{", Outcome.UNDECIDED), ('{"abc" no', Outcome.FAILED), ("[1, 2", Outcome.UNDECIDED)],
+)
+def test_a_cut_object_shows_itself_by_its_first_key(text: str, outcome: Outcome) -> None:
+    def change(answer: Any) -> Any:
+        first(answer).update(finish_reason="length", message={"role": "assistant", "content": text})
+        return answer
+
+    assert outcomes("json object gives an object", answers=change) == [outcome]
+
+
+def test_a_server_that_hangs_is_given_the_time_of_a_check_and_then_up() -> None:
+    def hang(_: Any) -> Any:
+        raise BlockingIOError
+
+    checks = GROUPS["basics"].checks
+    with exemplary_server(requests=hang) as served, Server(served.base_url, "none", MODEL, 0.2) as server:
+        found = [result.outcome for result in run(server, checks)]
+    assert found == [Outcome.FAILED] * 3 + [Outcome.NOT_RUN] * (len(checks) - 3)
+
+
+def test_a_stream_that_drips_for_ever_is_ended_by_the_time_of_a_check() -> None:
+    with exemplary_server(drips=True) as served, Server(served.base_url, "none", MODEL, 0.3) as server:
+        result = run_one(CHECKS["a stream ends with done"], server)
+    assert (result.outcome, result.reason, result.silent) == (
+        Outcome.FAILED,
+        "no whole answer came in time",
+        True,
+    )
 
 
 def test_nobody_who_answers_is_a_failure_and_not_the_end() -> None:

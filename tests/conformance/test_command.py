@@ -1,7 +1,9 @@
 """`localrouter conformance`: what it prints and writes, how it ends, and what it says of our own server."""
 
+import _thread
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -28,7 +30,7 @@ def test_it_is_0_when_nothing_failed_and_prints_a_summary() -> None:
     with exemplary_server() as server:
         result = run(server.base_url, "--only", "models")
     assert result.exit_code == 0, result.output
-    assert "3 checks: 3 passed, 0 failed, 0 refused, 0 not testable" in result.stdout
+    assert "3 checks: 3 passed, 0 failed, 0 refused, 0 undecided, 0 not run" in result.stdout
 
 
 def test_it_is_1_when_a_check_failed_and_says_what_was_promised() -> None:
@@ -42,9 +44,39 @@ def test_files_have_everything(tmp_path: Path) -> None:
     with exemplary_server() as server:
         run(server.base_url, "--only", "models", "--json", tmp_path / "a.json", "--markdown", tmp_path / "a.md")
     written = json.loads((tmp_path / "a.json").read_text())
-    assert written["outcomes"] == {"passed": 3, "failed": 0, "refused": 0, "not testable": 0}
+    assert written["outcomes"] == {"passed": 3, "failed": 0, "refused": 0, "undecided": 0, "not run": 0}
     assert all(check["promise"] and check["asked"] and check["came"] for check in written["checks"])
     assert "| models | models are listed | passed |  |" in (tmp_path / "a.md").read_text()
+
+
+def test_ctrl_c_prints_and_writes_what_was_found_until_then(tmp_path: Path) -> None:
+    asked: list[Any] = []
+
+    def interrupted(answer: Any) -> Any:
+        asked.append(answer)
+        if len(asked) == 2:
+            _thread.interrupt_main()
+        return answer
+
+    with exemplary_server(answers=interrupted) as server:
+        result = run(server.base_url, "--model", "exemplary", "--only", "basics", "--json", tmp_path / "a.json")
+    assert result.exit_code == 130
+    outcomes = json.loads((tmp_path / "a.json").read_text())["outcomes"]
+    assert outcomes["passed"] in (1, 2)
+    assert outcomes["passed"] + outcomes["not run"] == len(GROUPS["basics"].checks)
+    assert "the run was interrupted" in result.stderr
+
+
+def test_fields_of_every_request_are_sent(tmp_path: Path) -> None:
+    with exemplary_server() as server:
+        run(server.base_url, "--only", "basics", "--with", '{"seed": 3}', "--json", tmp_path / "a.json")
+    checks = json.loads((tmp_path / "a.json").read_text())["checks"]
+    assert {check["asked"]["seed"] for check in checks} == {3}
+
+
+def test_fields_that_are_no_object_are_2() -> None:
+    result = run("http://127.0.0.1:1/v1", "--with", "seed=3")
+    assert (result.exit_code, "no JSON object" in result.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(

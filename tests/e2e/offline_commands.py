@@ -88,4 +88,6 @@ OFFLINE = (
     Offline(("du",), says=("localrouter-demo-Q8_0", "total")),
     Offline(("completion",), ("bash",), says=("localrouter",)),
     Offline(("bench",), ("--build-peer",), says=("sources of llama.cpp are not here", "without --offline"), status=2),
+    Offline(("conformance",), ("http://127.0.0.1:9/v1",), says=("no server answers",), status=2),
+    Offline(("conformance",), ("https://api.example.com/v1",), says=("is another machine", "--api-key"), status=2),
 )

@@ -8,6 +8,7 @@ import httpx
 
 from localrouter.api.app import create_app
 from localrouter.api.server import Server, base_url, bind
+from localrouter.chat.renderer import RendererPool
 from localrouter.config import Settings
 from localrouter.router import Router
 from localrouter.weights.catalog import Catalog
@@ -38,7 +39,7 @@ async def test_no_task_is_left_of_clients_that_have_left() -> None:
     def tell() -> None:
         loop.call_soon_threadsafe(ready.set)
 
-    app = create_app(router, catalog, settings)
+    app = create_app(router, catalog, settings, RendererPool())
     server = Server(app, settings, tell)
     serving = asyncio.create_task(server.serve([listener]))
     await ready.wait()

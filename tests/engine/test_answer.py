@@ -1,13 +1,19 @@
 """What an answer says: whole characters, nothing of a stop string, and tokens whose bytes are the text's."""
 
+from itertools import groupby
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from localrouter.engine.answer import Answer, Said
-from localrouter.engine.messages import Logprob, Sampling
+from localrouter.engine.messages import Logprob, Sampling, Thinking
 from localrouter.engine.stop_strings import StopStrings
+from localrouter.engine.thinking import Run, Thoughts
 
 texts = st.text("ab€🙂", max_size=20)
+thinking_texts = st.lists(st.sampled_from(["<t>", "</t>", "<", "t", "/", "a"]), max_size=12).map("".join)
+stops_of_marks = st.lists(st.text("a<t>/", min_size=1, max_size=3), min_size=1, max_size=2).map(tuple)
+THINKING = Thinking("<t>", "</t>")
 stops = st.lists(st.text("ab€🙂", min_size=1, max_size=3), max_size=3).map(tuple)
 
 
@@ -32,6 +38,12 @@ def say(tokens: list[bytes], stop: tuple[str, ...] = (), logprobs: int | None = 
 
 def text_of(said: list[Said]) -> str:
     return "".join(some.text for some in said)
+
+
+def joined(runs: list[Run]) -> list[Run]:
+    """Return the same with neighbours of a kind in one."""
+    groups = groupby(runs, key=lambda run: run.is_thought)
+    return [Run("".join(run.text for run in group), is_thought) for is_thought, group in groups]
 
 
 def bytes_of(said: Said) -> bytes:
@@ -86,6 +98,35 @@ def test_a_token_that_ends_inside_a_stop_string_is_cut_and_one_that_begins_insid
 
 def test_text_held_back_comes_with_its_tokens_when_the_answer_ends() -> None:
     assert say([b"E", b"N"], ("END",))[-1] == Said("EN", (Logprob(b"E", 0.0), Logprob(b"N", -1.0)))
+
+
+@given(cut(thinking_texts.map(str.encode)), stops_of_marks)
+def test_stop_strings_are_looked_for_in_what_is_no_thought(tokens: list[bytes], stop: tuple[str, ...]) -> None:
+    whole, expected, is_stopped = Thoughts(THINKING), "", False
+    for run in joined([*whole.feed(b"".join(tokens).decode()), *whole.flush()]):
+        watch = StopStrings(stop)
+        expected += run.text if run.is_thought else watch.feed(run.text) + watch.flush()
+        if is_stopped := watch.found:
+            break
+
+    answer = Answer(Sampling(stop=stop, logprobs=0), Thoughts(THINKING))
+    said = []
+    for token in tokens:
+        said.append(answer.feed(token, Logprob(token, 0.0)))
+        if answer.is_stopped:
+            break
+    said.append(answer.flush())
+
+    assert text_of(said) == expected
+    assert answer.is_stopped == is_stopped
+    assert all(bytes_of(some).decode() == some.text for some in said)
+
+
+def test_a_stop_string_does_not_reach_over_a_thought() -> None:
+    answer = Answer(Sampling(stop=("ab",)), Thoughts(THINKING))
+
+    assert text_of([answer.feed(b"a<t>x</t>b"), answer.flush()]) == "a<t>x</t>b"
+    assert not answer.is_stopped
 
 
 def test_a_stop_string_may_be_complete_only_at_the_end() -> None:

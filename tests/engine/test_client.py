@@ -1,6 +1,7 @@
 """The parent side of a real worker process: events reach their callers, and every request has one end."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,7 +9,17 @@ import pytest
 from conversations import prompt
 
 from localrouter.engine.client import EngineClient, Generation, Pace
-from localrouter.engine.messages import Finished, Gauge, Load, LoadOptions, Piece, Sampling
+from localrouter.engine.messages import (
+    Finished,
+    Gauge,
+    Grammar,
+    Load,
+    LoadOptions,
+    Piece,
+    Sampling,
+    Segment,
+    Thinking,
+)
 from localrouter.engine.process import WorkerProcess
 from localrouter.errors import ContextLengthExceeded, EngineFailed, InvalidRequest, ModelLoadFailed, Overloaded
 
@@ -81,6 +92,57 @@ async def test_a_cancelled_request_ends_once_and_frees_its_place(client: EngineC
         await answer(other)
     assert client.in_flight == 0
     assert client.gauge == Gauge(cells_cached=client.gauge.cells_cached)
+
+
+async def test_a_request_carries_its_grammar_its_thoughts_and_its_markers(client: EngineClient) -> None:
+    generation = client.submit(
+        prompt("<think>a</think>true, and more"),
+        Sampling(),
+        None,
+        grammar=Grammar('start: "<think>" /[a-z]*/ "</think>true"'),
+        thinking=Thinking("<think>", "</think>"),
+        markers=("<|im_start|>",),
+    )
+
+    text, end = await answer(generation)
+
+    assert (text, end.reason) == ("<think>a</think>true", "stop")
+    assert end.usage.reasoning_tokens == 1 + len("a</think>")
+
+
+async def test_a_grammar_that_is_wrong_is_the_clients_to_mend(client: EngineClient) -> None:
+    with pytest.raises(InvalidRequest, match="unknown name") as caught:
+        await client.submit(prompt("hi"), Sampling(), None, grammar=Grammar("start: foo")).accepted()
+    assert (caught.value.param, caught.value.reason) == (None, "invalid_grammar")
+    assert client.in_flight == 0
+
+
+async def test_text_becomes_tokens_and_tokens_become_text(client: EngineClient) -> None:
+    tokens = await client.tokenize([Segment("<|im_end|>", True), Segment("é", False)])
+
+    assert tokens.pieces == [b"<|im_end|>", b"\xc3", b"\xa9"]
+    assert (await client.detokenize(tokens.tokens)).pieces == tokens.pieces
+    assert client.in_flight == 0
+
+
+@pytest.mark.parametrize("token", [-1, 259])
+async def test_what_is_no_token_has_no_text(client: EngineClient, token: int) -> None:
+    with pytest.raises(InvalidRequest, match=f"{token} is no token") as caught:
+        await client.detokenize([1, token])
+    assert caught.value.param == "tokens"
+
+
+async def test_a_dead_worker_answers_no_question(client: EngineClient) -> None:
+    client._worker.process.send_signal(signal.SIGSTOP)
+    asked = asyncio.create_task(client.tokenize([Segment("a", False)]))
+    await asyncio.sleep(0)
+
+    client._worker.process.kill()
+
+    with pytest.raises(EngineFailed):
+        await asked
+    with pytest.raises(EngineFailed):
+        await client.detokenize([1])
 
 
 async def test_a_dead_worker_ends_what_runs_and_takes_no_more(client: EngineClient) -> None:

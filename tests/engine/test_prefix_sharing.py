@@ -19,7 +19,7 @@ import localrouter
 from localrouter.engine.batch import Batch
 from localrouter.engine.engine import Engine
 from localrouter.engine.llama.backend import LlamaBackend
-from localrouter.engine.messages import Event, Finished, Generate, LoadOptions, Piece, Sampling, Segment
+from localrouter.engine.messages import Finished, Generate, LoadOptions, Piece, Sampling, Segment
 from localrouter.engine.pace import Pace
 
 DEMO = str(Path(localrouter.__file__).parent / "assets" / "demo.gguf")
@@ -50,10 +50,9 @@ class Recorder:
     def run(self, *prompts: list[int], max_tokens: int = 1) -> list[Finished]:
         """Answer these prompts together, and return their ends."""
         self.rows, self.logits = 0, []
-        commands = [Generate(next(numbers), [], Sampling(temperature=0), max_tokens) for _ in prompts]
-        events: list[Event] = []
-        for command, prompt in zip(commands, prompts, strict=True):
-            events.append(self.engine.enqueue(command, list(prompt)))
+        greedy = Sampling(temperature=0)
+        commands = [Generate(next(numbers), [], greedy, max_tokens, tokens=list(prompt)) for prompt in prompts]
+        events = [self.engine.submit(command) for command in commands]
         while not self.engine.is_idle:
             events += self.engine.step()
             self.engine.scheduler.check()
@@ -125,8 +124,8 @@ def test_requests_that_arrive_together_compute_what_they_share_once(recorder: Re
 
 def test_the_next_turn_goes_on_where_the_last_one_ended(recorder: Recorder) -> None:
     prompt = prompt_of(recorder.backend, 1)
-    tokens: list[int] = []
-    recorder.engine.enqueue(Generate(next(numbers), [], Sampling(temperature=0), 10), tokens := list(prompt))
+    tokens = list(prompt)
+    recorder.engine.submit(Generate(next(numbers), [], Sampling(temperature=0), 10, tokens=tokens))
     while not recorder.engine.is_idle:
         recorder.engine.step()
     computed = len(tokens) - 1
@@ -194,7 +193,7 @@ def play(turns: list[list[str]], *, cached: bool) -> tuple[list[list[str]], int]
 
 
 def test_greedy_answers_are_the_same_with_hits_and_without() -> None:
-    turns = conversations(60)
+    turns = conversations(200)
 
     (with_hits, shared), (without, nothing) = play(turns, cached=True), play(turns, cached=False)
 

@@ -7,11 +7,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from msgspec.structs import replace
+from numpy.typing import NDArray
 from sampling_reference import Row, exact, log_softmax, mass_above
 
 from localrouter.engine.adjustment import Adjustment
 from localrouter.engine.messages import Sampling
-from localrouter.engine.sampling import Drawn, NotFinite, Sampler
+from localrouter.engine.sampling import Drawn, NotFinite, Sampler, Undrawable
 
 DRAWS = 60_000
 
@@ -219,9 +221,11 @@ def test_the_same_seed_draws_the_same_whatever_the_neighbours_draw() -> None:
     sampler, alone, together, others = Sampler(500), random.Random(5), random.Random(5), random.Random(6)
     neither, penalties = Adjustment(mine, []), Adjustment(theirs, [1, 2, 3])
 
-    first = [sampler.sample(row[None], [(mine, alone, neither)])[0] for _ in range(20)]
-    pairs = [(theirs, others, penalties), (mine, together, neither)]
-    second = [sampler.sample(np.stack([row, row]), pairs)[1] for _ in first]
+    first = [sampler.draw(row, mine, alone, neither) for _ in range(20)]
+    second = []
+    for _ in first:
+        sampler.draw(row, theirs, others, penalties)
+        second.append(sampler.draw(row, mine, together, neither))
 
     assert first == second
 
@@ -246,10 +250,62 @@ def test_a_single_nan_is_seen_wherever_it_is(place: int, sampling: Sampling) -> 
         Sampler(len(row)).draw(row, sampling, random.Random(1))
 
 
-def test_one_bad_row_does_not_spoil_the_others() -> None:
-    logits, greedy = np.array([[np.nan, 0], [0, 9]], np.float32), Sampling(temperature=0)
+@given(
+    st.lists(st.integers(0, 40), min_size=2, unique=True),
+    st.sampled_from([*KINDS, Sampling(repeat_penalty=1.5), Sampling(logit_bias={0: 100.0}), Sampling(2, 0.5, top_k=5)]),
+    st.integers(0, 1000),
+)
+def test_what_a_grammar_leaves_is_drawn_as_if_there_were_nothing_else(
+    tokens: list[int], how: Sampling, seed: int
+) -> None:
+    logits = np.random.default_rng(seed).normal(0, 2, 41).astype(np.float32)
+    few = np.full(41, -np.inf, np.float32)
+    few[tokens] = logits[tokens]
+    bits = np.zeros(41, np.uint8)
+    bits[tokens] = 1
+    how = replace(how, logprobs=None)
 
-    assert Sampler(2).sample(logits, [(greedy, random.Random(1), Adjustment(greedy, []))] * 2) == [None, Drawn(1)]
+    drawn = Sampler(41).draw(logits, how, random.Random(seed), Adjustment(how, [0, 1]), _packed(bits))
+
+    assert drawn == Sampler(41).draw(few, how, random.Random(seed), Adjustment(how, [0, 1]))
+    assert drawn.token in tokens
+
+
+def _packed(bits: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return bits as a grammar gives them: whole words, and what is beyond the vocabulary of no account."""
+    beyond = np.ones(-len(bits) % 32, np.uint8)
+    return np.packbits(np.concatenate([bits, beyond]), bitorder="little")
+
+
+def test_a_token_that_comes_alone_takes_no_randomness() -> None:
+    row, source = np.zeros(8, np.float32), random.Random(1)
+
+    assert Sampler(8).draw(row, Sampling(), source, None, 3).token == 3
+    assert source.random() == random.Random(1).random()
+
+
+def test_the_row_is_left_as_it_is_by_a_grammar() -> None:
+    row = np.arange(8, dtype=np.float32)
+
+    Sampler(8).draw(row, Sampling(), random.Random(1), None, np.array([3], np.uint8))
+
+    assert row.tolist() == list(range(8))
+
+
+@pytest.mark.parametrize("allowed", [np.array([3], np.uint8), np.array([255], np.uint8)])
+def test_a_nan_is_seen_behind_a_grammar(allowed: NDArray[np.uint8]) -> None:
+    row = np.array([0, 1, 2, np.nan], np.float32)
+
+    with pytest.raises(NotFinite):
+        Sampler(4).draw(row, Sampling(), random.Random(1), None, allowed)
+
+
+def test_a_grammar_that_leaves_only_the_impossible_is_told_from_nonsense() -> None:
+    row = np.array([-np.inf, -np.inf, 0, 1], np.float32)
+
+    with pytest.raises(Undrawable) as caught:
+        Sampler(4).draw(row, Sampling(), random.Random(1), None, np.array([3], np.uint8))
+    assert caught.value.code == "grammar_dead_end"
 
 
 def test_log_probabilities_come_only_where_asked_for() -> None:

@@ -184,8 +184,9 @@ def test_a_kept_window_for_which_there_is_no_room_is_refused(backend: LlamaBacke
 
 def run(engine: Engine, *prompts: list[int], max_tokens: int = 1) -> list[Event]:
     """Answer these prompts together, and return all events."""
-    commands = [Generate(next(numbers), [], Sampling(temperature=0), max_tokens) for _ in prompts]
-    events = [engine.enqueue(command, list(text)) for command, text in zip(commands, prompts, strict=True)]
+    greedy = Sampling(temperature=0)
+    commands = [Generate(next(numbers), [], greedy, max_tokens, tokens=list(prompt)) for prompt in prompts]
+    events = [engine.submit(command) for command in commands]
     while not engine.is_idle:
         events += engine.step()
         engine.scheduler.check()

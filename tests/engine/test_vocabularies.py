@@ -1,13 +1,15 @@
 """Tokenizing with the real vocabularies of Qwen and Gemma, against the counts that llama.cpp publishes with them."""
 
+import json
 from pathlib import Path
 
 import pytest
 from real_vocabularies import VOCABULARIES, needs_shared, vocabulary_file
 
 from localrouter.engine.detokenizer import Detokenizer
+from localrouter.engine.grammar import Grammars
 from localrouter.engine.llama.backend import LlamaBackend
-from localrouter.engine.messages import LoadOptions, Segment
+from localrouter.engine.messages import Grammar, LoadOptions, Segment
 
 SEPARATOR = "\n__ggml_vocab_test__\n"
 pytestmark = needs_shared
@@ -56,6 +58,50 @@ def test_a_control_token_is_one_token_only_where_the_template_writes_it(backend:
     for text in backend.info.control_tokens[:8]:
         assert len(backend.tokenize([Segment(text, control=True)])) - len(backend.tokenize([])) <= 1
         assert len(plain(backend, text)) > 1
+
+
+def test_what_a_user_writes_is_no_mark(backend: LlamaBackend) -> None:
+    """Gemma's calls and quotes are tokens of the vocabulary's own definition, which llama.cpp finds in plain text."""
+    marks = backend.info.marks
+    for mark in marks:
+        written = plain(backend, f"a {mark} b{mark}{mark}")
+        assert not set(marks.values()) & set(written)
+        assert b"".join(map(backend.piece, written)) == f"a {mark} b{mark}{mark}".encode()
+
+
+def test_what_a_template_writes_is_a_mark(backend: LlamaBackend, family: str) -> None:
+    expected = {
+        "qwen": {"<|im_start|>"},
+        "gemma": {"<|tool_call>", "<tool_call|>", '<|"|>', "<|channel>", "<channel|>"},
+    }
+    marks = backend.info.marks
+
+    assert expected[family] <= marks.keys()
+    for mark in expected[family]:
+        assert backend.tokenize([Segment(mark, control=True)], begin=False) == [marks[mark]]
+
+
+def test_an_answer_by_a_grammar_is_tokenized_as_the_model_would(backend: LlamaBackend) -> None:
+    text = "The quick brown fox jumps over the lazy dog. Ünïcödé 12345"
+    grammars = Grammars(backend.grammar_vocabulary)
+    constraint = grammars.constraint(Grammar(f"start: {json.dumps(text, ensure_ascii=False)}"))
+
+    tokens = []
+    while not constraint.is_complete:
+        token = constraint.allowed()
+        assert isinstance(token, int)
+        constraint.take(token)
+        tokens.append(token)
+
+    assert tokens == plain(backend, text)
+
+
+def test_the_beginning_of_text_is_left_out_where_it_is_not_asked_for(backend: LlamaBackend, family: str) -> None:
+    text = [Segment("hi", control=True)]
+    begin = backend.tokenize([])
+
+    assert backend.tokenize(text) == begin + backend.tokenize(text, begin=False)
+    assert len(begin) == (family == "gemma")
 
 
 def test_the_beginning_of_text_is_there_once_where_the_model_wants_it(backend: LlamaBackend, family: str) -> None:

@@ -11,9 +11,11 @@ from localrouter.engine.messages import (
     Accepted,
     Cancel,
     Command,
+    Detokenize,
     Finished,
     Gauge,
     Generate,
+    Grammar,
     Load,
     LoadFailed,
     LoadOptions,
@@ -24,6 +26,9 @@ from localrouter.engine.messages import (
     Segment,
     Step,
     Stop,
+    Thinking,
+    Tokenize,
+    Tokens,
     Usage,
 )
 
@@ -35,6 +40,9 @@ COMMANDS: list[Command] = [
         Sampling(0.5, 0.9, -3, 5, 0.1, 0.2, 0.3, 1.1, {3: -100.0}, 20, ("a", "é")),
         None,
     ),
+    Generate(2, [], Sampling(), 3, Grammar('start: "a"'), Thinking("<think>", "</think>", True, 7), ("<|call|>",)),
+    Tokenize(3, [Segment("a", False)], False),
+    Detokenize(4, [1, 2]),
     Cancel(1),
     Stop(),
 ]
@@ -52,9 +60,10 @@ def test_commands_arrive_as_they_were_sent_however_the_bytes_are_cut(sent: list[
 
 
 def test_reports_arrive_as_they_were_sent() -> None:
-    usage = Usage(3, 4, 0)
+    usage = Usage(3, 4, 0, 2)
     reports: list[Report] = [
         LoadFailed("why"),
+        Tokens(3, [1, 2], [b"a", b"\xe2"]),
         Step([Accepted(1, 3), Piece(1, "héllo"), Finished(1, "error", usage, "code", "why")], Gauge(1, 2, 3)),
         Step([Piece(1, "€", (Logprob(b"\xe2", -1.5, ((b"\xe2", -1.5), (b"", -math.inf))),))], Gauge()),
     ]

@@ -114,8 +114,8 @@ class Part:
         conversations = {number: record.tokens for number, record in self.ledger.records.items()}
         tokens = compose(request.prompt, conversations, self.words, CONTEXT)
         record = Record(request, len(tokens), tokens, CONTEXT)
-        command = Generate(request.number, [], request.sampling, request.max_tokens)
-        self.ledger.submitted(record, self.engine.enqueue(command, tokens))
+        command = Generate(request.number, [], request.sampling, request.max_tokens, tokens=tokens)
+        self.ledger.submitted(record, self.engine.submit(command))
 
     def _rest(self) -> None:
         """Let the engine do what it does while nobody asks for anything."""

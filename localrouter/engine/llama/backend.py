@@ -17,6 +17,7 @@ import numpy as np
 from localrouter.engine import devices
 from localrouter.engine.backend import BatchRefused, CacheFull, LoadError, Logits
 from localrouter.engine.batch import Batch
+from localrouter.engine.grammar import GrammarVocabulary
 from localrouter.engine.llama import library
 from localrouter.engine.llama.copies import Copies
 from localrouter.engine.llama.library import native_log
@@ -54,8 +55,8 @@ _TIMED_WEIGHTS = 1 << 30
 class LlamaBackend:
     """A GGUF file, loaded."""
 
-    def __init__(self, path: str, options: LoadOptions) -> None:
-        """Load the GGUF at `path`. Raises LoadError."""
+    def __init__(self, path: str, options: LoadOptions, chat_template: str | None = None) -> None:
+        """Load the GGUF at `path`, with this chat template in place of its own. Raises LoadError."""
         self._path = Path(path)
         self._view_of: tuple[int, int] = (0, 0)
         self._view: Logits = np.empty((0, 0), np.float32)
@@ -70,18 +71,26 @@ class LlamaBackend:
         self._recurrent = is_recurrent(self._model)
         self._window = int(api.llama_model_n_swa(self._model))
         self._open_context(plan, options)
-        self._vocabulary = Vocabulary(self._model)
+        self._vocabulary = Vocabulary(self._model, chat_template)
         threads = self._choose_threads(options, on_gpu=pool.gpu_layers > 0)
         self.info = self._describe(pool, machine, threads)
         log.debug("%s", self.info)
 
-    def tokenize(self, prompt: list[Segment]) -> list[int]:
-        """Return the tokens of a prompt. Only in control segments are control tokens recognised."""
-        return self._vocabulary.tokenize(prompt)
+    def tokenize(self, prompt: list[Segment], *, begin: bool = True) -> list[int]:
+        """Return the tokens of a prompt. Only in control segments are marks recognised."""
+        return self._vocabulary.tokenize(prompt, begin=begin)
 
     def piece(self, token: int) -> bytes:
         """Return the bytes that a token stands for; none for control tokens."""
         return self._vocabulary.piece(token)
+
+    def text(self, token: int) -> bytes:
+        """Return the bytes that a token stands for; of a control token those by which it is written."""
+        return self._vocabulary.text(token)
+
+    def grammar_vocabulary(self) -> GrammarVocabulary:
+        """Return what grammars have to know of the vocabulary."""
+        return self._vocabulary.for_grammars()
 
     def is_end(self, token: int) -> bool:
         """Whether llama.cpp counts the token among the ends of generation of this vocabulary."""
@@ -226,7 +235,6 @@ class LlamaBackend:
         return min(seconds)
 
     def _describe(self, pool: Pool, machine: Machine, threads: int) -> ModelInfo:
-        template = api.llama_model_chat_template(self._model, None)
         return ModelInfo(
             architecture=architecture_of(self._model),
             context=pool.context,
@@ -237,10 +245,12 @@ class LlamaBackend:
             vocabulary=self._vocabulary.size,
             device=_device(machine, pool.gpu_layers, int(api.llama_model_n_layer(self._model)) + 1),
             threads=threads,
-            chat_template=template.decode(errors="replace") if template else None,
+            chat_template=self._vocabulary.template or None,
+            template_source=self._vocabulary.template_source,
             bos_token=self._vocabulary.bos,
             eos_token=self._vocabulary.eos,
-            control_tokens=self._vocabulary.control_tokens(),
+            control_tokens=list(self._vocabulary.controls),
+            marks=self._vocabulary.marks,
         )
 
 

@@ -1,12 +1,16 @@
 """The vocabulary of a model: text to tokens and back."""
 
 import ctypes
+import re
 from collections import OrderedDict
+from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import llama_cpp.llama_cpp as api
 
-from localrouter.engine.messages import Segment
+from localrouter.engine.grammar import GrammarVocabulary
+from localrouter.engine.messages import Segment, TemplateSource
 
 _REMEMBERED = 1 << 22
 """Characters of segments whose tokens are kept: each turn of a conversation sends all of the turns before it again."""
@@ -15,22 +19,40 @@ _REMEMBERED = 1 << 22
 class Vocabulary:
     """Tokens, and what they stand for. It lives as long as its model."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, template: str | None) -> None:
+        """`template` is a chat template to use in place of the model's own."""
         self._native = api.llama_model_get_vocab(model)
         self.size = int(api.llama_vocab_n_tokens(self._native))
         self._pieces: dict[int, bytes] = {}
         self._ends: dict[int, bool] = {}
         self._known: OrderedDict[Segment, list[int]] = OrderedDict()
         self._characters = 0
+        attributes = [(token, api.llama_vocab_get_attr(self._native, token)) for token in range(self.size)]
+        self.controls = {self._text(token): token for token, each in attributes if each & api.LLAMA_TOKEN_ATTR_CONTROL}
+        """Control tokens, by the texts that are read as one of them."""
+        own_template = (api.llama_model_chat_template(model, None) or b"").decode(errors="replace")
+        self.template = own_template if template is None else template
+        """Empty where there is none."""
+        self.template_source: TemplateSource = "manifest" if template is not None else "model"
+        if not self.template:
+            self.template_source = "fallback chatml"
+        own = (token for token, each in attributes if each & api.LLAMA_TOKEN_ATTR_USER_DEFINED)
+        named = {self._text(token): token for token in own if _is_mark(self._text(token), self.template)}
+        self.marks = self.controls | named
+        """Control tokens, and tokens of the vocabulary's own definition that mark something."""
+        self._in_marks = re.compile("<(?=" + "|".join(re.escape(mark[1:]) for mark in named) + ")") if named else None
 
-    def tokenize(self, prompt: list[Segment]) -> list[int]:
-        """Return the tokens of a prompt. Only in control segments are control tokens recognised."""
+    def tokenize(self, prompt: list[Segment], *, begin: bool = True) -> list[int]:
+        """Return the tokens of a prompt; with `begin` the one that begins a text included, where the model wants one.
+
+        Only in control segments are marks recognised.
+        """
         tokens: list[int] = []
         for segment in prompt:
             tokens += self._tokens_of(segment)
-        begin = api.llama_vocab_bos(self._native)
-        if api.llama_vocab_get_add_bos(self._native) and tokens[:1] != [begin]:
-            tokens.insert(0, begin)
+        first = api.llama_vocab_bos(self._native)
+        if begin and api.llama_vocab_get_add_bos(self._native) and tokens[:1] != [first]:
+            tokens.insert(0, first)
         return tokens
 
     def _tokens_of(self, segment: Segment) -> list[int]:
@@ -39,14 +61,25 @@ class Vocabulary:
         if known is not None:
             self._known.move_to_end(segment)
             return known
-        tokens = self._known[segment] = self._tokenize(segment.text.encode(), segment.control)
+        tokens = self._known[segment] = self._tokenize(segment.text, segment.control)
         self._characters += len(segment.text)
         while self._characters > _REMEMBERED:
             forgotten, _ = self._known.popitem(last=False)
             self._characters -= len(forgotten.text)
         return tokens
 
-    def _tokenize(self, text: bytes, control: bool) -> list[int]:
+    def _tokenize(self, text: str, control: bool) -> list[int]:
+        """Return the tokens of a text. Where it is plain it is cut inside of marks.
+
+        llama.cpp looks for tokens of the vocabulary's own definition in plain text too.
+        """
+        if control or self._in_marks is None:
+            return self._read(text.encode(), control)
+        cuts = [0, *(found.end() for found in self._in_marks.finditer(text)), len(text)]
+        parts = (text[start:end].encode() for start, end in pairwise(cuts))
+        return [token for part in parts if part for token in self._read(part, control=False)]
+
+    def _read(self, text: bytes, control: bool) -> list[int]:
         room = len(text) + 16
         buffer = (api.llama_token * room)()
         count = api.llama_tokenize(self._native, text, len(text), buffer, room, False, control)
@@ -57,13 +90,37 @@ class Vocabulary:
         """Return the bytes that a token stands for; none for control tokens."""
         known = self._pieces.get(token)
         if known is None:
-            buffer = ctypes.create_string_buffer(256)
-            length = api.llama_token_to_piece(self._native, token, buffer, len(buffer), 0, False)
-            if length < 0:
-                buffer = ctypes.create_string_buffer(-length)
-                length = api.llama_token_to_piece(self._native, token, buffer, len(buffer), 0, False)
-            known = self._pieces[token] = buffer.raw[:length]
+            known = self._pieces[token] = self._bytes(token, control=False)
         return known
+
+    def text(self, token: int) -> bytes:
+        """Return the bytes that a token stands for; of a control token those by which it is written."""
+        return self.piece(token) or self._bytes(token, control=True)
+
+    def _bytes(self, token: int, control: bool) -> bytes:
+        buffer = ctypes.create_string_buffer(256)
+        length = api.llama_token_to_piece(self._native, token, buffer, len(buffer), 0, control)
+        if length < 0:
+            buffer = ctypes.create_string_buffer(-length)
+            length = api.llama_token_to_piece(self._native, token, buffer, len(buffer), 0, control)
+        return buffer.raw[:length]
+
+    def for_grammars(self) -> GrammarVocabulary:
+        """Return what grammars have to know."""
+        everything = range(self.size)
+        pieces = [self._bytes(token, control=True) for token in everything]
+        ends = [token for token in everything if self.is_end(token)]
+        return GrammarVocabulary(pieces, list(self.marks.values()), ends, self._plain())
+
+    def _plain(self) -> Callable[[str], list[int]]:
+        """Return how text becomes tokens in the middle of an answer.
+
+        Some tokenizers put a space before each text. There a line end before it is read with it, and left out again.
+        """
+        if b"".join(self._bytes(token, control=False) for token in self._tokenize("a", control=False)) == b"a":
+            return lambda text: self._tokenize(text, control=False)
+        before = len(self._tokenize("\n", control=False))
+        return lambda text: self._tokenize(f"\n{text}", control=False)[before:]
 
     def is_end(self, token: int) -> bool:
         """Whether llama.cpp counts the token among the ends of generation of this vocabulary."""
@@ -82,13 +139,14 @@ class Vocabulary:
         """The text of the token that ends a text; empty where there is none."""
         return self._text(api.llama_vocab_eos(self._native))
 
-    def control_tokens(self) -> list[str]:
-        """Return the texts that are read as one control token each."""
-        return [
-            self._text(token)
-            for token in range(self.size)
-            if api.llama_vocab_get_attr(self._native, token) & api.LLAMA_TOKEN_ATTR_CONTROL
-        ]
-
     def _text(self, token: int) -> str:
         return (api.llama_vocab_get_text(self._native, token) or b"").decode(errors="replace") if token >= 0 else ""
+
+
+def _is_mark(text: str, template: str) -> bool:
+    """Whether a token of a vocabulary's own definition marks something, rather than being HTML that users write too.
+
+    Marks look like `<...>`, and have a `|` or `_` in them (`<|channel>`, `<tool_call>`) or stand in the chat template
+    (`<think>`); Gemma has `<h1>` and `<table>` as tokens.
+    """
+    return len(text) > 2 and text[0] + text[-1] == "<>" and (not {"|", "_"}.isdisjoint(text) or text in template)

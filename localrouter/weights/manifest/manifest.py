@@ -92,6 +92,8 @@ class Build(Strict):
     part_sha256: Annotated[tuple[Sha256, ...], Field(strict=False)] | None = None
     """The digest of each part, in order, where the GGUF of a `path` is split. Those of the hub stand in the lock."""
     license: Text | None = None
+    chat_template: Text | None = None
+    """A file with the chat template to use instead of the GGUF's own; relative to the manifest, as `path` is."""
     shape: ManifestShape | None = None
 
     @model_validator(mode="after")

@@ -218,6 +218,6 @@ def _merge_model(base: Model, builds: list[Build], own: Model | None) -> Model:
 
 
 def _absolute(build: Build, base: Path) -> Build:
-    if build.path is None:
-        return build
-    return build.model_copy(update={"path": str(expand(build.path, base.absolute()))})
+    written = {"path": build.path, "chat_template": build.chat_template}
+    absolute = {key: str(expand(path, base.absolute())) for key, path in written.items() if path is not None}
+    return build.model_copy(update=absolute) if absolute else build

@@ -142,6 +142,11 @@ def test_an_alias_may_override_engine_settings(tmp_path: Path) -> None:
     assert set(settings) == set(Overrides.model_fields) <= set(EngineSettings.model_fields)
 
 
+def test_a_build_may_have_another_chat_template_than_its_file(tmp_path: Path) -> None:
+    text = 'version=1\n[models.a]\nbuilds=[{name="1",path="x",chat_template="mended.jinja"},{name="2",path="y"}]'
+    assert [build.chat_template for build in load(tmp_path, text).models["a"].builds] == ["mended.jinja", None]
+
+
 def test_every_kind_of_source_is_told_apart(tmp_path: Path) -> None:
     text = 'version=1\n[models.a]\nbuilds=[{name="1",path="x"},{name="2",asset="x"},{name="3",repo="o/n",file="d/x"}]'
     assert [build.source for build in load(tmp_path, text).models["a"].builds] == ["path", "asset", "hub"]

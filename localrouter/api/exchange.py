@@ -1,0 +1,123 @@
+"""One request and its answer, whatever the route: read, compute, answer, and leave nothing behind."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Generic, Protocol, TypeAlias, TypeVar, cast
+
+import msgspec
+from litestar.types import HTTPScope, Receive, Scope, Send
+
+from localrouter.api.body import read_body
+from localrouter.api.disconnect import ClientLeft, while_connected
+from localrouter.api.errors import problem_of
+from localrouter.api.parse import parse_body
+from localrouter.api.record import CLIENT_LEFT, Record, record_of
+from localrouter.api.service import Service
+from localrouter.api.sse import DONE, EventStream, event
+from localrouter.chat.engine import Engine
+from localrouter.schema.answer import Usage
+from localrouter.schema.chat import ChatRequest
+from localrouter.schema.completions import CompletionRequest
+from localrouter.schema.tokens import DetokenizeRequest, TokenizeRequest
+
+Asked = TypeVar("Asked", ChatRequest, CompletionRequest, TokenizeRequest, DetokenizeRequest)
+Chunk = TypeVar("Chunk")
+
+
+class Completing(Protocol[Chunk]):
+    """A request that an engine has accepted. `usage` is there once it has ended."""
+
+    @property
+    def usage(self) -> Usage | None: ...  # noqa: D102
+
+    def chunks(self) -> AsyncGenerator[list[Chunk], None]:
+        """Yield the answer, each list what was there at one look."""
+
+    def cancel(self) -> None:
+        """Free what the request holds. Does nothing when it has ended."""
+
+
+class Reply:
+    """How one request is answered."""
+
+    def __init__(self, send: Send, record: Record, keep_alive: float) -> None:
+        self._send = send
+        self._record = record
+        self._keep_alive = keep_alive
+
+    async def plain(self, answer: object) -> None:
+        """Answer with one JSON body."""
+        body = msgspec.json.encode(answer)
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def completion(
+        self,
+        completion: Completing[Chunk],
+        fold: Callable[[AsyncGenerator[list[Chunk], None]], Awaitable[object]],
+        *,
+        stream: bool | None,
+    ) -> None:
+        """Answer with the chunks of `completion` as they come, or with what they `fold` to, and end it."""
+        try:
+            async with aclosing(self._counted(completion)) as chunks:
+                if stream:
+                    await self._stream(chunks)
+                else:
+                    await self.plain(await fold(chunks))
+        finally:
+            completion.cancel()
+
+    async def _stream(self, chunks: AsyncGenerator[list[Chunk], None]) -> None:
+        async with EventStream(self._send, self._keep_alive) as stream:
+            try:
+                async for several in chunks:
+                    await stream.write(several)
+            except Exception as error:  # the status is sent; whatever it is, only the stream can say so
+                await stream.end(event(problem_of(error, self._record).body))
+            else:
+                await stream.end(DONE)
+
+    async def _counted(self, completion: Completing[Chunk]) -> AsyncGenerator[list[Chunk], None]:
+        """Yield the chunks and note what they count."""
+        async with aclosing(completion.chunks()) as chunks:
+            async for several in chunks:
+                if completion.usage:
+                    self._record.prompt_tokens = completion.usage.prompt_tokens
+                    self._record.completion_tokens = completion.usage.completion_tokens
+                yield several
+
+
+Answering: TypeAlias = Callable[[Engine, Asked, Reply], Awaitable[None]]
+"""What a route does with a request that was read, once its model is there."""
+
+
+class Exchange(Generic[Asked]):
+    """One request and its answer.
+
+    It speaks ASGI itself, so that one task and one `finally` reach from the first byte of the body to the last of the
+    answer, and a client that leaves at any time in between is noticed. What it raises before it answers, the
+    application's exception handler turns into a response.
+    """
+
+    def __init__(self, service: Service, asked: type[Asked], answer: Answering[Asked]) -> None:
+        """`asked` is what the body is read as, `answer` answers it."""
+        self._service = service
+        self._asked: type[Asked] = asked
+        self._answer: Answering[Asked] = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Read, compute, answer."""
+        record = record_of(scope)
+        try:
+            body = await read_body(cast(HTTPScope, scope), receive, self._service.settings.max_body)
+            await while_connected(receive, self._serve(parse_body(body, self._asked), record, send))
+        except ClientLeft:
+            record.status = CLIENT_LEFT
+
+    async def _serve(self, request: Asked, record: Record, send: Send) -> None:
+        record.model = request.model
+        async with self._service.lease(request.model, request.ttl) as engine:
+            record.model = engine.model
+            await self._answer(engine, request, Reply(send, record, self._service.keep_alive))

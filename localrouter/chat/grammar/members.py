@@ -1,0 +1,76 @@
+"""What stands in an object: its declared properties, and which others may."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from localrouter.chat.grammar.pattern import whole
+from localrouter.chat.grammar.plain import Read
+from localrouter.chat.grammar.tool import Tool
+from localrouter.chat.grammar.variants import Variants
+from localrouter.errors import InvalidRequest
+from localrouter.schema.fields import JsonObject
+
+
+@dataclass(frozen=True)
+class Members:
+    """The properties of one kind of object."""
+
+    properties: Mapping[str, Read]
+    required: frozenset[str]
+    others: Read = False
+    """What undeclared properties obey; False: there are none."""
+    pattern: str | None = None
+    """What the names of the others match as a whole; None: any name."""
+    least_others: int = 0
+    most_others: int | None = None
+
+
+def members_of(tool: Tool, variants: Variants) -> list[Members]:
+    """Return the alternatives for the arguments of a function. Raises InvalidRequest for what cannot be told apart."""
+    found = [variant for variant in variants.of(tool.schema.root) if variant.get("type") == "object"]
+    if not found:
+        raise InvalidRequest(f"The schema at '{tool.param}' admits no object.", param=tool.param, code="invalid_schema")
+    return [members(variant, tool.param) for variant in found]
+
+
+def members(variant: JsonObject, param: str) -> Members:
+    """Return what stands in the objects of one variant.
+
+    Objects whose properties are declared have others only where the schema speaks of others; where it bounds how many
+    there are, all that is declared has to be required. Raises InvalidRequest, naming `param`.
+    """
+    properties: dict[str, Read] = {
+        name: each for name, each in variant.get("properties", {}).items() if each is not False
+    }
+    required = variant.get("required", [])
+    others, pattern = _others(variant, param)
+    for name in required:
+        if name in variant.get("properties", {}) and name not in properties:
+            raise _unsupported(f"The required property '{name}' can have no value.", param)
+        properties.setdefault(name, variant.get("additionalProperties", {}))
+    least = max(0, variant.get("minProperties", 0) - len(required))
+    most = variant.get("maxProperties")
+    optional = len(properties) - len(set(required))
+    if optional and (least or (most is not None and most < len(properties))):
+        raise _unsupported("'minProperties' and 'maxProperties' are not supported beside optional properties.", param)
+    if least and others is False:
+        raise _unsupported("'minProperties' is more than there are properties.", param)
+    left = None if most is None else max(0, most - len(properties))
+    return Members(properties, frozenset(required), others, pattern, least, left)
+
+
+def _others(variant: JsonObject, param: str) -> tuple[Read, str | None]:
+    """Return what undeclared properties obey, if there may be any, and what their names match."""
+    patterns = variant.get("patternProperties", {})
+    if patterns:
+        if len(patterns) > 1 or variant.get("additionalProperties", True) is not False or variant.get("properties"):
+            raise _unsupported(
+                "'patternProperties' is supported as one pattern, and beside no other properties.", param
+            )
+        [(pattern, schema)] = patterns.items()
+        return schema, whole(pattern)
+    return variant.get("additionalProperties", False if "properties" in variant else {}), None
+
+
+def _unsupported(message: str, param: str) -> InvalidRequest:
+    return InvalidRequest(f"Invalid schema at '{param}': {message}", param=param, code="unsupported_schema")

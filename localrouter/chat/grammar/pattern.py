@@ -1,0 +1,90 @@
+"""Regular expressions as JSON schemas have them, which are JavaScript's and may match any part of a string."""
+
+import re
+from collections.abc import Iterator
+
+from localrouter.errors import InvalidRequest
+
+_STEP = re.compile(r"\\(?:k<|c[A-Za-z]|.)|\[|\]|\(\?(?:[=!]|<[=!])|.", re.DOTALL)
+_UNSUPPORTED = {
+    "(?=": "a look at what follows",
+    "(?!": "a look at what follows",
+    "(?<=": "a look at what comes before",
+    "(?<!": "a look at what comes before",
+    "\\b": "an edge of a word",
+    "\\B": "an edge of a word",
+    "\\k<": "a reference back to a group",
+}
+_ASCII = {"\\d": "[0-9]", "\\D": "[^0-9]", "\\w": "[0-9a-zA-Z_]", "\\W": "[^0-9a-zA-Z_]"}
+"""What JavaScript means by these; elsewhere they mean the same for all of Unicode."""
+_ESCAPES = {"/": "\\/", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_ANYTHING = "(?s:.*)"
+
+
+def check_pattern(pattern: str, param: str) -> None:
+    """Raise InvalidRequest, naming `param`, for what no automaton can do, and for what is no regular expression."""
+    for step, in_class in _steps(pattern):
+        what = None if in_class else _UNSUPPORTED.get(step)
+        if not in_class and re.fullmatch(r"\\[1-9]", step):
+            what = "a reference back to a group"
+        if what or re.fullmatch(r"\\c[A-Za-z]", step):
+            raise InvalidRequest(
+                f"The regular expression in '{param}' has {what or 'a control character'} ({step}), which is not"
+                " supported.",
+                param=param,
+                code="unsupported_schema",
+            )
+    if pattern.endswith("\\") and not pattern.endswith("\\\\"):
+        raise InvalidRequest(
+            f"The regular expression in '{param}' ends with a backslash.", param=param, code="invalid_schema"
+        )
+
+
+def whole(pattern: str) -> str:
+    """Return the expression that matches the whole of every string in which `pattern` matches any part."""
+    return "|".join(_whole(branch) for branch in _branches(pattern))
+
+
+def anchored(pattern: str) -> str:
+    """Return `pattern` in llguidance's dialect, where it stands for the whole of a string anyway."""
+    return "".join(_translated(step) for step, _ in _steps(pattern))
+
+
+def _whole(steps: list[str]) -> str:
+    starts, ends = steps[:1] == ["^"], steps[-1:] == ["$"]
+    inner = steps[1 if starts else 0 : len(steps) - 1 if ends else None]
+    body = "".join(map(_translated, inner))
+    return f"{'' if starts else _ANYTHING}(?:{body}){'' if ends else _ANYTHING}"
+
+
+def _branches(pattern: str) -> list[list[str]]:
+    """Return the steps between the bars that stand outside all groups."""
+    branches: list[list[str]] = [[]]
+    depth = 0
+    for step, in_class in _steps(pattern):
+        if not in_class:
+            depth += step.startswith("(") - (step == ")")
+            if step == "|" and depth == 0:
+                branches.append([])
+                continue
+        branches[-1].append(step)
+    return branches
+
+
+def _translated(step: str) -> str:
+    return _ASCII.get(step) or _ESCAPES.get(step) or step
+
+
+def _steps(pattern: str) -> Iterator[tuple[str, bool]]:
+    """Yield the pattern in its smallest parts, and whether each stands inside a class of characters."""
+    in_class = False
+    for found in _STEP.finditer(pattern):
+        step = found[0]
+        if in_class and step.startswith("(?"):
+            yield from ((character, True) for character in step)
+            continue
+        if step == "]":
+            in_class = False
+        yield step, in_class
+        if step == "[":
+            in_class = True

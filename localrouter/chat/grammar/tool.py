@@ -1,0 +1,46 @@
+"""A function that an answer may call, as grammars need it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from localrouter.chat.grammar.plain import Read
+from localrouter.chat.grammar.schema import Schema, read_schema
+from localrouter.chat.grammar.values import refusal
+
+NO_ARGUMENTS = {"type": "object", "properties": {}, "additionalProperties": False}
+"""What OpenAI takes a function without `parameters` for."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A function by its name and the JSON schema of its arguments; `param` is where that stands in the request."""
+
+    name: str
+    parameters: Mapping[str, Any] | None = None
+    param: str = "tools"
+
+    @cached_property
+    def schema(self) -> Schema:
+        """The schema of the arguments, which are an object. Raises InvalidRequest as `read_schema` does.
+
+        Where it declares properties, there are no others unless it says that there may be: functions rarely take any.
+        """
+        read = read_schema(dict(NO_ARGUMENTS if self.parameters is None else self.parameters), self.param)
+        return Schema(_object(read.root, self.param), read.definitions)
+
+
+def _object(root: Read, param: str) -> Read:
+    if not isinstance(root, dict):
+        raise refusal("Nothing satisfies this schema.", param, ())
+    types = root.get("type", "object")
+    if types != "object" and "object" not in types:
+        raise refusal("The arguments of a function are an object.", param, ("type",))
+    closing = {"additionalProperties": False} if _is_closed(root) else {}
+    return {**root, "type": "object", **closing}
+
+
+def _is_closed(root: dict[str, Any]) -> bool:
+    told = {"additionalProperties", "patternProperties", "$ref", "allOf", "anyOf"} & root.keys()
+    return "properties" in root and not told

@@ -1,0 +1,84 @@
+"""Whether the branches of a `oneOf` exclude each other, so that it is the same as `anyOf`."""
+
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from localrouter.chat.grammar.keywords import TYPES
+from localrouter.chat.grammar.references import Document
+
+MOST = 100
+"""Of more branches than this, it is not found out."""
+
+
+def tag(schemas: Sequence[Any], document: Document) -> str | None:
+    """Return the property that tells the branches apart where it must be there, "" if they differ without one.
+
+    None: some value may satisfy two of them, as far as can be told here.
+    """
+    if len(schemas) > MOST:
+        return None
+    branches = [document.followed(schema) for schema in schemas]
+    kinds = [_Kind.of(branch) for branch in branches]
+    pairs = itertools.combinations(range(len(branches)), 2)
+    alike = [(one, other) for one, other in pairs if not kinds[one].excludes(kinds[other])]
+    if not alike:
+        return ""
+    for name in _properties(branches[alike[0][0]]):
+        values = [_Kind.of(document.followed(_properties(branch).get(name))) for branch in branches]
+        if all(values[one].excludes(values[other]) for one, other in alike):
+            return name
+    return None
+
+
+def is_tagged(schema: Any, name: str, document: Document) -> bool:
+    """Return whether a branch has the property that tells it apart."""
+    return name in _properties(document.followed(schema))
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """Which values a schema may admit, by its types and by what it enumerates."""
+
+    types: frozenset[str]
+    values: frozenset[str] | None = None
+    """Each as JSON; None where the schema enumerates none."""
+
+    @staticmethod
+    def of(schema: Any) -> "_Kind":
+        if schema is False:
+            return _Kind(frozenset())
+        if not isinstance(schema, dict):
+            return _Kind(frozenset(TYPES))
+        told = [schema["const"]] if "const" in schema else schema.get("enum")
+        if isinstance(told, list):
+            return _Kind(frozenset(map(_type, told)), frozenset(map(_canonical, told)))
+        types = schema.get("type", TYPES)
+        named = [types] if isinstance(types, str) else types
+        return _Kind(frozenset("number" if name == "integer" else str(name) for name in named))
+
+    def excludes(self, other: "_Kind") -> bool:
+        if not self.types & other.types:
+            return True
+        return self.values is not None and other.values is not None and not self.values & other.values
+
+
+def _properties(schema: Any) -> dict[str, Any]:
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    return properties if isinstance(properties, dict) else {}
+
+
+def _canonical(value: Any) -> str:
+    """Return JSON that is the same for equal values: 1.0 is 1, and the order of keys is none."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return json.dumps(value, sort_keys=True)
+
+
+def _type(value: Any) -> str:
+    if isinstance(value, bool):
+        return "boolean"
+    names: dict[type, str] = {int: "number", float: "number", str: "string", list: "array", dict: "object"}
+    return names.get(type(value), "null")

@@ -1,0 +1,111 @@
+"""What a chat request asks of an engine: the prompt, how to draw, and what the answer has to obey."""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from localrouter.chat.families.detection import family_of, thinks
+from localrouter.chat.families.family import Family
+from localrouter.chat.form import content_of, form_param
+from localrouter.chat.grammar.answer import Answer, AnyText, answer_grammar
+from localrouter.chat.grammar.tool import Tool
+from localrouter.chat.parser import Parser
+from localrouter.chat.prompt import Prompt, PromptRequest, Renderer
+from localrouter.chat.reasoning import ThoughtState, template_variables, thinking_of, thought_state
+from localrouter.chat.sampling import sampling_of
+from localrouter.chat.tools import Offer, offer_of
+from localrouter.chat.turns import turns_of
+from localrouter.engine.messages import Grammar, ModelInfo, Sampling, Thinking
+from localrouter.errors import InvalidRequest
+from localrouter.schema.chat import ChatRequest
+
+
+@dataclass(frozen=True)
+class PreparedRequest:
+    """All that an engine needs to answer, and what it takes to read the answer."""
+
+    prompt: Prompt
+    sampling: Sampling
+    max_tokens: int | None
+    choices: int
+    offer: Offer
+    family: Family
+    thought: ThoughtState
+    thinking: Thinking | None
+    """None for a model that does not think."""
+    grammar: Grammar | None
+    has_form: bool
+    """Whether content is held to a form that the request promises."""
+    form_param: str | None
+    """The field that the grammar comes from, for an engine that cannot hold an answer to it."""
+
+    def parser(self) -> Parser:
+        """Return a reader for one answer."""
+        schemas = {function.name: function.parameters or {} for function in self.offer.callable}
+        return Parser(
+            self.family,
+            in_thought=self.thought == "open",
+            thinks=self.thinking is not None,
+            has_form=self.has_form,
+            tools=schemas,
+        )
+
+    def sampling_for(self, index: int) -> Sampling:
+        """Return how the answer of this number is drawn: each has a seed of its own, the first that of the request."""
+        seed = self.sampling.seed
+        return self.sampling if seed is None else msgspec.structs.replace(self.sampling, seed=seed + index)
+
+    @property
+    def markers(self) -> tuple[str, ...]:
+        """The marks that an answer may have, which some models hold as control tokens."""
+        marks = (self.family.thought, self.family.call)
+        return tuple(text for mark in marks for text in (mark.begin, mark.end))
+
+
+async def prepare(request: ChatRequest, info: ModelInfo, renderer: Renderer) -> PreparedRequest:
+    """Return what the request asks of this model. Raises InvalidRequest for what it cannot be asked."""
+    choices = request.n or 1
+    if choices > info.max_sequences:
+        message = f"This model answers at most {info.max_sequences} times at once; 'n' asks for {choices}."
+        raise InvalidRequest(message, param="n", code="invalid_value")
+    offer, family = offer_of(request), family_of(info)
+    sampling = sampling_of(request, info, logprobs=(request.top_logprobs or 0) if request.logprobs else None)
+    prompt = await renderer.render(
+        PromptRequest(
+            info=info,
+            family=family,
+            turns=turns_of(request.messages),
+            tools=offer.shown,
+            variables=template_variables(request),
+            continue_final=bool(request.continue_final_message),
+        )
+    )
+    thought = thought_state(prompt, family, thinks=thinks(info))
+    lark = answer_grammar(_answer(request, offer, thought), family, info.marks)
+    return PreparedRequest(
+        prompt=prompt,
+        sampling=sampling,
+        max_tokens=request.max_completion_tokens or request.max_tokens,
+        choices=choices,
+        offer=offer,
+        family=family,
+        thought=thought,
+        thinking=thinking_of(request, family, is_open=thought == "open") if thinks(info) else None,
+        grammar=None if lark is None else Grammar(lark),
+        has_form=not isinstance(content_of(request), AnyText),
+        form_param=form_param(request),
+    )
+
+
+def _answer(request: ChatRequest, offer: Offer, thought: ThoughtState) -> Answer:
+    """Return what the answer has to obey."""
+    place = "functions[{}].parameters" if offer.is_old_form else "tools[{}].function.parameters"
+    places = {function.name: place.format(index) for index, function in enumerate(offer.functions)}
+    return Answer(
+        content=content_of(request),
+        thought=thought,
+        tools=[Tool(function.name, function.parameters, places[function.name]) for function in offer.callable],
+        must_call=offer.must_call,
+        parallel=offer.parallel,
+        has_shown_tools=bool(offer.functions),
+    )

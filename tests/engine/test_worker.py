@@ -1,0 +1,143 @@
+"""The child side of the border, run in a thread of the test: what is slow is done beside the streams."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+from conversations import prompt
+
+from localrouter.engine import wire
+from localrouter.engine.backend import Backend
+from localrouter.engine.echo import EchoBackend
+from localrouter.engine.grammar import GrammarVocabulary
+from localrouter.engine.messages import (
+    Command,
+    Detokenize,
+    Event,
+    Finished,
+    Generate,
+    Grammar,
+    Load,
+    LoadOptions,
+    Piece,
+    Ready,
+    Report,
+    Segment,
+    Step,
+    Stop,
+    Tokenize,
+    Tokens,
+)
+from localrouter.engine.worker import Worker
+
+PATIENCE = 30
+"""Seconds after which a worker that says nothing is given up."""
+
+
+class SlowGrammars(EchoBackend):
+    """Its first grammar takes until `may_go_on` is set."""
+
+    def __init__(self, options: LoadOptions) -> None:
+        super().__init__(options)
+        self.is_compiling, self.may_go_on = threading.Event(), threading.Event()
+
+    def grammar_vocabulary(self) -> GrammarVocabulary:
+        self.is_compiling.set()
+        assert self.may_go_on.wait(PATIENCE)
+        return super().grammar_vocabulary()
+
+
+class ThreadedWorker(Worker):
+    """A worker that does not end its process."""
+
+    def __init__(self, connection: socket.socket, backend: Backend) -> None:
+        super().__init__(connection)
+        self._given = backend
+
+    def _open(self, load: Load) -> Backend:
+        return self._given
+
+    def _leave(self, status: int) -> None:
+        pass
+
+
+class Conversation:
+    """The other side of a worker."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.settimeout(PATIENCE)
+        self._connection = connection
+        self._incoming = wire.reports()
+        self._reports: list[Report] = []
+
+    def say(self, command: Command) -> None:
+        self._connection.sendall(wire.frame(command))
+
+    def hear(self) -> Report:
+        """Return the next report."""
+        while not self._reports:
+            self._reports = self._incoming.feed(self._connection.recv(1 << 16))
+        return self._reports.pop(0)
+
+    def hear_until(self, is_it: Callable[[Event], bool]) -> list[Event]:
+        """Return events up to the step with the one that is waited for."""
+        events: list[Event] = []
+        while not any(map(is_it, events)):
+            report = self.hear()
+            assert isinstance(report, Step)
+            events += report.events
+        return events
+
+
+@pytest.fixture
+def backend() -> SlowGrammars:
+    return SlowGrammars(LoadOptions(context=4000))
+
+
+@pytest.fixture
+def worker(backend: SlowGrammars) -> Iterator[Conversation]:
+    ours, theirs = socket.socketpair()
+    serving = threading.Thread(target=ThreadedWorker(theirs, backend).run)
+    with theirs, ours:
+        serving.start()
+        conversation = Conversation(ours)
+        conversation.say(Load("", "echo"))
+        assert isinstance(conversation.hear(), Ready)
+        yield conversation
+        backend.may_go_on.set()
+        conversation.say(Stop())
+        serving.join(PATIENCE)
+    assert not serving.is_alive()
+
+
+def ended(number: int) -> Callable[[Event], bool]:
+    return lambda event: isinstance(event, Finished) and event.id == number
+
+
+def test_a_stream_goes_on_while_a_grammar_is_compiled(worker: Conversation, backend: SlowGrammars) -> None:
+    worker.say(Generate(1, prompt("x" * 1500)))
+    worker.hear_until(lambda event: isinstance(event, Piece))
+    worker.say(Generate(2, prompt("true"), grammar=Grammar('start: "true"')))
+    assert backend.is_compiling.wait(PATIENCE)
+
+    events = worker.hear_until(ended(1))
+
+    assert {event.id for event in events} == {1}
+    backend.may_go_on.set()
+    assert [event.text for event in worker.hear_until(ended(2)) if isinstance(event, Piece)] == list("true")
+
+
+def test_text_becomes_tokens_and_tokens_become_text_beside_a_stream(worker: Conversation) -> None:
+    worker.say(Generate(1, prompt("x" * 1500)))
+    worker.say(Tokenize(2, [Segment("<|im_end|>", True), Segment("é", False)]))
+    worker.say(Detokenize(3, [257, 104]))
+
+    reports: list[Report] = []
+    while not any(isinstance(report, Step) and any(map(ended(1), report.events)) for report in reports):
+        reports.append(worker.hear())
+
+    assert [report for report in reports if isinstance(report, Tokens)] == [
+        Tokens(2, [257, 195, 169], [b"<|im_end|>", b"\xc3", b"\xa9"]),
+        Tokens(3, [257, 104], [b"<|im_end|>", b"h"]),
+    ]
