@@ -16,7 +16,7 @@ define ensure
 @$(PYTHON) -m scripts.install $(1)
 endef
 
-.PHONY: help install serve test test-air-gap check soak bench bench-goals demo-model clean
+.PHONY: help install serve test test-air-gap check clients soak bench bench-goals demo-model clean
 
 help: ## print this
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -41,6 +41,10 @@ check: ## ruff and mypy --strict
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+clients: ## OpenAI's SDKs and what is built on them, each in an environment of its own; downloads them
+	$(call ensure,--dev)
+	LOCALROUTER_CLIENTS=1 $(BIN)/python -m pytest tests/e2e/test_clients.py $(ARGS)
 
 soak: ## thousands of random requests and faults on a model of each kind of memory; ARGS passes options on
 	$(call ensure,--dev)

@@ -14,6 +14,28 @@ OPENAI: Fields = {"temperature": 1.0, "top_p": 1.0}
 TOP_P: Fields = {"temperature": 1.0, "top_p": 0.95}
 WHOLE: Fields = {"top_k": 0, "min_p": 0.0}
 """The same for llama-server, whose defaults cut the vocabulary to 40 tokens before anything else."""
+ITEM: Fields = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "maxLength": 40},
+        "kind": {"enum": ["animal", "plant", "mineral"]},
+        "score": {"type": "integer", "minimum": 0, "maximum": 1000},
+        "tags": {"type": "array", "items": {"type": "string", "maxLength": 20}, "maxItems": 4},
+        "seen": {"anyOf": [{"type": "boolean"}, {"type": "null"}]},
+    },
+    "required": ["name", "kind", "score", "tags", "seen"],
+    "additionalProperties": False,
+}
+LIST: Fields = {
+    "type": "object",
+    "properties": {"items": {"type": "array", "items": ITEM, "minItems": 100}},
+    "required": ["items"],
+    "additionalProperties": False,
+}
+SCHEMA: Fields = {
+    "response_format": {"type": "json_schema", "json_schema": {"name": "list", "schema": LIST, "strict": True}}
+}
+"""A list that is longer than an answer may be, so that every answer has as many tokens, whatever the model says."""
 OWN = "many32-own"
 """The workload in which only llama-server differs from `many32`."""
 
@@ -57,7 +79,7 @@ class Workload:
     @property
     def others(self) -> Fields:
         """How any other server is asked to sample: fields that OpenAI has not are left out, and may be refused."""
-        return {name: value for name, value in self.llama.items() if name in OPENAI}
+        return {name: value for name, value in self.llama.items() if name not in WHOLE}
 
 
 def single(seed: int) -> list[Conversation]:
@@ -108,6 +130,13 @@ WORKLOADS: Mapping[str, Workload] = {
                 Row("stream_rate", "one stream, tokens per second after the first"),
                 Row("ttft_p50", "first token of one stream, ms"),
             ),
+        ),
+        Workload(
+            "schema",
+            single,
+            (Row("stream_rate", "one stream that obeys a JSON schema, tokens per second after the first"),),
+            ours=OPENAI | SCHEMA,
+            llama=OPENAI | WHOLE | SCHEMA,
         ),
         Workload("batch8", batch8, (Row("rate", "8 streams at once, tokens per second together"),)),
         Workload("shared16", shared16, (Row("wall", "16 streams behind one new 900-word system prompt, seconds"),)),

@@ -90,6 +90,7 @@ class Message(Strict):
         None, description="not OpenAI's: another name of `reasoning_content`"
     )
     annotations: Annotated[object, Ignored("they repeat what the text says")] = None
+    provider_specific_fields: Annotated[object, Ignored("litellm's own notes on an answer, which it sends back")] = None
     audio: Annotated[object, Unsupported()] = None
 
     @model_validator(mode="after")

@@ -267,7 +267,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"stop": ["a"] * 5}, "stop", "invalid_value"),
     ({"logit_bias": {"256": 1}}, "logit_bias", "invalid_value"),
     ({"stream_options": {"include_usage": True}}, "stream_options", "invalid_value"),
-    ({"regex": "(?=a)"}, "regex", "unsupported_schema"),
+    ({"regex": "(?=a)"}, "regex", "invalid_grammar"),
     ({"regex": "a", "grammar": "start: b"}, "grammar", "invalid_value"),
     ({"ttl": -1}, "ttl", "invalid_value"),
     ({"messages": []}, "messages", "unknown_parameter"),

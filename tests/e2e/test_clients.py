@@ -21,8 +21,6 @@ from localrouter.bench.cache import cache_home
 SCRIPTS = Path(__file__).parent / "clients"
 WANTED = "LOCALROUTER_CLIENTS"
 STEPS = ("plain", "stream", "tools", "structured")
-BEING_BUILT = ("tools", "structured")
-"""Steps for which our server lacks something still."""
 PATIENCE = 120
 
 
@@ -93,14 +91,7 @@ def install_with_npm(client: Client) -> None:
 def cases() -> list[object]:
     """Every step of every client."""
     return [
-        pytest.param(
-            client,
-            step,
-            id=f"{Path(client.script).stem}-{step}",
-            marks=[pytest.mark.xfail(reason="tools and response_format are being built", strict=False)]
-            if step in BEING_BUILT or client.script.startswith("instructor")
-            else [],
-        )
+        pytest.param(client, step, id=f"{Path(client.script).stem}-{step}")
         for client in CLIENTS
         for step in client.steps
     ]

@@ -24,9 +24,6 @@ FAMILIES = {
     "gemma4": ("gemma4-tiny", "ggml-vocab-gemma-4.gguf", "google-gemma-4-31B-it.jinja"),
 }
 """The shape, the vocabulary and the chat template of each."""
-BEING_BUILT = pytest.mark.xfail(
-    reason="tools, response_format, n, reasoning and /v1/completions are being built", strict=False
-)
 
 
 def write_noise(folder: Path, family: str) -> Path:
@@ -60,14 +57,12 @@ def others(server: RunningServer, model: str, file: Path, *outcomes: str) -> lis
     return [(check["outcome"], check["name"], check["reason"]) for check in checks if check["outcome"] not in outcomes]
 
 
-@BEING_BUILT
 def test_demo_keeps_every_promise(server: RunningServer, tmp_path: Path) -> None:
     undecided = {"thoughts are counted"}  # demo thinks only when it is told to
     found = others(server, "demo", tmp_path / "results.json", "passed")
     assert [each for each in found if each[0] != "undecided" or each[1] not in undecided] == []
 
 
-@BEING_BUILT
 @needs_shared
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_model_of_noise_breaks_no_promise(family: str, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def tools(base_url: str) -> None:
     message = complete(base_url, messages, tools=[TOOL], tool_choice="required").choices[0].message
     expect(message.tool_calls, f"no function was called: {message}")
     results = [{"role": "tool", "tool_call_id": call.id, "content": RESULT} for call in message.tool_calls]
-    messages += [message.model_dump(exclude_none=True), *results]
+    messages += [message, *results]
     answered = complete(base_url, messages, tools=[TOOL], tool_choice="none").choices[0].message
     expect(answered.content, "nothing was said about the result")
 
