@@ -64,9 +64,13 @@ class RunningServer:
         for client in self._clients:
             client.close()
 
-    def workers(self) -> list[psutil.Process]:
-        """Return the processes that the server has started."""
+    def children(self) -> list[psutil.Process]:
+        """The processes that the server has started: its workers, and what renders prompts."""
         return psutil.Process(self.process.pid).children()
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes of the models that are loaded."""
+        return [child for child in self.children() if "localrouter.engine.worker" in child.cmdline()]
 
     def stop(self, signal_number: int = signal.SIGTERM) -> int:
         """Send a signal and return the exit status."""

@@ -12,7 +12,7 @@ import msgspec
 from localrouter.chat.prompt import Prompt, PromptRequest
 from localrouter.chat.rendering import LENGTH_BYTES, Refused, Rendered, framed
 from localrouter.chat.template import ADVICE, LARGE, template_digest
-from localrouter.errors import InvalidRequest
+from localrouter.errors import InvalidRequest, ShuttingDown
 
 SECONDS = 10.0
 """Of computing for one prompt. Gemma 4's template, whose time grows with the square of the messages, renders some 2,000
@@ -34,26 +34,43 @@ class RendererPool:
         self._processes = 0
         self._idle: list[_Process] = []
         self._freed = asyncio.Event()
+        self._asking: set[asyncio.Task[Refused | Rendered]] = set()
 
     async def render(self, request: PromptRequest) -> Prompt:
         """Return the prompt for a request.
 
-        Raises InvalidRequest when the template is broken, refuses the conversation, or takes too much time or memory.
+        Raises InvalidRequest when the template is broken, refuses the conversation, or takes too much time or memory,
+        and ShuttingDown.
         """
         process = await self._take()
+        asking = asyncio.create_task(self._ask(process, request))
+        self._asking.add(asking)
+        asking.add_done_callback(self._asking.discard)
+        # A client that leaves does not end the process: to start another takes longer than nearly every prompt.
         try:
-            reply = await process.ask(request)
-        except BaseException:  # also when the client has left: nobody waits for the reply, so it must not stay
-            await self._end(process)
-            raise
-        if self._idle or (isinstance(reply, Refused) and reply.code == LARGE):
-            await self._end(process)
-        else:
-            self._idle.append(process)
-            self._freed.set()
+            reply = await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise ShuttingDown("The server is shutting down; the prompt was not rendered.") from None
         if isinstance(reply, Refused):
             raise InvalidRequest(reply.message, param=reply.param, code=reply.code)
         return reply.prompt
+
+    async def _ask(self, process: "_Process", request: PromptRequest) -> Refused | Rendered:
+        """Return the reply of a process, and keep the process for what comes next or end it."""
+        is_kept = False
+        try:
+            reply = await process.ask(request)
+            is_kept = process.is_alive and not self._idle and not (isinstance(reply, Refused) and reply.code == LARGE)
+            return reply
+        finally:
+            if is_kept:
+                self._idle.append(process)
+                self._freed.set()
+            else:
+                await self._end(process)
 
     async def _take(self) -> "_Process":
         """Return a process that nobody uses: one that is there, or becomes free soon, or else a new one."""
@@ -62,7 +79,7 @@ class RendererPool:
             self._freed.clear()
             while self._idle:
                 process = self._idle.pop()
-                if process.process.returncode is None:
+                if process.is_alive:
                     return process
                 await self._end(process)
             if self._processes < wanted:
@@ -92,7 +109,10 @@ class RendererPool:
         self._freed.set()
 
     async def close(self) -> None:
-        """End the processes that wait. Those that render end with their requests."""
+        """End all processes; requests that still wait for one get ShuttingDown."""
+        for asking in self._asking:
+            asking.cancel()
+        await asyncio.gather(*self._asking, return_exceptions=True)
         while self._idle:
             await self._end(self._idle.pop())
 
@@ -115,8 +135,13 @@ class _Process:
             seconds,
         )
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can be asked."""
+        return self.process.returncode is None
+
     async def ask(self, request: PromptRequest) -> Refused | Rendered:
-        """Return the reply to a request. Raises InvalidRequest when the process ended over it."""
+        """Return the reply to a request: a refusal when the process ended over it."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         try:
@@ -127,30 +152,30 @@ class _Process:
                 self.process.kill()
                 raise ConnectionError(f"a reply of {length} bytes")
             body = await self.process.stdout.readexactly(length)
-        except (asyncio.IncompleteReadError, ConnectionError) as error:
+        except (asyncio.IncompleteReadError, ConnectionError):
             await self.process.wait()  # without a kill, which would take its status from who waits for it
-            raise self._ended(request) from error
+            return self._ended(request)
         return msgspec.json.decode(body, type=Refused | Rendered)
 
     async def end(self) -> None:
         """End the process at once; it holds nothing that would be lost."""
         assert self.process.stdin is not None
-        if self.process.returncode is None:
+        if self.is_alive:
             with suppress(ProcessLookupError):
                 self.process.kill()
         self.process.stdin.close()
         await self.process.wait()
 
-    def _ended(self, request: PromptRequest) -> InvalidRequest:
+    def _ended(self, request: PromptRequest) -> Refused:
         name = f"The model's chat template (sha256 {template_digest(request.info)[:12]})"
         if self.process.returncode == -signal.SIGPROF:
-            return InvalidRequest(
+            return Refused(
                 f"{name} took more than {self.seconds:g} seconds for this conversation. "
                 f"Send a shorter one; if short ones are slow too, the template is broken. {ADVICE}",
                 param="messages",
                 code="template_too_slow",
             )
-        return InvalidRequest(
+        return Refused(
             f"{name} ended the process that rendered this conversation (status {self.process.returncode}). {ADVICE}",
             param="messages",
             code="template_failed",

@@ -11,7 +11,7 @@ from localrouter.chat.prompt import PromptRequest, prompt_of
 from localrouter.chat.renderer import RendererPool
 from localrouter.chat.turns import Call, Turn
 from localrouter.engine.messages import Device, ModelInfo
-from localrouter.errors import InvalidRequest
+from localrouter.errors import InvalidRequest, ShuttingDown
 
 LOOP = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
 NESTED = (
@@ -115,17 +115,67 @@ def test_templates_render_beside_each_other() -> None:
     run(work, seconds=60)
 
 
-def test_a_process_whose_client_has_left_is_not_asked_again() -> None:
+def taken(renderer: RendererPool) -> int:
+    """How many processes are asked something at this moment."""
+    return len(renderer._asking)
+
+
+def test_the_process_of_a_client_that_has_left_serves_the_next_one() -> None:
     async def work(renderer: RendererPool) -> None:
         await renderer.render(request(None))
-        left = asyncio.create_task(renderer.render(request(LOOP)))
-        while renderer._idle:  # noqa: ASYNC110 - nothing else tells that it was taken
+        process = renderer._idle[0]
+        left = asyncio.create_task(renderer.render(request(None)))
+        while not taken(renderer):  # noqa: ASYNC110 - nothing else tells that it was taken
             await asyncio.sleep(0)
         left.cancel()
-        await asyncio.wait([left])
+        with pytest.raises(asyncio.CancelledError):
+            await left
+
+        assert await renderer.render(request(None, Turn("user", "next"))) == prompt_of(
+            request(None, Turn("user", "next"))
+        )
+        assert renderer._idle == [process]
+
+    run(work)
+
+
+def test_a_process_that_computes_for_nobody_does_not_hold_up_others() -> None:
+    async def work(renderer: RendererPool) -> None:
+        left = asyncio.create_task(renderer.render(request(LOOP)))
+        while not taken(renderer):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        left.cancel()
         assert (await renderer.render(request(None))).segments
 
-    run(work, seconds=1)
+    run(work, seconds=60)
+
+
+def test_who_waits_for_a_prompt_when_the_server_stops_is_told_so() -> None:
+    async def work(renderer: RendererPool) -> None:
+        waiting = asyncio.create_task(renderer.render(request(LOOP)))
+        while not taken(renderer):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+        await renderer.close()
+
+        with pytest.raises(ShuttingDown):
+            await waiting
+
+    run(work, seconds=60)
+
+
+def test_requests_that_come_together_share_a_process_that_is_quick() -> None:
+    """To start another takes longer than any of these prompts."""
+
+    async def work(renderer: RendererPool) -> None:
+        await renderer.render(request(None))
+        [process] = renderer._idle
+
+        await asyncio.gather(*(renderer.render(request(None)) for _ in range(20)))
+
+        assert renderer._idle == [process]
+
+    run(work)
 
 
 def test_a_process_that_was_killed_meanwhile_is_replaced() -> None:

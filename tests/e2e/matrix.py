@@ -54,7 +54,8 @@ class Cell:
 
     def body(self, family: Family, marks: Mapping[str, int]) -> Json:
         """Return the request. Noise is told to use the marks of its family, or it never would."""
-        begins = [family.call.begin, *([family.thought.begin] if self.thinks else [])]
+        begins = [family.call.begin] if self.tools != "none" else []
+        begins += [family.thought.begin] if self.thinks else []
         body: Json = {
             "model": "noise",
             "messages": [{"role": "user", "content": "Plan a trip."}],
@@ -114,7 +115,8 @@ def _check_choice(choice: Json, cell: Cell, family: Family) -> None:
     content, calls = message["content"], message.get("tool_calls", [])
     assert is_cut or choice["finish_reason"] == ("tool_calls" if calls else "stop")
     assert cell.thinks or "reasoning_content" not in message
-    marks = [family.thought.begin, family.thought.end, family.call.begin, family.call.end]
+    marks = [family.thought.begin, family.thought.end]
+    marks += [family.call.begin, family.call.end] if cell.tools != "none" else []
     assert not [mark for mark in marks if mark in (content or "")]
     if cell.tools == "none":
         assert not calls

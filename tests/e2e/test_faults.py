@@ -86,20 +86,20 @@ def test_a_plain_answer_of_a_killed_worker_is_a_500_in_openais_shape() -> None:
     assert response.json()["error"]["code"] == "engine_failed"
 
 
-def test_sigterm_lets_running_streams_finish_and_leaves_no_worker() -> None:
+def test_sigterm_lets_running_streams_finish_and_leaves_no_process() -> None:
     with serving(*SLOW, "--grace", "30") as server:
         client = server.client()
         stream = iter(
             client.chat.completions.create(model="slow", messages=[{"role": "user", "content": LONG}], stream=True)
         )
         next(stream)
-        workers = server.workers()
+        children = server.children()
 
         server.process.send_signal(signal.SIGTERM)
 
         assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == LONG
         assert server.process.wait(PATIENCE) == 0
-        assert psutil.wait_procs(workers, PATIENCE)[1] == []
+        assert psutil.wait_procs(children, PATIENCE)[1] == []
 
 
 def test_after_the_grace_streams_are_told_and_the_server_goes() -> None:
@@ -118,15 +118,15 @@ def test_after_the_grace_streams_are_told_and_the_server_goes() -> None:
         assert server.process.wait(PATIENCE) == 0
 
 
-def test_a_killed_server_leaves_no_worker() -> None:
+def test_a_killed_server_leaves_no_process() -> None:
     with serving(*SLOW) as server:
         server.client().chat.completions.create(model="slow", messages=[{"role": "user", "content": "hi"}])
-        workers = server.workers()
+        children = server.children()
 
         server.stop(signal.SIGKILL)
 
-        assert len(workers) == 1
-        assert psutil.wait_procs(workers, PATIENCE)[1] == []
+        assert len(children) == 2, "a worker, and what renders prompts"
+        assert psutil.wait_procs(children, PATIENCE)[1] == []
 
 
 def test_past_the_queue_the_client_is_told_when_to_come_back() -> None:
@@ -169,7 +169,7 @@ def test_two_hundred_clients_that_leave_at_random_leave_nothing_behind(model: st
         client = server.client()
         client.chat.completions.create(model=model, messages=[{"role": "user", "content": "hi"}])
         client.close()
-        processes = [psutil.Process(server.process.pid), *server.workers()]
+        processes = [psutil.Process(server.process.pid), *server.children()]
         assert eventually(lambda: len(processes[0].net_connections()) == 1)
         before = [process.num_fds() for process in processes]
 
@@ -197,7 +197,7 @@ def test_ctrl_c_in_the_terminal_reaches_the_worker_too_and_streams_still_finish(
         )
         next(stream)
 
-        for process in [*server.workers(), psutil.Process(server.process.pid)]:
+        for process in [*server.children(), psutil.Process(server.process.pid)]:
             process.send_signal(signal.SIGINT)
 
         assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == LONG
