@@ -1,6 +1,5 @@
 """The sampler by itself: microseconds for one token out of a large vocabulary."""
 
-import random
 import time
 from statistics import median
 
@@ -11,7 +10,7 @@ from localrouter.bench.measure import OURS, Measure
 from localrouter.bench.progress import Progress
 from localrouter.engine.adjustment import Adjustment
 from localrouter.engine.messages import Sampling
-from localrouter.engine.sampling import Sampler
+from localrouter.engine.sampling import Sampler, source_of
 
 VOCABULARY = 151936
 ANSWER = 1000
@@ -49,7 +48,7 @@ def draw_times(draws: int = 200) -> dict[str, float]:
 
 def _median_microseconds(logits: NDArray[np.float32], how: Sampling, answer: list[int], draws: int) -> float:
     """Each draw adds a token to the answer, as in a conversation."""
-    sampler, source, tokens = Sampler(len(logits)), random.Random(0), [0]
+    sampler, source, tokens = Sampler(len(logits)), source_of(0), [0]
     adjustment = Adjustment(how, tokens)
     tokens += answer
     seconds = []

@@ -22,7 +22,6 @@ Log probabilities are the model's own, before all of these steps.
 """
 
 import math
-import random
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -77,7 +76,7 @@ class Sampler:
         self,
         row: NDArray[np.float32],
         sampling: Sampling,
-        source: random.Random,
+        source: np.random.Generator,
         adjustment: Adjustment | None = None,
         allowed: Allowed = None,
     ) -> Drawn:
@@ -108,7 +107,7 @@ class Sampler:
         np.take(_LOGITS, allowed[: len(self._penalties)], axis=0, out=self._penalties, mode="clip")
         return np.add(row, self._penalties.reshape(-1)[: len(row)], out=self._adjusted)
 
-    def _token(self, row: NDArray[np.float32], sampling: Sampling, source: random.Random) -> int:
+    def _token(self, row: NDArray[np.float32], sampling: Sampling, source: np.random.Generator) -> int:
         if sampling.temperature == 0 or sampling.top_k == 1 or sampling.top_p == 0:
             best = int(row.argmax())  # a NaN's, if there is one
             _finite(row[best])
@@ -135,6 +134,11 @@ class Sampler:
         return Drawn(token, min(float(row[token]) - total, 0.0), possible)
 
 
+def source_of(seed: int | None) -> np.random.Generator:
+    """Return the randomness of a seed, which may be negative; without one it is never the same."""
+    return np.random.Generator(np.random.SFC64(None if seed is None else seed % 2**64))
+
+
 def _finite(highest: np.float32) -> np.float32:
     if not np.isfinite(highest):
         raise NotFinite
@@ -157,7 +161,7 @@ def _pick_among(
     row: NDArray[np.float32],
     highest: np.float32,
     sampling: Sampling,
-    source: random.Random,
+    source: np.random.Generator,
 ) -> int:
     """Draw from the nucleus of a few tokens."""
     weights = temper(row[tokens], highest, sampling.temperature)

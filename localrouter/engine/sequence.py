@@ -1,15 +1,16 @@
 """One request inside the engine: its tokens, how far they are computed, and how it ends."""
 
-import random
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import Enum, auto
+
+import numpy as np
 
 from localrouter.engine.adjustment import Adjustment
 from localrouter.engine.answer import Answer
 from localrouter.engine.grammar import Constraint
 from localrouter.engine.messages import Sampling, Usage
-from localrouter.engine.sampling import Allowed
+from localrouter.engine.sampling import Allowed, source_of
 from localrouter.engine.thinking import Budget, Thoughts
 
 
@@ -54,7 +55,7 @@ class Sequence:
     """While it waits: whose prompt begins alike and is being read, as far as `shared`."""
     shared: int = 0
     prompt_tokens: int = field(init=False)
-    draw: random.Random = field(init=False)
+    draw: np.random.Generator = field(init=False)
     """Its own source of randomness, so that batch mates cannot change its text."""
     adjustment: Adjustment = field(init=False)
     """Its penalties and bias; it counts `tokens` as they come, so this stays the same list."""
@@ -62,7 +63,7 @@ class Sequence:
 
     def __post_init__(self) -> None:
         self.prompt_tokens = len(self.tokens)
-        self.draw = random.Random(self.sampling.seed)  # noqa: S311 - nothing secret is drawn
+        self.draw = source_of(self.sampling.seed)
         self.adjustment = Adjustment(self.sampling, self.tokens)
         self.answer = Answer(self.sampling, self.thoughts)
 

@@ -52,10 +52,13 @@ class Cell:
         words = ["thoughts" if self.thinks else "no thoughts", "schema" if self.has_form else "text"]
         return ", ".join([*words, f"tools {self.tools}", f"n={self.n}"])
 
-    def body(self, family: Family, marks: Mapping[str, int]) -> Json:
-        """Return the request. Noise is told to use the marks of its family, or it never would."""
+    def body(self, family: Family, marks: Mapping[str, int], *, is_open: bool = False) -> Json:
+        """Return the request. Noise is made to use the marks of its family, or it never would.
+
+        `is_open`: its template begins the thought.
+        """
         begins = [family.call.begin] if self.tools != "none" else []
-        begins += [family.thought.begin] if self.thinks else []
+        begins += [family.thought.begin] if self.thinks and not is_open else []
         body: Json = {
             "model": "noise",
             "messages": [{"role": "user", "content": "Plan a trip."}],

@@ -1,6 +1,7 @@
 """Models of noise: the architecture, tokenizer, marks and chat template of a family, and random weights."""
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from real_vocabularies import SHARED, template_text
@@ -30,7 +31,7 @@ _QWEN_MARKS = {
 def write_noise(folder: Path, family: str, *, width: int | None = None) -> Path:
     """Write the model of a family; one of a smaller `width` computes faster."""
     name, vocabulary, template = NOISE[family]
-    words = _named(copied(SHARED / "vocab" / vocabulary))
+    words = _words(vocabulary)
     words = replace(words, fields={**words.fields, TEMPLATE: template_text(template)})
     shape = replace(SHAPES[name], vocabulary=words.size, width=width or SHAPES[name].width)
     path = folder / f"{family}.gguf"
@@ -38,10 +39,14 @@ def write_noise(folder: Path, family: str, *, width: int | None = None) -> Path:
     return path
 
 
-def _named(words: Vocabulary) -> Vocabulary:
-    """Return a vocabulary with Qwen's marks where it has unnamed tokens for them."""
+@cache
+def _words(vocabulary: str) -> Vocabulary:
+    """Return a vocabulary, with Qwen's marks where it has unnamed tokens for them; reading it takes seconds."""
+    words = copied(SHARED / "vocab" / vocabulary)
     tokens = words.fields["tokenizer.ggml.tokens"]
     assert isinstance(tokens, list)
-    marks = {number: mark for number, mark in _QWEN_MARKS.items() if tokens[number] == f"[PAD{number}]"}
-    named = [marks.get(number, token) for number, token in enumerate(tokens)]
+    named: list[str] = [
+        _QWEN_MARKS.get(number, str(token)) if token == f"[PAD{number}]" else str(token)
+        for number, token in enumerate(tokens)
+    ]
     return replace(words, fields={**words.fields, "tokenizer.ggml.tokens": named})

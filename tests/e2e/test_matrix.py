@@ -1,17 +1,18 @@
 """Thoughts x schema x tools x n x stream on every family: counted, ended and read as the contract says."""
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import httpx
 import msgspec
 import pytest
 import pytest_asyncio
-from matrix import CELLS, Cell, Json, check, folded, comparable
+from matrix import CELLS, Cell, Json, check, comparable, folded
 from noise_models import NOISE, write_noise
 from real_vocabularies import needs_shared
-from running_server import RunningServer, serving
+from running_server import PATIENCE, RunningServer
 
 import localrouter
 from localrouter.chat.completion import Completion
@@ -30,6 +31,8 @@ from localrouter.schema.chat import ChatRequest
 DEMO = Path(localrouter.__file__).parent / "assets" / "demo.gguf"
 FAMILIES = {"demo": QWEN3, "qwen3": QWEN3, "qwen35moe": QWEN3_CODER, "gemma4": GEMMA4}
 """What each model writes around thoughts and calls."""
+OPENED = {"demo", "qwen35moe"}
+"""Models whose template begins the thought; the others do it themselves."""
 every_model = pytest.mark.parametrize(
     "model", ["demo", *(pytest.param(name, marks=needs_shared) for name in NOISE)], indirect=True, scope="module"
 )
@@ -40,6 +43,7 @@ in_one_loop = pytest.mark.asyncio(loop_scope="module")
 class Model:
     """A worker with a model loaded, and what renders its prompts."""
 
+    name: str
     family: Family
     engine: EngineClient
     renderer: RendererPool
@@ -70,7 +74,7 @@ async def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     worker = await WorkerProcess.start(Load(str(path), options=options), timeout=60)
     engine, renderer = EngineClient(name, worker, max_queue=4), RendererPool()
     assert family_of(engine.info) is FAMILIES[name]
-    yield Model(FAMILIES[name], engine, renderer)
+    yield Model(name, FAMILIES[name], engine, renderer)
     await renderer.close()
     await engine.close()
 
@@ -79,7 +83,25 @@ async def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 @in_one_loop
 @pytest.mark.parametrize("cell", CELLS, ids=str)
 async def test_a_cell_of_the_matrix(model: Model, cell: Cell) -> None:
-    plain, streamed = await model.answers(cell.body(model.family, model.engine.info.marks))
+    is_open = cell.thinks and model.name in OPENED
+    plain, streamed = await model.answers(cell.body(model.family, model.engine.info.marks, is_open=is_open))
 
     check(plain, cell, model.family)
+    if is_open:
+        assert plain["usage"]["completion_tokens_details"]["reasoning_tokens"] >= cell.n
     assert comparable(streamed) == comparable(plain)
+
+
+@pytest.mark.parametrize("cell", [cell for cell in CELLS if cell.n == 2], ids=str)
+def test_a_server_says_the_same_streamed_or_not(server: RunningServer, cell: Cell) -> None:
+    body = cell.body(QWEN3, {}) | {"model": "demo", "temperature": 0}
+    url = f"{server.base_url}/chat/completions"
+
+    plain = httpx.post(url, json=body, timeout=PATIENCE).raise_for_status().json()
+    options = {"stream": True, "stream_options": {"include_usage": True}}
+    with httpx.stream("POST", url, json=body | options, timeout=PATIENCE) as response:
+        *events, done = [line.removeprefix("data: ") for line in response.iter_lines() if line]
+
+    check(plain, cell, QWEN3)
+    assert done == "[DONE]"
+    assert comparable(folded(map(json.loads, events))) == comparable(plain)

@@ -1,7 +1,6 @@
 """Grammars: compiled once, refused in words, and obeyed whatever a model would rather say."""
 
 import json
-import random
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from localrouter.engine import grammar
 from localrouter.engine.echo import END, START, VOCABULARY, EchoBackend
 from localrouter.engine.grammar import Constraint, GrammarFailed, GrammarRefused, Grammars, GrammarVocabulary
 from localrouter.engine.messages import Grammar, LoadOptions, Sampling
-from localrouter.engine.sampling import Sampler
+from localrouter.engine.sampling import Sampler, source_of
 
 PERSON = {
     "type": "object",
@@ -180,7 +179,7 @@ def test_whatever_the_logits_a_text_that_ended_by_itself_obeys(
     grammars: Grammars, what: Grammar, seed: int, temperature: float
 ) -> None:
     constraint, sampler, text = grammars.constraint(what), Sampler(VOCABULARY), b""
-    logits, source = np.random.default_rng(seed), random.Random(seed)
+    logits, source = np.random.default_rng(seed), source_of(seed)
     while not constraint.is_complete and len(text) < 200:
         row = logits.normal(0, 3, VOCABULARY).astype(np.float32)
         token = sampler.draw(row, Sampling(temperature), source, None, constraint.allowed()).token

@@ -1,7 +1,5 @@
 """Sampling: drawn tokens follow the exact distribution, and only the request's own seed decides."""
 
-import random
-
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -13,20 +11,21 @@ from sampling_reference import Row, exact, log_softmax, mass_above
 
 from localrouter.engine.adjustment import Adjustment
 from localrouter.engine.messages import Sampling
-from localrouter.engine.sampling import Drawn, NotFinite, Sampler, Undrawable
+from localrouter.engine.sampling import Drawn, NotFinite, Sampler, Undrawable, source_of
 
 DRAWS = 60_000
 
 
-class Scripted(random.Random):
-    """A source of randomness that says the same number again and again."""
+class Clocks(np.random.Generator):
+    """A source of randomness whose clocks ring at the times that are given, one for each token that is drawn from."""
 
-    def __init__(self, number: float) -> None:
-        super().__init__()
-        self.number = number
+    def __init__(self, times: Row) -> None:
+        super().__init__(np.random.SFC64(0))
+        self.times = times
 
-    def random(self) -> float:
-        return self.number
+    def standard_exponential(self, size: int) -> Row:  # type: ignore[override]
+        assert size == len(self.times)
+        return self.times.copy()
 
 
 def label(value: object) -> str:
@@ -38,7 +37,7 @@ def label(value: object) -> str:
 
 
 def draws(row: Row, sampling: Sampling, count: int) -> list[int]:
-    sampler, source = Sampler(len(row)), random.Random(7)
+    sampler, source = Sampler(len(row)), source_of(7)
     return [sampler.draw(row, sampling, source).token for _ in range(count)]
 
 
@@ -92,7 +91,7 @@ def test_penalties_and_bias_act_before_everything_that_keeps_tokens() -> None:
     tokens += answer
     expected = exact(row, how, prompt, answer) * 20_000
 
-    sampler, source = Sampler(len(row)), random.Random(5)
+    sampler, source = Sampler(len(row)), source_of(5)
     seen = np.bincount([sampler.draw(row, how, source, adjustment).token for _ in range(20_000)], minlength=len(row))
 
     assert (np.abs(seen - expected) <= 5 * np.sqrt(expected)).all()
@@ -108,16 +107,20 @@ def test_penalties_and_bias_act_before_everything_that_keeps_tokens() -> None:
 def test_each_kept_token_has_its_exact_share_of_the_randomness(
     seed: int, temperature: float, top_p: float, top_k: int, min_p: float
 ) -> None:
-    """Of a few tokens in order one number between 0 and 1 picks one: just inside its share it is always that token."""
+    """Where each token's clock rings at a time like its share all come first together; a moment decides."""
     row = np.random.default_rng(seed).normal(0, 2, 600).astype(np.float32)
     how, kept = Sampling(temperature, top_p, None, top_k, min_p), Sampling(temperature, 1, None, top_k, min_p)
     assume(np.abs(mass_above(among := exact(row, kept)) - top_p)[among > 0].min() > 1e-5)  # float32 tells no closer
-    chances, sampler = exact(row, how), Sampler(len(row))
-    ends = chances.cumsum()
+    considered = np.flatnonzero(among)
+    chances, sampler = exact(row, how)[considered], Sampler(len(row))
+    assume(np.count_nonzero(chances) > 1)
 
-    for token in np.flatnonzero(chances > 3e-5):
-        for number in (ends[token] - chances[token] + 1e-5, ends[token] - 1e-5):
-            assert sampler.draw(row, how, Scripted(number)).token == token
+    for place in np.flatnonzero(chances > 3e-5):
+        for sooner, wins in ((1 - 1e-4, True), (1 + 1e-4, False)):
+            times = np.where(chances > 0, chances, 1e-9)
+            times[place] *= sooner
+            drawn = sampler.draw(row, how, Clocks(times)).token
+            assert bool(drawn == considered[place]) is wins
 
 
 @given(
@@ -132,7 +135,7 @@ def test_every_draw_is_one_that_the_definition_keeps(
     row: Row, temperature: float, top_p: float, top_k: int, min_p: float, seed: int
 ) -> None:
     how = Sampling(temperature, top_p, None, top_k, min_p)
-    token = Sampler(len(row)).draw(row, how, random.Random(seed)).token
+    token = Sampler(len(row)).draw(row, how, source_of(seed)).token
 
     chances = exact(row, Sampling(temperature, 1, None, top_k, min_p))
     above = mass_above(chances)[token]
@@ -210,7 +213,7 @@ def test_tokens_without_probability_are_never_drawn() -> None:
 @pytest.mark.parametrize("temperature", [0.0, 0.5, 2.0])
 def test_a_bias_of_a_hundred_bans_or_forces_a_token(bias: float, expected: set[int], temperature: float) -> None:
     row, sampling = np.array([2, 2, 5], np.float32), Sampling(temperature, logit_bias={2: bias})
-    sampler, source, adjustment = Sampler(3), random.Random(1), Adjustment(sampling, [])
+    sampler, source, adjustment = Sampler(3), source_of(1), Adjustment(sampling, [])
 
     assert {sampler.draw(row, sampling, source, adjustment).token for _ in range(100)} <= expected
 
@@ -218,7 +221,7 @@ def test_a_bias_of_a_hundred_bans_or_forces_a_token(bias: float, expected: set[i
 def test_the_same_seed_draws_the_same_whatever_the_neighbours_draw() -> None:
     row = np.random.default_rng(1).normal(size=500).astype(np.float32)
     mine, theirs = Sampling(0.9, 0.9, min_p=1e-3, logprobs=3), Sampling(1.5, 0.5, repeat_penalty=1.3, logprobs=1)
-    sampler, alone, together, others = Sampler(500), random.Random(5), random.Random(5), random.Random(6)
+    sampler, alone, together, others = Sampler(500), source_of(5), source_of(5), source_of(6)
     neither, penalties = Adjustment(mine, []), Adjustment(theirs, [1, 2, 3])
 
     first = [sampler.draw(row, mine, alone, neither) for _ in range(20)]
@@ -237,7 +240,7 @@ KINDS = [Sampling(), Sampling(0), Sampling(0.7, 0.9), Sampling(top_k=2), Samplin
 @pytest.mark.parametrize("row", [[np.nan, 1, 2], [1, 2, np.nan], [-np.inf, -np.inf], [np.inf, 0], [np.inf, np.nan]])
 def test_logits_that_are_not_finite_are_told_apart(row: list[float], sampling: Sampling) -> None:
     with pytest.raises(NotFinite):
-        Sampler(len(row)).draw(np.array(row, np.float32), sampling, random.Random(1))
+        Sampler(len(row)).draw(np.array(row, np.float32), sampling, source_of(1))
 
 
 @pytest.mark.parametrize("place", [0, 700, 1279, 1282])
@@ -247,7 +250,7 @@ def test_a_single_nan_is_seen_wherever_it_is(place: int, sampling: Sampling) -> 
     row[place] = np.nan
 
     with pytest.raises(NotFinite):
-        Sampler(len(row)).draw(row, sampling, random.Random(1))
+        Sampler(len(row)).draw(row, sampling, source_of(1))
 
 
 @given(
@@ -265,9 +268,9 @@ def test_what_a_grammar_leaves_is_drawn_as_if_there_were_nothing_else(
     bits[tokens] = 1
     how = replace(how, logprobs=None)
 
-    drawn = Sampler(41).draw(logits, how, random.Random(seed), Adjustment(how, [0, 1]), _packed(bits))
+    drawn = Sampler(41).draw(logits, how, source_of(seed), Adjustment(how, [0, 1]), _packed(bits))
 
-    assert drawn == Sampler(41).draw(few, how, random.Random(seed), Adjustment(how, [0, 1]))
+    assert drawn == Sampler(41).draw(few, how, source_of(seed), Adjustment(how, [0, 1]))
     assert drawn.token in tokens
 
 
@@ -278,16 +281,16 @@ def _packed(bits: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def test_a_token_that_comes_alone_takes_no_randomness() -> None:
-    row, source = np.zeros(8, np.float32), random.Random(1)
+    row, source = np.zeros(8, np.float32), source_of(1)
 
     assert Sampler(8).draw(row, Sampling(), source, None, 3).token == 3
-    assert source.random() == random.Random(1).random()
+    assert source.random() == source_of(1).random()
 
 
 def test_the_row_is_left_as_it_is_by_a_grammar() -> None:
     row = np.arange(8, dtype=np.float32)
 
-    Sampler(8).draw(row, Sampling(), random.Random(1), None, np.array([3], np.uint8))
+    Sampler(8).draw(row, Sampling(), source_of(1), None, np.array([3], np.uint8))
 
     assert row.tolist() == list(range(8))
 
@@ -297,20 +300,20 @@ def test_a_nan_is_seen_behind_a_grammar(allowed: NDArray[np.uint8]) -> None:
     row = np.array([0, 1, 2, np.nan], np.float32)
 
     with pytest.raises(NotFinite):
-        Sampler(4).draw(row, Sampling(), random.Random(1), None, allowed)
+        Sampler(4).draw(row, Sampling(), source_of(1), None, allowed)
 
 
 def test_a_grammar_that_leaves_only_the_impossible_is_told_from_nonsense() -> None:
     row = np.array([-np.inf, -np.inf, 0, 1], np.float32)
 
     with pytest.raises(Undrawable) as caught:
-        Sampler(4).draw(row, Sampling(), random.Random(1), None, np.array([3], np.uint8))
+        Sampler(4).draw(row, Sampling(), source_of(1), None, np.array([3], np.uint8))
     assert caught.value.code == "grammar_dead_end"
 
 
 def test_log_probabilities_come_only_where_asked_for() -> None:
     row = np.array([0, 1, 1], np.float32)
-    sampler, source = Sampler(3), random.Random(1)
+    sampler, source = Sampler(3), source_of(1)
 
     nothing = sampler.draw(row, Sampling(0), source)
     own = sampler.draw(row, Sampling(0, logprobs=0), source)
@@ -330,7 +333,7 @@ def test_log_probabilities_are_the_model_s_own(row: Row, count: int, temperature
     how = Sampling(temperature, top_k=5, repeat_penalty=1.5, logit_bias={0: 9.0}, logprobs=count)
     expected = log_softmax(row.astype(np.float64))
 
-    drawn = Sampler(len(row)).draw(row, how, random.Random(1), Adjustment(how, [0]))
+    drawn = Sampler(len(row)).draw(row, how, source_of(1), Adjustment(how, [0]))
 
     assert drawn.logprob == pytest.approx(expected[drawn.token], abs=2e-5)
     assert [token for token, _ in drawn.top] == np.argsort(-row, kind="stable")[:count].tolist()
@@ -341,7 +344,7 @@ def test_log_probabilities_are_the_model_s_own(row: Row, count: int, temperature
 def test_impossible_tokens_are_not_among_the_likeliest() -> None:
     row = np.array([-np.inf, 0, -np.inf, 3], np.float32)
 
-    assert [token for token, _ in Sampler(4).draw(row, Sampling(logprobs=4), random.Random(1)).top] == [3, 1]
+    assert [token for token, _ in Sampler(4).draw(row, Sampling(logprobs=4), source_of(1)).top] == [3, 1]
 
 
 def test_the_greedy_choice_is_made_after_penalties_and_bias() -> None:
@@ -350,6 +353,6 @@ def test_the_greedy_choice_is_made_after_penalties_and_bias() -> None:
     sampler, adjustment = Sampler(3), Adjustment(how, tokens)
 
     while len(tokens) < 3:
-        tokens += [sampler.draw(row, how, random.Random(1), adjustment).token]
+        tokens += [sampler.draw(row, how, source_of(1), adjustment).token]
 
     assert tokens == [0, 2, 1]

@@ -1,89 +1,86 @@
 """Calls of functions: whatever a model writes under the grammar is read as a call whose arguments are valid."""
 
-from collections.abc import Callable
-from json import dumps
+import random
+from json import loads
 from typing import Any
 
 import pytest
-from call_readers import Call, read_gemma, read_json, read_parameters
 from jsonschema import Draft202012Validator
+from parsing import Call, cut, fold
 from pydantic import TypeAdapter
 from random_schemas import Schemas
 from sdk_schemas import SDK_TYPES
 from walks import Walk, admits, numbers
 
-from localrouter.chat.families.family import Family, Marks
+from localrouter.chat.families.family import Family
+from localrouter.chat.families.gemma import GEMMA4 as GEMMA
+from localrouter.chat.families.qwen import QWEN3 as QWEN
+from localrouter.chat.families.qwen import QWEN3_CODER as CODER
 from localrouter.chat.grammar.answer import Answer, answer_grammar
 from localrouter.chat.grammar.tool import Tool
+from localrouter.chat.parser import Parser
 from localrouter.errors import InvalidRequest
 
-THINK = Marks("<think>", "</think>")
-CALL = Marks("<tool_call>", "</tool_call>")
-QWEN = Family("qwen3", THINK, CALL, "json")
-CODER = Family("qwen3.5", THINK, CALL, "parameters")
-GEMMA = Family("gemma4", Marks("<|channel>", "<channel|>"), Marks("<|tool_call>", "<tool_call|>"), "gemma")
 QWEN_MARKS = ("<think>", "</think>", "<tool_call>", "</tool_call>")
 GEMMA_MARKS = ("<|channel>", "<channel|>", "<|tool_call>", "<tool_call|>", '<|"|>')
 
-FAMILIES: list[tuple[Family, tuple[str, ...], Callable[[str, dict[str, Any]], list[Call]]]] = [
-    (QWEN, QWEN_MARKS, read_json),
-    (QWEN, (), read_json),
-    (CODER, QWEN_MARKS, read_parameters),
-    (CODER, (), read_parameters),
-    (GEMMA, GEMMA_MARKS, read_gemma),
-    (GEMMA, (), read_gemma),
+FAMILIES: list[tuple[Family, tuple[str, ...]]] = [
+    (family, tokens)
+    for family, marks in ((QWEN, QWEN_MARKS), (CODER, QWEN_MARKS), (GEMMA, GEMMA_MARKS))
+    for tokens in (marks, ())
 ]
-IDS = [f"{family.name}{' with tokens' if marks else ''}" for family, marks, _ in FAMILIES]
+IDS = [f"{family.name}{' with tokens' if marks else ''}" for family, marks in FAMILIES]
 ENDINGS = {
     "json": ('"', "}", "]"),
     "parameters": ("\n</parameter>\n", "</function>\n", '"', "}", "]"),
     "gemma": ('<|"|>', "}", "]", ":0"),
 }
 """What a tired walk tries to write."""
-every_family = pytest.mark.parametrize(("family", "marks", "read"), FAMILIES, ids=IDS)
+every_family = pytest.mark.parametrize(("family", "marks"), FAMILIES, ids=IDS)
 
 
-def calls_of(
-    schemas: dict[str, Any],
-    family: Family,
-    marks: tuple[str, ...],
-    read: Callable[[str, dict[str, Any]], list[Call]],
-    seeds: range,
-) -> list[Call]:
-    """The calls of the walks that ended by themselves."""
+def calls_of(schemas: dict[str, Any], family: Family, marks: tuple[str, ...], seeds: range) -> list[Call]:
+    """The calls of the walks that ended by themselves, as they are read when they come in pieces."""
     tools = [Tool(name, schema) for name, schema in schemas.items()]
     grammar = answer_grammar(Answer(tools=tools, must_call=True), family, numbers(marks))
     assert grammar is not None
     texts = [Walk(grammar, seed, marks, ENDINGS[family.syntax]).text() for seed in seeds]
-    return [call for text in texts if text is not None for call in read(text, schemas)]
+    return [call for text in texts if text is not None for call in calls_in(text, schemas, family)]
+
+
+def calls_in(text: str, schemas: dict[str, Any], family: Family) -> list[Call]:
+    """The calls of an answer that has nothing else."""
+    parser, draw = Parser(family, tools=schemas), random.Random(text)
+    pieces = cut(text, [draw.randrange(len(text)) for _ in range(len(text) // 3)])
+    message = fold([part for piece in pieces for part in parser.feed(piece)] + parser.flush())
+    assert (message.thought, message.content) == ("", ""), text
+    assert len(message.calls) == text.count(family.call.begin)
+    assert all(call.complete for call in message.calls), text
+    return message.calls
 
 
 @every_family
 @pytest.mark.parametrize("block", range(4))
-def test_arguments_satisfy_random_schemas(
-    family: Family, marks: tuple[str, ...], read: Callable[[str, dict[str, Any]], list[Call]], block: int
-) -> None:
+def test_arguments_satisfy_random_schemas(family: Family, marks: tuple[str, ...], block: int) -> None:
     made = 0
     for seed in range(block * 25, block * 25 + 25):
         schemas = {"first": Schemas(seed).object_document(), "second": Schemas(seed + 1000).object_document()}
-        for name, arguments in calls_of(schemas, family, marks, read, range(3)):
-            Draft202012Validator(schemas[name]).validate(arguments)
+        for call in calls_of(schemas, family, marks, range(3)):
+            Draft202012Validator(schemas[call.name]).validate(loads(call.arguments))
             made += 1
     assert made >= 60
 
 
 @every_family
 @pytest.mark.parametrize("name", [name for name, kind in SDK_TYPES.items() if hasattr(kind, "model_json_schema")])
-def test_arguments_satisfy_models_of_sdk_helpers(
-    family: Family, marks: tuple[str, ...], read: Callable[[str, dict[str, Any]], list[Call]], name: str
-) -> None:
+def test_arguments_satisfy_models_of_sdk_helpers(family: Family, marks: tuple[str, ...], name: str) -> None:
     adapter: TypeAdapter[Any] = TypeAdapter(SDK_TYPES[name])
     schema = adapter.json_schema()
-    calls = calls_of({"call": schema}, family, marks, read, range(6))
+    calls = calls_of({"call": schema}, family, marks, range(6))
     assert len(calls) >= 3
-    for _, arguments in calls:
-        Draft202012Validator(schema).validate(arguments)
-        adapter.validate_json(dumps(arguments))
+    for call in calls:
+        Draft202012Validator(schema).validate(loads(call.arguments))
+        adapter.validate_json(call.arguments)
 
 
 def grammar_of(family: Family, parameters: dict[str, Any] | None) -> str:
