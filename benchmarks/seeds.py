@@ -1,8 +1,8 @@
-"""How often a request with a seed says something else when other requests run beside it: `python -m benchmarks.seeds`.
+"""How often a request with a seed says something else when others run beside it: `python -m benchmarks.seeds`.
 
-Rounding depends on which rows are computed together, so a token whose rivals are as good may be another one. Nothing but
-that can differ: the same request alone, in an engine that was just started or one that has its prompt in the cache, says
-the same each time. This counts both.
+Rounding depends on which rows are computed together, so a token whose rivals are as good may be another one. Nothing
+but that can differ: the same request alone, in an engine that was just started or one that has its prompt in the cache,
+says the same each time. This counts both.
 """
 
 import random
