@@ -49,6 +49,7 @@ clients: ## OpenAI's SDKs and what is built on them, each in an environment of i
 soak: ## thousands of random requests and faults on a model of each kind of memory; ARGS passes options on
 	$(call ensure,--dev)
 	$(BIN)/python -m tests.soak.chaos $(ARGS)
+	$(BIN)/python -m tests.soak.schemas
 
 bench: ## measure, beside llama-server where it is at hand; ARGS="--quick" passes options on
 	$(call ensure)

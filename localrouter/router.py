@@ -11,17 +11,7 @@ from typing import Literal, Protocol
 
 from localrouter.config import EngineSettings, Settings
 from localrouter.engine.client import EngineClient, Generation
-from localrouter.engine.messages import (
-    Gauge,
-    Grammar,
-    Load,
-    LoadOptions,
-    ModelInfo,
-    Sampling,
-    Segment,
-    Thinking,
-    Tokens,
-)
+from localrouter.engine.messages import Gauge, Generate, Load, LoadOptions, ModelInfo, Segment, Tokens
 from localrouter.engine.process import WorkerProcess
 from localrouter.errors import ModelLoadFailed, Overloaded, ShuttingDown
 from localrouter.weights.catalog import Catalog, ResolvedModel
@@ -62,18 +52,8 @@ class RunningEngine(Protocol):
     def is_alive(self) -> bool:
         """Whether requests can be handed in."""
 
-    def submit(  # noqa: PLR0913 - what a request consists of
-        self,
-        prompt: list[Segment],
-        sampling: Sampling,
-        max_tokens: int | None,
-        *,
-        grammar: Grammar | None = None,
-        thinking: Thinking | None = None,
-        markers: tuple[str, ...] = (),
-        tokens: list[int] | None = None,
-    ) -> Generation:
-        """Hand a request in, its prompt as text or in `tokens`. Raises Overloaded when the queue is full."""
+    def submit(self, command: Generate) -> Generation:
+        """Hand a request in, whose `id` is of no account. Raises Overloaded when the queue is full."""
 
     async def tokenize(self, prompt: list[Segment], begin: bool = True) -> Tokens:
         """Return the tokens of a prompt; `begin` adds the one that begins a text, where the model wants one."""

@@ -1,7 +1,6 @@
 """An engine that plays back what it is told to, and remembers what it was asked."""
 
 from collections.abc import AsyncGenerator, Sequence
-from typing import NamedTuple
 
 from localrouter.chat.prompt import Prompt, PromptRequest, prompt_of
 from localrouter.engine.messages import (
@@ -9,12 +8,10 @@ from localrouter.engine.messages import (
     Event,
     Finished,
     FinishReason,
-    Grammar,
+    Generate,
     ModelInfo,
     Piece,
-    Sampling,
     Segment,
-    Thinking,
     Tokens,
     Usage,
 )
@@ -65,21 +62,6 @@ class FakeGeneration:
         self.cancelled += 1
 
 
-class Asked(NamedTuple):
-    """What `submit` was given."""
-
-    prompt: list[Segment]
-    sampling: Sampling
-    max_tokens: int | None
-    grammar: Grammar | None
-    thinking: Thinking | None
-    markers: tuple[str, ...]
-
-    @property
-    def text(self) -> str:
-        return "".join(segment.text for segment in self.prompt)
-
-
 class FakeEngine:
     """Hands out its generations one after the other; a token of it is a character."""
 
@@ -88,21 +70,10 @@ class FakeEngine:
     def __init__(self, *generations: FakeGeneration, info: ModelInfo = INFO) -> None:
         self.info = info
         self.generations = list(generations)
-        self.asked: list[Asked] = []
+        self.asked: list[Generate] = []
 
-    def submit(
-        self,
-        prompt: list[Segment],
-        sampling: Sampling,
-        max_tokens: int | None,
-        *,
-        grammar: Grammar | None = None,
-        thinking: Thinking | None = None,
-        markers: tuple[str, ...] = (),
-        tokens: list[int] | None = None,
-    ) -> FakeGeneration:
-        assert tokens is None, "a conversation is not given in tokens"
-        self.asked.append(Asked(prompt, sampling, max_tokens, grammar, thinking, markers))
+    def submit(self, command: Generate) -> FakeGeneration:
+        self.asked.append(command)
         return self.generations[len(self.asked) - 1]
 
     async def tokenize(self, prompt: list[Segment], begin: bool = True) -> Tokens:
@@ -111,6 +82,11 @@ class FakeEngine:
 
     async def detokenize(self, tokens: list[int]) -> Tokens:
         return Tokens(0, tokens, [chr(token).encode() for token in tokens])
+
+
+def text_of(command: Generate) -> str:
+    """Return the prompt that the engine was asked with."""
+    return "".join(segment.text for segment in command.prompt)
 
 
 def generation(

@@ -11,17 +11,7 @@ import pytest
 
 from localrouter.config import EngineSettings, Settings
 from localrouter.engine.client import Generation
-from localrouter.engine.messages import (
-    Device,
-    Gauge,
-    Grammar,
-    LoadOptions,
-    ModelInfo,
-    Sampling,
-    Segment,
-    Thinking,
-    Tokens,
-)
+from localrouter.engine.messages import Device, Gauge, Generate, LoadOptions, ModelInfo, Segment, Tokens
 from localrouter.errors import ModelLoadFailed, ModelNotFound, Overloaded, ShuttingDown
 from localrouter.memory.machine import Machine
 from localrouter.router import Router
@@ -43,17 +33,7 @@ class FakeEngine:
         self.may_end = asyncio.Event()
         self.may_end.set()
 
-    def submit(
-        self,
-        prompt: list[Segment],
-        sampling: Sampling,
-        max_tokens: int | None,
-        *,
-        grammar: Grammar | None = None,
-        thinking: Thinking | None = None,
-        markers: tuple[str, ...] = (),
-        tokens: list[int] | None = None,
-    ) -> Generation:
+    def submit(self, command: Generate) -> Generation:
         raise AssertionError("nothing is generated here")
 
     async def tokenize(self, prompt: list[Segment], begin: bool = True) -> Tokens:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
-from localrouter.engine.messages import Event, Grammar, ModelInfo, Sampling, Segment, Thinking, Tokens
+from localrouter.engine.messages import Event, Generate, ModelInfo, Segment, Tokens
 
 
 class Generation(Protocol):
@@ -28,18 +28,8 @@ class Engine(Protocol):
     @property
     def info(self) -> ModelInfo: ...  # noqa: D102
 
-    def submit(  # noqa: PLR0913 - what one request is made of
-        self,
-        prompt: list[Segment],
-        sampling: Sampling,
-        max_tokens: int | None,
-        *,
-        grammar: Grammar | None = None,
-        thinking: Thinking | None = None,
-        markers: tuple[str, ...] = (),
-        tokens: list[int] | None = None,
-    ) -> Generation:
-        """Hand in a prompt, or its `tokens` as they are. Raises Overloaded when the queue is full."""
+    def submit(self, command: Generate) -> Generation:
+        """Hand a request in, whose `id` is of no account. Raises Overloaded when the queue is full."""
 
     async def tokenize(self, prompt: list[Segment], begin: bool = True) -> Tokens:
         """Return the tokens of a prompt, the one that begins a text among them if `begin` and the model wants it."""

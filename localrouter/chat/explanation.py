@@ -1,6 +1,6 @@
 """What a chat request would ask of a model, shown without asking it."""
 
-from localrouter.chat.completion import fingerprint_of
+from localrouter.chat.conductor import fingerprint_of
 from localrouter.chat.engine import Engine
 from localrouter.chat.prepared import prepare
 from localrouter.chat.prompt import Renderer

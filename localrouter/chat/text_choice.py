@@ -19,10 +19,6 @@ class TextChoiceStream:
         self.usage: Usage | None = None
         """What was counted, when the answer has ended."""
 
-    def echo(self, prompt: str) -> TextChoice:
-        """Return the prompt as the beginning of the answer."""
-        return TextChoice(self._index, prompt)
-
     def feed(self, events: Iterable[Event]) -> list[TextChoice]:
         """Return what these events add: the text that came together in one piece, and the end.
 

@@ -1,26 +1,24 @@
-"""The conductor of the older route: takes raw prompts to an engine and turns what comes back into chunks of text.
+"""The older route: takes raw prompts to an engine and turns what comes back into chunks of text.
 
 There is one path. A streamed answer sends the chunks, a plain one is `fold_text` over the same chunks.
 """
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
-from contextlib import aclosing
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple, Self
 from uuid import uuid4
 
 import msgspec
 
-from localrouter.chat.completion import fingerprint_of
+from localrouter.chat.conductor import Conductor, fingerprint_of, wants_usage
 from localrouter.chat.engine import Engine, Generation
 from localrouter.chat.families.detection import family_of
-from localrouter.chat.generations import begun, joined
+from localrouter.chat.generations import begun
 from localrouter.chat.grammar.answer import Answer, Regex, answer_grammar
 from localrouter.chat.sampling import check_tokens, sampling_of
 from localrouter.chat.text_choice import TextChoiceStream
-from localrouter.chat.usage import usage_of
-from localrouter.engine.messages import Event, Grammar, ModelInfo, Sampling, Segment
+from localrouter.engine.messages import Generate, Grammar, ModelInfo, Sampling, Segment
 from localrouter.errors import ContextLengthExceeded, EngineFailed, InvalidRequest, RequestError
 from localrouter.schema.answer import Usage
 from localrouter.schema.completions import (
@@ -42,18 +40,8 @@ class _Prompt(NamedTuple):
 
 
 @dataclass
-class TextCompletion:
-    """One request that an engine has accepted. `usage` is there once all its answers have ended."""
-
-    request: CompletionRequest
-    prompts: list[_Prompt]
-    generations: list[Generation]
-    streams: list[TextChoiceStream]
-    model: str
-    fingerprint: str
-    id: str
-    created: int
-    usage: Usage | None = field(default=None, init=False)
+class TextCompletion(Conductor[TextChoice, TextAnswer]):
+    """Raw prompts that an engine goes on with."""
 
     @classmethod
     async def begin(cls, engine: Engine, request: CompletionRequest) -> Self:
@@ -64,61 +52,25 @@ class TextCompletion:
         """
         sampling = sampling_of(request, engine.info, logprobs=request.logprobs)
         prompts = await _prompts(engine, request)
+        answers = request.n or 1
+        echoed = [prompt.echoed for prompt in prompts for _ in range(answers)]
         return cls(
-            request=request,
-            prompts=prompts,
             generations=await _begin(engine, request, prompts, sampling),
             streams=[
                 TextChoiceStream(index, has_logprobs=request.logprobs is not None)
-                for index in range(len(prompts) * (request.n or 1))
+                for index in range(len(prompts) * answers)
             ],
+            opening=[TextChoice(index, prompt) for index, prompt in enumerate(echoed)] if request.echo else [],
+            answers=answers,
+            includes_usage=wants_usage(request.stream, request.stream_options),
             model=engine.model,
             fingerprint=fingerprint_of(engine.model, engine.info),
             id=f"cmpl-{uuid4().hex}",
             created=int(time.time()),
         )
 
-    def cancel(self) -> None:
-        """Free what the request holds. Does nothing when it has ended."""
-        for generation in self.generations:
-            generation.cancel()
-
-    async def chunks(self) -> AsyncGenerator[list[TextAnswer], None]:
-        """Yield the answers: prompts to be echoed, the text as it comes, the ends, the usage where it was asked for.
-
-        Each list holds what was there at one look, text that waited in one chunk. Raises EngineFailed, or ShuttingDown,
-        when the engine could not finish.
-        """
-        if self.request.echo:
-            answers = self.request.n or 1
-            yield [
-                self._chunk(stream.echo(self.prompts[index // answers].echoed))
-                for index, stream in enumerate(self.streams)
-            ]
-        async with aclosing(joined(self.generations)) as looks:
-            async for index, events in looks:
-                yield [self._chunk(choice) for choice in self._feed(index, events)]
-        if self._include_usage:
-            yield [self._shell([], usage=self.usage)]
-
-    def _feed(self, index: int, events: list[Event]) -> Iterable[TextChoice]:
-        try:
-            return self.streams[index].feed(events)
-        finally:
-            counted = [stream.usage for stream in self.streams if stream.usage]
-            if len(counted) == len(self.streams):
-                self.usage = usage_of(counted, answers=self.request.n or 1)
-
-    @property
-    def _include_usage(self) -> bool:
-        """Plain answers always carry the usage, and they fold the same chunks."""
-        options = self.request.stream_options
-        return not self.request.stream or (options is not None and options.include_usage)
-
-    def _chunk(self, choice: TextChoice) -> TextAnswer:
-        return self._shell([choice], usage=None)
-
-    def _shell(self, choices: list[TextChoice], usage: Usage | None) -> TextAnswer:
+    def chunk(self, choices: list[TextChoice], usage: Usage | None) -> TextAnswer:
+        """Return a chunk of a raw prompt's answer."""
         chunk = TextAnswer(
             id=self.id,
             created=self.created,
@@ -126,7 +78,7 @@ class TextCompletion:
             system_fingerprint=self.fingerprint,
             choices=choices,
         )
-        if self._include_usage:
+        if self.includes_usage:
             chunk.usage = usage
         return chunk
 
@@ -186,7 +138,7 @@ async def _begin(
                 # Answers to one prompt differ, and the first is the one that `n` 1 would give.
                 seed = None if sampling.seed is None else sampling.seed + answer
                 drawn = msgspec.structs.replace(sampling, seed=seed)
-                yield engine.submit(prompt.segments, drawn, max_tokens, grammar=grammar, tokens=prompt.tokens)
+                yield engine.submit(Generate(0, prompt.segments, drawn, max_tokens, grammar, tokens=prompt.tokens))
 
     return await begun(submitted(), lambda index, refusal: _told(refusal, request, prompts[index // answers].param))
 

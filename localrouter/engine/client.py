@@ -7,6 +7,8 @@ import math
 import time
 from collections.abc import AsyncGenerator, Callable
 
+import msgspec
+
 from localrouter.engine import wire
 from localrouter.engine.messages import (
     Accepted,
@@ -17,13 +19,10 @@ from localrouter.engine.messages import (
     Finished,
     Gauge,
     Generate,
-    Grammar,
     ModelInfo,
     Report,
-    Sampling,
     Segment,
     Step,
-    Thinking,
     Tokenize,
     Tokens,
     Usage,
@@ -121,21 +120,8 @@ class EngineClient:
         """Whether requests can be handed in."""
         return not self._ended.is_set() and not self._closing
 
-    def submit(  # noqa: PLR0913 - what a request consists of
-        self,
-        prompt: list[Segment],
-        sampling: Sampling,
-        max_tokens: int | None,
-        *,
-        grammar: Grammar | None = None,
-        thinking: Thinking | None = None,
-        markers: tuple[str, ...] = (),
-        tokens: list[int] | None = None,
-    ) -> Generation:
-        """Hand a request to the worker, its prompt as text or in `tokens`.
-
-        Raises Overloaded when the queue is full, and EngineFailed.
-        """
+    def submit(self, command: Generate) -> Generation:
+        """Hand a request to the worker under a new `id`. Raises Overloaded when the queue is full, and EngineFailed."""
         self._ensure_alive()
         if self.in_flight >= self._bound:
             waiting = self.in_flight - self.info.max_sequences
@@ -147,7 +133,7 @@ class EngineClient:
         generation = Generation(self.info.context, lambda: self._send(Cancel(number)))
         self._generations[number] = generation
         self._pace.began(time.monotonic())
-        self._send(Generate(number, prompt, sampling, max_tokens, grammar, thinking, markers, tokens))
+        self._send(msgspec.structs.replace(command, id=number))
         return generation
 
     async def tokenize(self, prompt: list[Segment], begin: bool = True) -> Tokens:

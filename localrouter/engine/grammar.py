@@ -58,11 +58,21 @@ class GrammarVocabulary:
     """Text to tokens, none of them a mark. It is called from several threads."""
 
 
+@dataclass
+class _Compiled:
+    """A grammar at its beginning. Its answers share what llguidance works out on the way, and the bounds of that."""
+
+    matcher: LLMatcher
+    is_spent: bool = False
+    """Whether an answer met one of these bounds: then no other gets any further."""
+
+
 class Constraint:
     """Where one answer stands in its grammar."""
 
-    def __init__(self, matcher: LLMatcher, vocabulary: int) -> None:
-        self._matcher = matcher
+    def __init__(self, compiled: _Compiled, vocabulary: int) -> None:
+        self._compiled = compiled
+        self._matcher = compiled.matcher.deep_copy()
         self._mask = np.zeros(-(-vocabulary // 32), np.uint32)
         self._address = self._mask.ctypes.data
 
@@ -98,6 +108,7 @@ class Constraint:
         words = self._matcher.get_error()
         if words.startswith("NoExtension"):
             raise GrammarFailed("The grammar leaves nothing to be said at this place.", "grammar_dead_end")
+        self._compiled.is_spent = True
         raise GrammarFailed(f"The grammar cannot be followed any further: {_plain(words)}", "grammar_failed")
 
 
@@ -108,33 +119,34 @@ class Grammars:
         """`vocabulary` is asked for with the first grammar: a large one takes a second to be made ready."""
         self._vocabulary = vocabulary
         self._tokenizer: LLTokenizer | None = None
-        self._known: OrderedDict[str, LLMatcher | GrammarRefused] = OrderedDict()
+        self._known: OrderedDict[str, _Compiled | GrammarRefused] = OrderedDict()
 
     def constraint(self, grammar: Grammar) -> Constraint:
         """Return the beginning of an answer by this grammar. Raises GrammarRefused."""
         if self._tokenizer is None:
             self._tokenizer = _tokenizer(self._vocabulary())
         known = self._known.pop(grammar.lark, None)
-        if known is None:
+        if known is None or (isinstance(known, _Compiled) and known.is_spent):
             known = _compile(self._tokenizer, grammar.lark)
         self._known[grammar.lark] = known
         if len(self._known) > _KEPT:
             self._known.popitem(last=False)
         if isinstance(known, GrammarRefused):
             raise GrammarRefused(str(known))
-        return Constraint(known.deep_copy(), self._tokenizer.vocab_size)
+        return Constraint(known, self._tokenizer.vocab_size)
 
 
-def _compile(tokenizer: LLTokenizer, lark: str) -> LLMatcher | GrammarRefused:
+def _compile(tokenizer: LLTokenizer, lark: str) -> _Compiled | GrammarRefused:
     """Compile a grammar and compute its first mask, which many a grammar is too large for."""
     matcher = LLMatcher(tokenizer, lark, log_level=0, limits=_LIMITS)
     if matcher.is_error():
         return GrammarRefused(_plain(matcher.get_error()))
+    compiled = _Compiled(matcher)
     try:
-        Constraint(matcher, tokenizer.vocab_size).allowed()
+        Constraint(compiled, tokenizer.vocab_size).allowed()
     except GrammarFailed as error:
         return GrammarRefused("No answer obeys it." if error.code == "grammar_dead_end" else str(error))
-    return matcher
+    return compiled
 
 
 def _plain(words: str) -> str:

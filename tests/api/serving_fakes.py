@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import httpx
 from fake_engine import HereRenderer
@@ -20,12 +20,10 @@ from localrouter.engine.messages import (
     Event,
     Finished,
     Gauge,
-    Grammar,
+    Generate,
     ModelInfo,
     Piece,
-    Sampling,
     Segment,
-    Thinking,
     Tokens,
     Usage,
 )
@@ -102,16 +100,6 @@ class FakeGeneration:
         self.cancelled.set()
 
 
-class Submitted(NamedTuple):
-    """What an engine was asked."""
-
-    prompt: list[Segment]
-    sampling: Sampling
-    max_tokens: int | None
-    grammar: Grammar | None
-    tokens: list[int] | None
-
-
 class FakeEngine:
     """Keeps every generation. With a `script` a generation is accepted at once and says it. Its tokens are bytes."""
 
@@ -123,23 +111,13 @@ class FakeEngine:
         self.generations: asyncio.Queue[FakeGeneration] = asyncio.Queue()
         self.running: list[FakeGeneration] = []
         self.room: int | None = None
-        self.asked: list[Submitted] = []
+        self.asked: list[Generate] = []
         self.tokenized: list[tuple[list[Segment], bool]] = []
 
-    def submit(
-        self,
-        prompt: list[Segment],
-        sampling: Sampling,
-        max_tokens: int | None,
-        *,
-        grammar: Grammar | None = None,
-        thinking: Thinking | None = None,
-        markers: tuple[str, ...] = (),
-        tokens: list[int] | None = None,
-    ) -> FakeGeneration:
+    def submit(self, command: Generate) -> FakeGeneration:
         if self.room is not None and len(self.running) >= self.room:
             raise Overloaded("the queue is full", retry_after=7)
-        self.asked.append(Submitted(prompt, sampling, max_tokens, grammar, tokens))
+        self.asked.append(command)
         generation = FakeGeneration()
         if self.script is not None:
             generation.let_in()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from localrouter.chat.completion import Completion
 from localrouter.chat.fold import fold
 from localrouter.chat.generations import joined
-from localrouter.engine.messages import Event, Finished, Logprob, ModelInfo, Piece, Thinking, Usage
+from localrouter.engine.messages import Event, Finished, Generate, Logprob, ModelInfo, Piece, Thinking, Usage
 from localrouter.errors import InvalidRequest, Overloaded
 from localrouter.schema.chat import ChatRequest
 
@@ -117,10 +117,10 @@ async def test_more_answers_than_the_model_has_sequences_are_refused() -> None:
 
 async def test_a_full_queue_in_the_middle_of_n_frees_those_before() -> None:
     class Full(FakeEngine):
-        def submit(self, *given: Any, **more: Any) -> FakeGeneration:
+        def submit(self, command: Generate) -> FakeGeneration:
             if len(self.asked) == 1:
                 raise Overloaded("full", retry_after=1)
-            return super().submit(*given, **more)
+            return super().submit(command)
 
     engine = Full(generation())
 

@@ -5,7 +5,7 @@ import math
 
 import msgspec
 import pytest
-from fake_engine import FakeEngine, FakeGeneration, HereRenderer, generation
+from fake_engine import FakeEngine, FakeGeneration, HereRenderer, generation, text_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -228,7 +228,7 @@ async def test_developer_is_the_newer_name_of_system() -> None:
 
     await Completion.begin(engine, request(messages=[{"role": "developer", "content": "Be kind."}]), HereRenderer())
 
-    assert engine.asked[0].text.startswith("<|im_start|>system\nBe kind.")
+    assert text_of(engine.asked[0]).startswith("<|im_start|>system\nBe kind.")
 
 
 async def test_text_parts_are_joined() -> None:
@@ -237,4 +237,4 @@ async def test_text_parts_are_joined() -> None:
 
     await Completion.begin(engine, request(messages=[{"role": "user", "content": parts}]), HereRenderer())
 
-    assert "user\nab<|im_end|>" in engine.asked[0].text
+    assert "user\nab<|im_end|>" in text_of(engine.asked[0])

@@ -5,6 +5,7 @@ import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psutil
 import pytest
 from conversations import prompt
 
@@ -12,11 +13,11 @@ from localrouter.engine.client import EngineClient, Generation, Pace
 from localrouter.engine.messages import (
     Finished,
     Gauge,
+    Generate,
     Grammar,
     Load,
     LoadOptions,
     Piece,
-    Sampling,
     Segment,
     Thinking,
 )
@@ -34,7 +35,7 @@ async def client() -> AsyncIterator[EngineClient]:
 
 
 def submit(client: EngineClient, text: str, max_tokens: int | None = None) -> Generation:
-    return client.submit(prompt(text), Sampling(), max_tokens)
+    return client.submit(Generate(0, prompt(text), max_tokens=max_tokens))
 
 
 async def answer(generation: Generation) -> tuple[str, Finished]:
@@ -59,7 +60,7 @@ async def test_a_refused_prompt_raises_what_it_was_refused_with(client: EngineCl
     assert (caught.value.prompt_tokens, caught.value.limit) == (3000 + len("user\n\nassistant\n") + 3, 2000)
 
     with pytest.raises(InvalidRequest, match="no tokens"):
-        await client.submit([], Sampling(), None).accepted()
+        await client.submit(Generate(0, [])).accepted()
 
 
 async def test_a_full_queue_refuses_at_once_with_the_time_to_come_back(client: EngineClient) -> None:
@@ -96,12 +97,13 @@ async def test_a_cancelled_request_ends_once_and_frees_its_place(client: EngineC
 
 async def test_a_request_carries_its_grammar_its_thoughts_and_its_markers(client: EngineClient) -> None:
     generation = client.submit(
-        prompt("<think>a</think>true, and more"),
-        Sampling(),
-        None,
-        grammar=Grammar('start: "<think>" /[a-z]*/ "</think>true"'),
-        thinking=Thinking("<think>", "</think>"),
-        markers=("<|im_start|>",),
+        Generate(
+            0,
+            prompt("<think>a</think>true, and more"),
+            grammar=Grammar('start: "<think>" /[a-z]*/ "</think>true"'),
+            thinking=Thinking("<think>", "</think>"),
+            markers=("<|im_start|>",),
+        )
     )
 
     text, end = await answer(generation)
@@ -112,7 +114,7 @@ async def test_a_request_carries_its_grammar_its_thoughts_and_its_markers(client
 
 async def test_a_grammar_that_is_wrong_is_the_clients_to_mend(client: EngineClient) -> None:
     with pytest.raises(InvalidRequest, match="unknown name") as caught:
-        await client.submit(prompt("hi"), Sampling(), None, grammar=Grammar("start: foo")).accepted()
+        await client.submit(Generate(0, prompt("hi"), grammar=Grammar("start: foo"))).accepted()
     assert (caught.value.param, caught.value.reason) == (None, "invalid_grammar")
     assert client.in_flight == 0
 
@@ -134,6 +136,8 @@ async def test_what_is_no_token_has_no_text(client: EngineClient, token: int) ->
 
 async def test_a_dead_worker_answers_no_question(client: EngineClient) -> None:
     client._worker.process.send_signal(signal.SIGSTOP)
+    while psutil.Process(client.pid).status() != psutil.STATUS_STOPPED:  # noqa: ASYNC110 - the system offers no event
+        await asyncio.sleep(0)
     asked = asyncio.create_task(client.tokenize([Segment("a", False)]))
     await asyncio.sleep(0)
 

@@ -8,8 +8,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from parsing import Call, cut, fold
 from pydantic import TypeAdapter
-from random_schemas import Schemas
-from sdk_schemas import SDK_TYPES
+from soak.random_schemas import Schemas
+from soak.sdk_schemas import SDK_TYPES
 from walks import Walk, admits, numbers
 
 from localrouter.chat.families.family import Family
@@ -49,7 +49,7 @@ def calls_of(schemas: dict[str, Any], family: Family, marks: tuple[str, ...], se
 
 
 def calls_in(text: str, schemas: dict[str, Any], family: Family) -> list[Call]:
-    """The calls of an answer that has nothing else."""
+    """The calls of an answer that has nothing else, and comes in pieces."""
     parser, draw = Parser(family, tools=schemas), random.Random(text)
     pieces = cut(text, [draw.randrange(len(text)) for _ in range(len(text) // 3)])
     message = fold([part for piece in pieces for part in parser.feed(piece)] + parser.flush())

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter
-from random_schemas import Schemas
-from sdk_schemas import SDK_TYPES
+from soak.random_schemas import Schemas
+from soak.sdk_schemas import SDK_TYPES
 from walks import Walk, admits
 
 from localrouter.chat.families.family import Family, Marks
