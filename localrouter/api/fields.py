@@ -14,8 +14,9 @@ from localrouter.schema.tokens import DetokenizeRequest, TokenizeRequest
 
 
 def table(model: type[BaseModel]) -> str:
-    """Return the fields of `model` as a Markdown table: honoured ones first, then ignored, then refused."""
-    rows = sorted((_row(name, field) for name, field in model.model_fields.items()), key=lambda row: row[0])
+    """Return the fields of `model` as a Markdown table: what it needs, then honoured, ignored and refused ones."""
+    needed_first = sorted(model.model_fields.items(), key=lambda entry: not entry[1].is_required())
+    rows = sorted((_row(name, field) for name, field in needed_first), key=lambda row: row[0])
     lines = [f"| `{name}` | {standing} | {note} |" for _, name, standing, note in rows]
     return "\n".join(["| field | here | note |", "|---|---|---|", *lines])
 

@@ -14,7 +14,7 @@ from localrouter.chat.usage import usage_of
 from localrouter.engine.messages import Event, ModelInfo
 from localrouter.engine.messages import Usage as Counted
 from localrouter.schema.answer import Usage
-from localrouter.schema.chat import StreamOptions
+from localrouter.schema.drawing import StreamOptions
 
 Choice = TypeVar("Choice")
 Chunk = TypeVar("Chunk")

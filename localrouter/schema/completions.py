@@ -4,12 +4,13 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 from msgspec import UNSET, UnsetType
-from pydantic import Discriminator, Field, StringConstraints, Tag, ValidationInfo, field_validator
+from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from localrouter.schema.answer import Usage
-from localrouter.schema.chat import MAX_BIASED, MAX_CHOICES, UNSTORED, Bias, Penalty, Stop, StreamOptions
-from localrouter.schema.fields import MAX_TOKENS, Number, Strict, Tokens, Unsupported, invalid
+from localrouter.schema.chat import MAX_CHOICES
+from localrouter.schema.drawing import DrawingRequest
+from localrouter.schema.fields import MAX_TOKENS, Tokens, Unsupported, invalid
 
 MAX_PROMPTS = MAX_CHOICES
 """Prompts of one request; all answers to all of them are at most as many."""
@@ -44,60 +45,21 @@ Prompt: TypeAlias = Annotated[
 ]
 
 
-class CompletionRequest(Strict):
+class CompletionRequest(DrawingRequest):
     """The body of `POST /v1/completions`. `None` is the same as leaving a field out."""
 
-    model: Annotated[str, StringConstraints(min_length=1, max_length=512)] = Field(description="alias or full name")
     prompt: Prompt = Field(description=f"a string, an array of at most {MAX_PROMPTS}, or the same in tokens; see below")
-    stream: bool | None = Field(None, description="default false")
-    stream_options: StreamOptions | None = Field(None, description="only with `stream`; `include_usage`")
     n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = Field(
         None, description=f"answers to each prompt, default 1; at most {MAX_CHOICES} to all prompts together"
     )
     best_of: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = Field(None, description="1, or as `n`")
     max_tokens: Tokens | None = Field(None, description=f"at least 1, default {DEFAULT_MAX_TOKENS}")
-    temperature: Annotated[Number, Field(ge=0, le=2)] | None = Field(None, description="0 to 2, default 1; 0 is greedy")
-    top_p: Annotated[Number, Field(ge=0, le=1)] | None = Field(None, description="0 to 1, default 1")
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = Field(
-        None, description="the same request with the same `system_fingerprint` draws the same tokens"
-    )
-    presence_penalty: Penalty | None = Field(None, description="-2 to 2, default 0")
-    frequency_penalty: Penalty | None = Field(None, description="-2 to 2, default 0")
-    logit_bias: Bias | None = Field(None, description=f"at most {MAX_BIASED} tokens by number, each -100 to 100")
     logprobs: Annotated[int, Field(ge=0, le=5)] | None = Field(
         None, description="0 to 5: of how many of the likeliest tokens to tell, beside the drawn one; see below"
     )
     echo: bool | None = Field(None, description="default false; true: the prompt comes first; not with `logprobs`")
-    stop: Stop | None = Field(None, description="a string, or up to 4")
 
-    top_k: Annotated[int, Field(ge=0, le=MAX_TOKENS)] | None = Field(
-        None, description="not OpenAI's: draw from the likeliest so many; default 0, from all"
-    )
-    min_p: Annotated[Number, Field(ge=0, le=1)] | None = Field(
-        None, description="not OpenAI's: 0 to 1, default 0; the least probability, as a share of the likeliest's"
-    )
-    repeat_penalty: Annotated[Number, Field(gt=0, le=2)] | None = Field(
-        None, description="not OpenAI's: above 0, to 2, default 1; for tokens of the prompt and of the answer"
-    )
-    regex: Annotated[str, StringConstraints(min_length=1, max_length=65_536)] | None = Field(
-        None, description="not OpenAI's: a regular expression that the whole answer matches"
-    )
-    grammar: Annotated[str, StringConstraints(min_length=1, max_length=1_000_000)] | None = Field(
-        None, description="not OpenAI's: a grammar that the answer obeys, in llguidance's dialect of Lark"
-    )
-    ttl: Annotated[int, Field(ge=0, le=MAX_TOKENS)] | None = Field(
-        None, description="not OpenAI's: seconds without a request after which the model leaves memory; see below"
-    )
-
-    user: Annotated[str | None, UNSTORED] = None
     suffix: Annotated[object, Unsupported(("",))] = None
-
-    @field_validator("stream_options")
-    @classmethod
-    def _options_need_a_stream(cls, value: StreamOptions | None, info: ValidationInfo) -> StreamOptions | None:
-        if value is not None and not info.data.get("stream"):
-            raise invalid("The 'stream_options' parameter is only allowed with 'stream'.")
-        return value
 
     @field_validator("n")
     @classmethod
@@ -121,13 +83,6 @@ class CompletionRequest(Strict):
         if value and info.data.get("logprobs") is not None:
             message = "{field} is not supported with 'logprobs': those of a prompt are not computed."
             raise PydanticCustomError("unsupported_parameter", message)
-        return value
-
-    @field_validator("grammar")
-    @classmethod
-    def _one_form(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is not None and info.data.get("regex") is not None:
-            raise invalid("'regex' and 'grammar' both say what form the answer has; send one of them.")
         return value
 
     @property

@@ -201,6 +201,7 @@ WRONG: list[tuple[Any, str | None, str]] = [
     (with_schema({"not": {"type": "string"}}), f"{SCHEMA}.not", "unsupported_schema"),
     ({**HELLO, "regex": "(?=a)"}, "regex", "invalid_grammar"),
     ({**HELLO, "regex": "a", "grammar": "start: /a/"}, "grammar", "invalid_value"),
+    ({**HELLO, "regex": "a", "response_format": {"type": "json_object"}}, "response_format", "invalid_value"),
     # thoughts, and what the template is told
     ({**HELLO, "reasoning_effort": "some"}, "reasoning_effort", "invalid_value"),
     ({**HELLO, "reasoning_budget": -1}, "reasoning_budget", "invalid_value"),
