@@ -8,17 +8,16 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from fake_engine import INFO
 
 from localrouter.config import EngineSettings, Settings
 from localrouter.engine.client import Generation
-from localrouter.engine.messages import Device, Gauge, Generate, LoadOptions, ModelInfo, Segment, Tokens
+from localrouter.engine.messages import Gauge, Generate, LoadOptions, Segment, Tokens
 from localrouter.errors import ModelLoadFailed, ModelNotFound, Overloaded, ShuttingDown
 from localrouter.memory.machine import Machine
 from localrouter.router import Router
 from localrouter.weights.catalog import Catalog, ResolvedModel
 from localrouter.weights.manifest.manifest import Build, Manifest, Model, default_manifest_path, load_manifest
-
-INFO = ModelInfo("fake", 100, 100, 1, 0, 0, 10, Device("CPU", 0, 1), 1, None, "", "", [])
 
 
 class FakeEngine:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import httpx
+from fake_engine import INFO as FAKE
 from fake_engine import HereRenderer
 from litestar import Litestar
+from msgspec.structs import replace
 
 from localrouter.api.app import create_app
 from localrouter.api.server import Server, base_url, bind
@@ -21,7 +23,6 @@ from localrouter.engine.messages import (
     Finished,
     Gauge,
     Generate,
-    ModelInfo,
     Piece,
     Segment,
     Tokens,
@@ -34,18 +35,13 @@ from localrouter.weights.manifest.manifest import Manifest
 
 CHAT = "/v1/chat/completions"
 HELLO = {"model": "echo", "messages": [{"role": "user", "content": "Hello"}]}
-INFO = ModelInfo(
-    architecture="fake",
+INFO = replace(
+    FAKE,
     context=4096,
     cells=8192,
     max_sequences=8,
-    parameters=1,
-    size=1,
     vocabulary=256,
     device=Device("CPU", 0, 3),
-    threads=1,
-    chat_template=None,
-    bos_token="",
     eos_token="<|im_end|>",
     control_tokens=["<|im_start|>", "<|im_end|>"],
 )

@@ -4,6 +4,8 @@ import json
 
 import gguf
 import pytest
+from fake_engine import INFO
+from msgspec.structs import replace
 from real_vocabularies import needs_shared, template_text
 
 from localrouter.chat.families.detection import can_switch_thinking, family_of, shows_tools, thinks
@@ -13,28 +15,14 @@ from localrouter.chat.families.gemma import GEMMA4
 from localrouter.chat.families.qwen import QWEN3, QWEN3_CODER
 from localrouter.chat.parser import Arguments, CallBegun, CallEnded, Parser
 from localrouter.chat.template import CHATML
-from localrouter.engine.messages import Device, ModelInfo
+from localrouter.engine.messages import ModelInfo
 from training.evaluate import ASSET
 
 GLM = "{% if tools %}<tool_call>{function-name}{% for t in tools %}<arg_key>{% endfor %}{% endif %}"
 
 
 def model(template: str | None) -> ModelInfo:
-    return ModelInfo(
-        architecture="qwen3",
-        context=1,
-        cells=1,
-        max_sequences=1,
-        parameters=1,
-        size=1,
-        vocabulary=1,
-        device=Device("CPU", 0, 0),
-        threads=1,
-        chat_template=template,
-        bos_token="",
-        eos_token="",
-        control_tokens=[],
-    )
+    return replace(INFO, chat_template=template)
 
 
 @needs_shared

@@ -6,8 +6,10 @@ from itertools import count
 from typing import Any
 
 import pytest
+from fake_engine import INFO
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from real_vocabularies import SHARED, needs_shared, template_text
 
 from localrouter.chat.families.detection import family_of
@@ -15,7 +17,7 @@ from localrouter.chat.families.gemma import GEMMA4
 from localrouter.chat.prompt import Prompt, PromptRequest, ends_in_thought, prompt_of
 from localrouter.chat.template import ChatTemplate, template_of
 from localrouter.chat.turns import turns_of
-from localrouter.engine.messages import Device, ModelInfo, Segment
+from localrouter.engine.messages import ModelInfo, Segment
 from localrouter.errors import InvalidRequest
 from localrouter.schema.messages import Message
 
@@ -51,19 +53,10 @@ ADD: dict[str, Any] = {
 
 
 def info(name: str) -> ModelInfo:
-    return ModelInfo(
-        architecture="",
-        context=4096,
-        cells=4096,
-        max_sequences=1,
-        parameters=1,
-        size=1,
-        vocabulary=1,
-        device=Device("CPU", 0, 0),
-        threads=1,
+    return replace(
+        INFO,
         chat_template=template_text(name) if name else None,
         bos_token="<bos>",
-        eos_token="",
         control_tokens=MARKS[::2],
         marks={mark: number for number, mark in enumerate(MARKS)},
     )

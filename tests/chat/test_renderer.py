@@ -5,12 +5,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from fake_engine import INFO
+from msgspec.structs import replace
 
 from localrouter.chat.families.fallback import FALLBACK
 from localrouter.chat.prompt import PromptRequest, prompt_of
 from localrouter.chat.renderer import RendererPool
 from localrouter.chat.turns import Call, Turn
-from localrouter.engine.messages import Device, ModelInfo
 from localrouter.errors import InvalidRequest, ShuttingDown
 
 LOOP = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
@@ -20,21 +21,7 @@ NESTED = (
 
 
 def request(template: str | None, *turns: Turn, **options: Any) -> PromptRequest:
-    info = ModelInfo(
-        architecture="",
-        context=4096,
-        cells=4096,
-        max_sequences=1,
-        parameters=1,
-        size=1,
-        vocabulary=1,
-        device=Device("CPU", 0, 0),
-        threads=1,
-        chat_template=template,
-        bos_token="",
-        eos_token="",
-        control_tokens=["<|im_end|>"],
-    )
+    info = replace(INFO, chat_template=template, control_tokens=["<|im_end|>"])
     return PromptRequest(info, FALLBACK, list(turns) or [Turn("user", "Hi")], **options)
 
 
