@@ -1,5 +1,6 @@
 """The tokenizer of a real GGUF, for a synthetic model that reads text as the real one does."""
 
+from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 
@@ -18,8 +19,9 @@ class VocabularyError(Exception):
     """No vocabulary can be found in a file; the message is for the person who asked for it."""
 
 
+@cache
 def copied(path: Path) -> Vocabulary:
-    """Return the vocabulary of a GGUF, with its weights or without. Raises VocabularyError."""
+    """Return the vocabulary of a GGUF, with its weights or without. Reading takes seconds. Raises VocabularyError."""
     try:
         found = {name: field for name, field in GGUFReader(path).fields.items() if name.startswith(PREFIX)}
         with path.open("rb") as file:

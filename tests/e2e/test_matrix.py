@@ -1,7 +1,7 @@
 """Thoughts x schema x tools x n x stream on every family: counted, ended and read as the contract says."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pytest_asyncio
 from matrix import CELLS, Cell, Json, check, comparable, folded
 from noise_models import NOISE, write_noise
 from real_vocabularies import needs_shared
-from running_server import PATIENCE, RunningServer
+from running_server import PATIENCE, RunningServer, serving
 
 import localrouter
 from localrouter.chat.completion import Completion
@@ -92,10 +92,16 @@ async def test_a_cell_of_the_matrix(model: Model, cell: Cell) -> None:
     assert comparable(streamed) == comparable(plain)
 
 
+@pytest.fixture(scope="module")
+def demo() -> Iterator[RunningServer]:
+    with serving("--threads", "1") as running:  # several would wait for each other on a busy machine
+        yield running
+
+
 @pytest.mark.parametrize("cell", [cell for cell in CELLS if cell.n == 2], ids=str)
-def test_a_server_says_the_same_streamed_or_not(server: RunningServer, cell: Cell) -> None:
+def test_a_server_says_the_same_streamed_or_not(demo: RunningServer, cell: Cell) -> None:
     body = cell.body(QWEN3, {}) | {"model": "demo", "temperature": 0}
-    url = f"{server.base_url}/chat/completions"
+    url = f"{demo.base_url}/chat/completions"
 
     plain = httpx.post(url, json=body, timeout=PATIENCE).raise_for_status().json()
     options = {"stream": True, "stream_options": {"include_usage": True}}
