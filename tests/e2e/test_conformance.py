@@ -37,9 +37,10 @@ def others(server: RunningServer, model: str, file: Path, *outcomes: str) -> lis
 
 
 def test_demo_keeps_every_promise(server: RunningServer, tmp_path: Path) -> None:
-    undecided = {"thoughts are counted"}  # demo thinks only when it is told to
     found = others(server, "demo", tmp_path / "results.json", "passed")
-    assert [each for each in found if each[0] != "undecided" or each[1] not in undecided] == []
+
+    assert [each for each in found if each[0] != "undecided"] == []
+    assert len(found) <= 3, "what demo happens to say seldom leaves a question open"
 
 
 @needs_shared
