@@ -38,6 +38,6 @@ def thought_state(prompt: Prompt, family: Family, *, thinks: bool) -> ThoughtSta
     """Return where the answer to a prompt begins. `thinks`: the model's template knows thoughts."""
     if prompt.in_thought:
         return "open"
-    last = prompt.segments[-1]
-    is_over = last.control and last.text.rstrip().endswith(family.thought.end)
+    last = prompt.segments[-1:]
+    is_over = any(segment.control and segment.text.rstrip().endswith(family.thought.end) for segment in last)
     return "optional" if thinks and not is_over else "none"

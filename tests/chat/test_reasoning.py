@@ -3,7 +3,9 @@
 import pytest
 
 from localrouter.chat.families.family import Family, Marks
-from localrouter.chat.reasoning import BUDGETS, template_variables, thinking_of
+from localrouter.chat.prompt import Prompt
+from localrouter.chat.reasoning import BUDGETS, template_variables, thinking_of, thought_state
+from localrouter.engine.messages import Segment
 from localrouter.schema.chat import ChatRequest
 
 FAMILY = Family("f", Marks("<think>", "</think>"), Marks("<tool_call>", "</tool_call>"), "json")
@@ -47,3 +49,23 @@ def test_the_client_s_own_variables_count_before_the_effort() -> None:
     asked = request(reasoning_effort="none", chat_template_kwargs={"enable_thinking": True, "mood": "calm"})
 
     assert template_variables(asked) == {"enable_thinking": True, "mood": "calm"}
+
+
+def test_a_template_that_writes_nothing_leaves_nothing_to_look_at() -> None:
+    """The engine refuses the empty prompt in words."""
+    assert thought_state(Prompt([], [], in_thought=False), FAMILY, thinks=True) == "optional"
+
+
+@pytest.mark.parametrize(
+    ("text", "control", "state"),
+    [
+        ("user\nassistant\n", True, "optional"),
+        ("assistant\n<think>\n\n</think>\n\n", True, "none"),
+        ("assistant\n<think>\n\n</think>\n\n", False, "optional"),
+    ],
+    ids=["nothing begun", "a thought that the template closed", "what somebody wrote"],
+)
+def test_an_answer_may_begin_with_a_thought_unless_the_template_closed_one(
+    text: str, control: bool, state: str
+) -> None:
+    assert thought_state(Prompt([Segment(text, control)], [], in_thought=False), FAMILY, thinks=True) == state

@@ -41,3 +41,12 @@ def test_a_template_that_is_not_there_is_told_without_its_path(tmp_path: Path) -
     assert caught.value.code == "model_load_failed"
     assert "chat template" in caught.value.message
     assert str(tmp_path) not in caught.value.message
+
+
+def test_a_template_that_writes_nothing_is_a_400(tmp_path: Path) -> None:
+    (tmp_path / "mended.jinja").write_text("{{ '' }}")
+
+    with serving("--manifest", str(manifest(tmp_path))) as server, pytest.raises(openai.BadRequestError) as caught:
+        server.client().chat.completions.create(model="mended", messages=[{"role": "user", "content": "Hi"}])
+
+    assert caught.value.code == "empty_prompt"
