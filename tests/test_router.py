@@ -1,100 +1,19 @@
 """The router: one engine per build, started once, replaced when it dies, unloaded when another needs the room."""
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import pytest
-from fake_engine import INFO
+from router_fakes import FakeLauncher, FakeTimers, make_router, started
 
 from localrouter.config import EngineSettings, Settings
-from localrouter.engine.client import Generation
-from localrouter.engine.messages import Gauge, Generate, LoadOptions, Segment, Tokens
+from localrouter.engine.messages import LoadOptions
 from localrouter.errors import ModelLoadFailed, ModelNotFound, Overloaded, ShuttingDown
 from localrouter.memory.machine import Machine
 from localrouter.router import Router
-from localrouter.weights.catalog import Catalog, ResolvedModel
-from localrouter.weights.manifest.manifest import Build, Manifest, Model, default_manifest_path, load_manifest
-
-
-class FakeEngine:
-    """An engine that only knows whether it is alive and busy."""
-
-    def __init__(self, model: str) -> None:
-        self.model = model
-        self.gauge = Gauge()
-        self.info = INFO
-        self.in_flight = 0
-        self.is_alive = True
-        self.may_end = asyncio.Event()
-        self.may_end.set()
-
-    def submit(self, command: Generate) -> Generation:
-        raise AssertionError("nothing is generated here")
-
-    async def tokenize(self, prompt: list[Segment], begin: bool = True) -> Tokens:
-        raise AssertionError("nothing is tokenized here")
-
-    async def detokenize(self, tokens: list[int]) -> Tokens:
-        raise AssertionError("nothing is tokenized here")
-
-    async def close(self) -> None:
-        self.is_alive = False
-        await self.may_end.wait()
-
-
-class FakeLauncher:
-    """Starts FakeEngines, each once `go` is set, and remembers them."""
-
-    def __init__(self) -> None:
-        self.started: list[FakeEngine] = []
-        self.go = asyncio.Event()
-        self.go.set()
-        self.failure: ModelLoadFailed | None = None
-
-    async def __call__(self, model: ResolvedModel, settings: Settings) -> FakeEngine:
-        self.started.append(FakeEngine(model.model))
-        engine = self.started[-1]
-        await self.go.wait()
-        if self.failure:
-            raise self.failure
-        return engine
-
-
-class FakeTimers:
-    """Keeps what is to be called later; the test says when the time has come."""
-
-    def __init__(self) -> None:
-        self.pending: list[FakeTimer] = []
-
-    def call_later(self, seconds: float, callback: Callable[[], None]) -> "FakeTimer":
-        self.pending.append(FakeTimer(self, seconds, callback))
-        return self.pending[-1]
-
-    @property
-    def seconds(self) -> list[float]:
-        return [timer.seconds for timer in self.pending]
-
-    def fire(self) -> None:
-        pending, self.pending = self.pending, []
-        for timer in pending:
-            timer.callback()
-
-
-@dataclass
-class FakeTimer:
-    """One call that is to come."""
-
-    timers: FakeTimers
-    seconds: float
-    callback: Callable[[], None]
-
-    def cancel(self) -> None:
-        if self in self.timers.pending:
-            self.timers.pending.remove(self)
+from localrouter.weights.catalog import Catalog
+from localrouter.weights.manifest.manifest import Build, Manifest, Model
 
 
 @pytest.fixture
@@ -109,26 +28,7 @@ def timers() -> FakeTimers:
 
 @pytest.fixture
 def router(launcher: FakeLauncher, timers: FakeTimers) -> Router:
-    manifest = default_manifest_path()
-    names = {name: f"builtin:echo?step_ms={number}" for number, name in enumerate("abc")}
-    catalog = Catalog(load_manifest(manifest), Path(manifest).parent, names)
-    return Router(catalog, Settings(max_loaded=2), launcher, timers.call_later)
-
-
-async def asked(router: Router, name: str, ttl: int | None = None) -> None:
-    """Make a request, from its beginning to its end."""
-    async with router.lease(name, ttl):
-        pass
-
-
-def in_memory(router: Router) -> list[str]:
-    return [status.model.removeprefix("localrouter-echo?step_ms=") for status in router.status()]
-
-
-async def started(launcher: FakeLauncher, count: int) -> None:
-    """Let the loop run until so many engines have been started."""
-    while len(launcher.started) < count:  # noqa: ASYNC110 - it is the turns of the loop that are waited for
-        await asyncio.sleep(0)
+    return make_router(launcher, timers)
 
 
 async def test_requests_for_a_running_model_share_its_engine(router: Router, launcher: FakeLauncher) -> None:
@@ -261,145 +161,3 @@ async def test_closing_stops_a_load_that_is_under_way(router: Router, launcher: 
 
     with pytest.raises((asyncio.CancelledError, ShuttingDown)):
         await waiting
-
-
-async def test_a_model_leaves_memory_when_nobody_asked_for_it_for_its_ttl(router: Router, timers: FakeTimers) -> None:
-    await asked(router, "a", ttl=60)
-    assert timers.seconds == [60]
-    assert in_memory(router) == ["0"]
-
-    timers.fire()
-
-    assert in_memory(router) == []
-
-
-async def test_without_a_ttl_a_model_stays(router: Router, timers: FakeTimers) -> None:
-    await asked(router, "a")
-    assert timers.seconds == []
-
-
-async def test_the_ttl_counts_from_the_end_of_the_last_request(router: Router, timers: FakeTimers) -> None:
-    async with AsyncExitStack() as outer:
-        await outer.enter_async_context(router.lease("a", 60))
-        await asked(router, "a", ttl=60)
-        assert timers.seconds == []
-    assert timers.seconds == [60]
-
-
-async def test_a_request_in_between_starts_the_count_anew(router: Router, timers: FakeTimers) -> None:
-    await asked(router, "a", ttl=60)
-    async with router.lease("a"):
-        assert timers.seconds == []
-    assert timers.seconds == [60]
-
-
-async def test_the_latest_ttl_counts(router: Router, timers: FakeTimers) -> None:
-    for ttl, counted in ((60, 60), (5, 5), (None, 5), (0, 0)):
-        await asked(router, "a", ttl)
-        assert timers.seconds == [counted]
-
-
-async def test_a_model_that_left_memory_has_no_ttl_any_more(router: Router, timers: FakeTimers) -> None:
-    await asked(router, "a", ttl=0)
-    timers.fire()
-    await asked(router, "a")
-    assert timers.seconds == []
-    assert in_memory(router) == ["0"]
-
-
-async def test_a_model_whose_load_outlives_its_request_expires_too(
-    router: Router, launcher: FakeLauncher, timers: FakeTimers
-) -> None:
-    launcher.go.clear()
-    asking = asyncio.create_task(asked(router, "a", ttl=60))
-    await started(launcher, 1)
-    asking.cancel()
-    await asyncio.wait([asking])
-    timers.fire()
-
-    launcher.go.set()
-    await router.engine("a")
-
-    assert timers.seconds == [60]
-
-
-async def test_a_failed_load_leaves_nothing_that_could_expire(
-    router: Router, launcher: FakeLauncher, timers: FakeTimers
-) -> None:
-    launcher.failure = ModelLoadFailed("broken")
-    with pytest.raises(ModelLoadFailed):
-        await asked(router, "a", ttl=0)
-    timers.fire()
-    assert in_memory(router) == []
-
-
-async def test_a_model_that_makes_room_expires_no_more(router: Router, timers: FakeTimers) -> None:
-    await asked(router, "a", ttl=60)
-    for name in ("b", "c"):
-        await asked(router, name)
-    assert in_memory(router) == ["1", "2"]
-    assert timers.seconds == []
-
-
-async def test_a_model_is_not_loaded_beside_one_that_is_still_leaving(
-    router: Router, launcher: FakeLauncher, timers: FakeTimers
-) -> None:
-    await asked(router, "a", ttl=0)
-    launcher.started[0].may_end.clear()
-    timers.fire()
-    again = asyncio.create_task(asked(router, "a"))
-    for _ in range(5):
-        await asyncio.sleep(0)
-    assert len(launcher.started) == 1
-
-    launcher.started[0].may_end.set()
-
-    await again
-    assert len(launcher.started) == 2
-
-
-async def test_a_lent_model_is_not_unloaded_even_before_it_is_busy(router: Router, launcher: FakeLauncher) -> None:
-    async with router.lease("a"):
-        for name in ("b", "c"):
-            await asked(router, name)
-        assert launcher.started[0].is_alive
-
-
-async def test_closing_waits_for_what_is_leaving(router: Router, launcher: FakeLauncher, timers: FakeTimers) -> None:
-    await asked(router, "a", ttl=0)
-    launcher.started[0].may_end.clear()
-    timers.fire()
-    closing = asyncio.create_task(router.close())
-    for _ in range(5):
-        await asyncio.sleep(0)
-    assert not closing.done()
-
-    launcher.started[0].may_end.set()
-
-    await closing
-
-
-async def test_a_closed_router_counts_no_more(router: Router, timers: FakeTimers) -> None:
-    await asked(router, "a", ttl=60)
-    async with router.lease("b", 60):
-        await router.close()
-    assert timers.seconds == []
-
-
-async def test_who_waits_for_room_when_it_closes_is_told_so(
-    router: Router, launcher: FakeLauncher, timers: FakeTimers
-) -> None:
-    await asked(router, "a", ttl=0)
-    launcher.started[0].may_end.clear()
-    timers.fire()
-    waiting = asyncio.create_task(asked(router, "b"))
-    await asyncio.sleep(0)
-    closing = asyncio.create_task(router.close())
-    await asyncio.sleep(0)
-
-    launcher.started[0].may_end.set()
-
-    with pytest.raises(ShuttingDown):
-        await waiting
-    await closing
-    assert len(launcher.started) == 1

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Generic, Protocol, TypeAlias, TypeVar, cast
+from typing import Generic, TypeAlias, TypeVar, cast
 
 import msgspec
 from litestar.types import HTTPScope, Receive, Scope, Send
@@ -14,27 +14,15 @@ from localrouter.api.parse import parse_body
 from localrouter.api.record import CLIENT_LEFT, Record, record_of
 from localrouter.api.service import Service
 from localrouter.api.sse import DONE, EventStream, event
+from localrouter.chat.conductor import Conductor
 from localrouter.chat.engine import Engine
-from localrouter.schema.answer import Usage
 from localrouter.schema.chat import ChatRequest
 from localrouter.schema.completions import CompletionRequest
 from localrouter.schema.tokens import DetokenizeRequest, TokenizeRequest
 
 Asked = TypeVar("Asked", ChatRequest, CompletionRequest, TokenizeRequest, DetokenizeRequest)
+Choice = TypeVar("Choice")
 Chunk = TypeVar("Chunk")
-
-
-class Completing(Protocol[Chunk]):
-    """A request that an engine has accepted. `usage` is there once it has ended."""
-
-    @property
-    def usage(self) -> Usage | None: ...  # noqa: D102
-
-    def chunks(self) -> AsyncGenerator[list[Chunk], None]:
-        """Yield the answer, each list what was there at one look."""
-
-    def cancel(self) -> None:
-        """Free what the request holds. Does nothing when it has ended."""
 
 
 class Reply:
@@ -54,7 +42,7 @@ class Reply:
 
     async def completion(
         self,
-        completion: Completing[Chunk],
+        completion: Conductor[Choice, Chunk],
         fold: Callable[[AsyncGenerator[list[Chunk], None]], Awaitable[object]],
         *,
         stream: bool | None,
@@ -79,7 +67,7 @@ class Reply:
             else:
                 await stream.end(DONE)
 
-    async def _counted(self, completion: Completing[Chunk]) -> AsyncGenerator[list[Chunk], None]:
+    async def _counted(self, completion: Conductor[Choice, Chunk]) -> AsyncGenerator[list[Chunk], None]:
         """Yield the chunks and note what they count."""
         async with aclosing(completion.chunks()) as chunks:
             async for several in chunks:

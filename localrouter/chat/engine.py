@@ -20,13 +20,15 @@ class Generation(Protocol):
 
 
 class Engine(Protocol):
-    """A loaded model. `model` is the full name of its build."""
+    """A loaded model."""
 
     @property
-    def model(self) -> str: ...  # noqa: D102
+    def model(self) -> str:
+        """The full name of its build."""
 
     @property
-    def info(self) -> ModelInfo: ...  # noqa: D102
+    def info(self) -> ModelInfo:
+        """What is known of it."""
 
     def submit(self, command: Generate) -> Generation:
         """Hand a request in, whose `id` is of no account. Raises Overloaded when the queue is full."""
