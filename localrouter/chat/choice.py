@@ -8,7 +8,7 @@ from uuid import uuid4
 from localrouter.chat.logprobs import shown
 from localrouter.chat.parser import Arguments, CallBegun, CallEnded, Content, Parser, Part, Thought
 from localrouter.engine.messages import Event, Finished, Logprob, Piece, Usage
-from localrouter.errors import EngineFailed, ShuttingDown
+from localrouter.errors import EngineFailed, InvalidRequest, LocalrouterError, ShuttingDown
 from localrouter.schema.answer import (
     ChoiceLogprobs,
     ChunkChoice,
@@ -43,7 +43,8 @@ class ChoiceStream:
     def feed(self, events: Iterable[Event]) -> list[ChunkChoice]:
         """Return what these events add: what came together, and is of one kind, in one piece.
 
-        Raises EngineFailed, or ShuttingDown, when the engine could not finish.
+        Raises EngineFailed, or ShuttingDown, when the engine could not finish, and InvalidRequest when the request's
+        own grammar leaves nothing to say.
         """
         parts: list[Part] = []
         end: Finished | None = None
@@ -141,7 +142,13 @@ def _joined(parts: Iterable[Part]) -> str:
     return "".join(part.text for part in parts if not isinstance(part, CallBegun | CallEnded))
 
 
-def failure(end: Finished) -> EngineFailed | ShuttingDown:
+BY_GRAMMAR = ("grammar_dead_end", "grammar_failed")
+"""Codes of answers that could not go on by the grammar that the client promised itself: not our fault."""
+
+
+def failure(end: Finished) -> LocalrouterError:
     """Return what an answer that neither stopped nor was cut has ended with."""
     message = end.message or "The request was cancelled."
+    if end.code in BY_GRAMMAR:
+        return InvalidRequest(message, code=end.code)
     return ShuttingDown(message) if end.code == ShuttingDown.code else EngineFailed(message, code=end.code)

@@ -1,7 +1,6 @@
 """Several answers to one request, and answers that are more than content."""
 
 import asyncio
-from collections.abc import AsyncGenerator
 from typing import Any
 
 import msgspec
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 
 from localrouter.chat.completion import Completion
 from localrouter.chat.fold import fold
-from localrouter.chat.generations import joined
 from localrouter.engine.messages import Event, Finished, Generate, Logprob, ModelInfo, Piece, Thinking, Usage
 from localrouter.errors import InvalidRequest, Overloaded
 from localrouter.schema.chat import ChatRequest
@@ -232,6 +230,14 @@ async def test_a_grammar_that_the_engine_refuses_is_the_fault_of_the_field_that_
     assert refused.cancelled == 1
 
 
+@pytest.mark.parametrize("code", ["grammar_dead_end", "grammar_failed"])
+async def test_an_answer_that_its_own_grammar_leaves_without_an_end_is_no_fault_of_ours(code: str) -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        await plain(FakeEngine(generation("a", reason="error", code=code)), grammar='start: "a" start')
+
+    assert refusal.value.reason == code
+
+
 PIECES = ["<think>", "</think>", "\n", " ", CALL, CALL[:25], "</tool_call>", "text", "<tool", '"']
 
 
@@ -258,42 +264,3 @@ def test_for_any_answer_the_folded_stream_is_the_plain_answer(
         assert message.get("reasoning_content") == said.get("reasoning_content")
         calls = [call["function"] for call in said.get("tool_calls", [])]
         assert [{key: call[key] for key in ("name", "arguments")} for call in message.get("tool_calls", [])] == calls
-
-
-async def test_looks_at_several_generations_come_as_they_are_ready() -> None:
-    ready = asyncio.Event()
-
-    class Slow(FakeGeneration):
-        async def events(self) -> AsyncGenerator[list[Event], None]:
-            await ready.wait()
-            async for look in super().events():
-                yield look
-
-    seen = []
-    async for index, _ in joined([Slow([[Piece(1, "slow")]]), FakeGeneration([[Piece(2, "fast")]])]):
-        seen.append(index)
-        ready.set()
-
-    assert seen == [1, 0]
-
-
-async def test_who_stops_looking_leaves_no_task_behind() -> None:
-    class Endless(FakeGeneration):
-        closed = False
-
-        async def events(self) -> AsyncGenerator[list[Event], None]:
-            try:
-                yield [Piece(1, "first")]
-                await asyncio.Event().wait()
-            finally:
-                self.closed = True
-
-    generations = [Endless([]), Endless([])]
-    looks = joined(generations)
-    before = asyncio.all_tasks()
-
-    await anext(looks)
-    await looks.aclose()
-
-    assert asyncio.all_tasks() == before
-    assert all(each.closed for each in generations)
