@@ -1,8 +1,10 @@
 """One check: what it asks of a server, what the reference promises, and how it can end."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import wraps
 from typing import Any
 
 import openai
@@ -95,6 +97,23 @@ def expect(kept: object, otherwise: str) -> None:
 def equal(found: object, promised: object, what: str) -> None:
     """Raise Broken unless both are the same."""
     expect(found == promised, f"{what} is {found!r}, not {promised!r}")
+
+
+def thrice(run: Callable[[Server], None]) -> Callable[[Server], None]:
+    """Return a check that has three tries: for checks that compare what a model said in several answers.
+
+    Rounding differs with what was computed before, and may decide between tokens that are as good, of which random
+    weights have many. A server that breaks such a promise breaks it each time.
+    """
+
+    @wraps(run)
+    def tried(server: Server) -> None:
+        for _ in range(2):
+            with suppress(Broken):
+                return run(server)
+        return run(server)
+
+    return tried
 
 
 def refuses(server: Server, good: dict[str, Any], bad: dict[str, Any]) -> None:

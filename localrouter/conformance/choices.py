@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from localrouter.conformance.check import Group, Undecided, equal, expect, refuses
+from localrouter.conformance.check import Group, Undecided, equal, expect, refuses, thrice
 from localrouter.conformance.server import Server
 
 N = Group("n")
@@ -103,6 +103,7 @@ def top_logprobs_gives_that_many(server: Server) -> None:
 
 
 @LOGPROBS.check("logprobs")
+@thrice
 def a_stream_has_log_probabilities(server: Server) -> None:
     """The choices of chunks have `logprobs` too; together they are those of a plain answer."""
     text, entries = _entries(server, seed=7)

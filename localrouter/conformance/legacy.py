@@ -5,7 +5,7 @@ from typing import Any
 import openai
 from openai.types import Completion
 
-from localrouter.conformance.check import Broken, Group, Undecided, equal, expect
+from localrouter.conformance.check import Broken, Group, Undecided, equal, expect, thrice
 from localrouter.conformance.server import Server
 from localrouter.conformance.tools import function
 
@@ -33,6 +33,7 @@ def a_completion_adds_up(server: Server) -> None:
 
 
 @LEGACY.check(_PATH)
+@thrice
 def a_streamed_completion_is_the_plain_one(server: Server) -> None:
     """Streamed, texts join to that of a plain completion, and `data: [DONE]` comes last."""
     same = {"temperature": 0, "seed": 7}

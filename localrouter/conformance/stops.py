@@ -1,6 +1,6 @@
 """Stop sequences."""
 
-from localrouter.conformance.check import Group, Undecided, equal, expect, refuses
+from localrouter.conformance.check import Group, Undecided, equal, expect, refuses, thrice
 from localrouter.conformance.server import Server
 
 STOP = Group("stop")
@@ -22,6 +22,7 @@ def _text_and_stop(server: Server) -> tuple[str, str]:
 
 
 @STOP.check("stop")
+@thrice
 def a_stop_text_ends_the_answer(server: Server) -> None:
     """`stop` is a sequence where the API stops generating further tokens; `finish_reason` is then `stop`."""
     text, stop = _text_and_stop(server)
@@ -31,6 +32,7 @@ def a_stop_text_ends_the_answer(server: Server) -> None:
 
 
 @STOP.check("stop")
+@thrice
 def a_list_of_stops_ends_the_answer(server: Server) -> None:
     """`stop` may be up to 4 sequences; whichever comes first ends the answer."""
     text, stop = _text_and_stop(server)
@@ -39,6 +41,7 @@ def a_list_of_stops_ends_the_answer(server: Server) -> None:
 
 
 @STOP.check("stop")
+@thrice
 def a_stop_text_is_not_in_the_answer(server: Server) -> None:
     """The returned text will not contain the stop sequence."""
     _, stop = _text_and_stop(server)
@@ -47,6 +50,7 @@ def a_stop_text_is_not_in_the_answer(server: Server) -> None:
 
 
 @STOP.check("stop")
+@thrice
 def a_stop_text_is_not_in_the_stream(server: Server) -> None:
     """The returned text will not contain the stop sequence, in no delta; all before it is there."""
     text, stop = _text_and_stop(server)
@@ -56,6 +60,7 @@ def a_stop_text_is_not_in_the_stream(server: Server) -> None:
 
 
 @STOP.check("stop")
+@thrice
 def a_stop_text_may_be_of_several_tokens(server: Server) -> None:
     """`stop` is a sequence of text; how the model cuts its text into tokens is no part of it."""
     text, _ = _text_and_stop(server)
@@ -69,6 +74,7 @@ def a_stop_text_may_be_of_several_tokens(server: Server) -> None:
 
 
 @STOP.check("stop")
+@thrice
 def what_only_begins_like_a_stop_text_is_said(server: Server) -> None:
     """The text stops at the stop sequence; a beginning of it that goes on otherwise is text."""
     text, stop = _text_and_stop(server)
@@ -77,6 +83,7 @@ def what_only_begins_like_a_stop_text_is_said(server: Server) -> None:
 
 
 @STOP.check("stop")
+@thrice
 def four_stops_are_taken(server: Server) -> None:
     """`stop` may be up to 4 sequences."""
     text, stop = _text_and_stop(server)

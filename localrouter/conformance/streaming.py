@@ -2,7 +2,7 @@
 
 from openai.types.chat import ChatCompletionChunk
 
-from localrouter.conformance.check import Group, Undecided, equal, expect
+from localrouter.conformance.check import Group, Undecided, equal, expect, thrice
 from localrouter.conformance.server import Server
 
 STREAMING = Group("streaming")
@@ -92,6 +92,7 @@ def no_usage_comes_unasked(server: Server) -> None:
 
 
 @STREAMING.check("stream")
+@thrice
 def a_stream_says_what_a_plain_answer_says(server: Server) -> None:
     """Streaming changes how the answer is sent, not what it is."""
     same = {"temperature": 0, "seed": 7}

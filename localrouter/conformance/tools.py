@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from localrouter.conformance.check import Broken, Group, Undecided, equal, expect
+from localrouter.conformance.check import Broken, Group, Undecided, equal, expect, thrice
 from localrouter.conformance.json_text import one_of
 from localrouter.conformance.server import Server, Stream
 
@@ -211,6 +211,7 @@ def streamed_arguments_follow_their_schema(server: Server) -> None:
 
 
 @TOOLS.check(*FIELDS, "stream")
+@thrice
 def streamed_calls_are_those_of_a_plain_answer(server: Server) -> None:
     """Streaming changes how calls are sent, not what they are."""
     same = {**REQUIRED, "temperature": 0, "seed": 7}
