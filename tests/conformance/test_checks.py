@@ -105,7 +105,7 @@ def test_an_error_of_another_kind_is_found(name: str) -> None:
 
 def test_what_compares_answers_is_tried_three_times() -> None:
     """Rounding may decide otherwise once in a while; who breaks the promise breaks it each time."""
-    tries = []
+    tries: list[Server] = []
 
     def breaks(times: int) -> None:
         tries.clear()
