@@ -10,6 +10,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
@@ -112,28 +113,50 @@ class Constraint:
         raise GrammarFailed(f"The grammar cannot be followed any further: {_plain(words)}", "grammar_failed")
 
 
+class Trial(Protocol):
+    """Looks at grammars before they are compiled."""
+
+    def danger(self, lark: str) -> str | None:
+        """Return in words why a grammar must not be compiled; None when it may be."""
+        ...
+
+
 class Grammars:
     """Compiles grammars for one vocabulary, and keeps the last of them. For one thread."""
 
-    def __init__(self, vocabulary: Callable[[], GrammarVocabulary]) -> None:
-        """`vocabulary` is asked for with the first grammar: a large one takes a second to be made ready."""
+    def __init__(
+        self, vocabulary: Callable[[], GrammarVocabulary], trial: Callable[[list[bytes]], Trial] | None = None
+    ) -> None:
+        """`vocabulary` is asked for with the first grammar: a large one takes a second to be made ready.
+
+        `trial` makes, of how marks are written, what looks at each grammar before it is compiled.
+        """
         self._vocabulary = vocabulary
+        self._new_trial = trial
+        self._trial: Trial | None = None
         self._tokenizer: LLTokenizer | None = None
         self._known: OrderedDict[str, _Compiled | GrammarRefused] = OrderedDict()
 
     def constraint(self, grammar: Grammar) -> Constraint:
         """Return the beginning of an answer by this grammar. Raises GrammarRefused."""
         if self._tokenizer is None:
-            self._tokenizer = _tokenizer(self._vocabulary())
+            self._tokenizer = self._made_ready()
         known = self._known.pop(grammar.lark, None)
         if known is None or (isinstance(known, _Compiled) and known.is_spent):
-            known = _compile(self._tokenizer, grammar.lark)
+            danger = self._trial.danger(grammar.lark) if self._trial else None
+            known = _compile(self._tokenizer, grammar.lark) if danger is None else GrammarRefused(danger)
         self._known[grammar.lark] = known
         if len(self._known) > _KEPT:
             self._known.popitem(last=False)
         if isinstance(known, GrammarRefused):
             raise GrammarRefused(str(known))
         return Constraint(known, self._tokenizer.vocab_size)
+
+    def _made_ready(self) -> LLTokenizer:
+        vocabulary = self._vocabulary()
+        if self._new_trial:
+            self._trial = self._new_trial([vocabulary.pieces[token] for token in {*vocabulary.ends, *vocabulary.marks}])
+        return _tokenizer(vocabulary)
 
 
 def _compile(tokenizer: LLTokenizer, lark: str) -> _Compiled | GrammarRefused:

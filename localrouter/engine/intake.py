@@ -9,6 +9,7 @@ from localrouter.engine.grammar import Constraint, GrammarRefused, Grammars
 from localrouter.engine.messages import Finished, Generate, Segment, Usage
 from localrouter.engine.sequence import Sequence
 from localrouter.engine.thinking import Budget, Thoughts
+from localrouter.engine.trial import Trial
 
 STATE_EVERY, STATES = 512, 8
 """A copy of a recurrent state is kept after so many tokens of a prompt at the earliest, and about so often at most."""
@@ -19,7 +20,7 @@ class Intake:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._grammars = Grammars(backend.grammar_vocabulary)
+        self._grammars = Grammars(backend.grammar_vocabulary, Trial)
 
     def take(self, command: Generate) -> Sequence | Finished:
         """Return what the engine works on, or the end of a request that cannot be served."""

@@ -36,6 +36,7 @@ from localrouter.engine.messages import (
     Tokens,
 )
 from localrouter.engine.sequence import Sequence
+from localrouter.engine.trial import ROOM
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class Worker:
 
     def run(self) -> None:
         """Load what the first command says, then serve until Stop."""
+        threading.stack_size(ROOM)
         threading.Thread(target=self._read, daemon=True, name="reader").start()
         load = self._inbox.get()
         assert isinstance(load, Load)
