@@ -46,6 +46,8 @@ class EngineSettings(BaseSettings):
     """Rows that llama.cpp computes at once at most; fewer take less memory between the layers."""
     cache_ram: int | None = Field(None, ge=0, le=16_777_216)
     """Megabytes for copies of conversations that have ended, outside the cache; default: a tenth of the free memory."""
+    gpu_sampling: Switch = "auto"
+    """Draw where the logits are what llama.cpp can draw exactly; auto: on a GPU where a trial shows that it helps."""
     step_ms: int = Field(300, ge=1, le=60_000)
     """Milliseconds that running answers may pause while a prompt is read; shorter pauses make prompts wait longer."""
 

@@ -83,6 +83,7 @@ def _literals(annotation: object) -> list[str]:
 @_setting("swa_full", "Sliding layers hold the whole context, not only a window: auto, on or off.", "WHEN")
 @_setting("ubatch", "Rows that llama.cpp computes at once at most.", "ROWS")
 @_setting("cache_ram", "Memory for conversations that have ended, beside the cache; 0: none.", "MB")
+@_setting("gpu_sampling", "Let a GPU draw what it can draw exactly: auto, on or off.", "WHEN")
 @_setting("max_queue", "Requests that may wait per model; past it: 429.", "COUNT")
 @_setting("max_body", "Largest request body, in bytes; past it: 413.", "BYTES")
 @_setting("max_loaded", "Models that may be in memory at the same time.", "COUNT")

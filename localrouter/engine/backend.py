@@ -62,6 +62,12 @@ class Backend(Protocol):
         or BatchRefused; after any other exception the backend must not be used again.
         """
 
+    def drawn(self, output: int) -> int | None:
+        """Return the token that the backend itself has drawn for an output of the last batch, by its sequence's recipe.
+
+        None where it has not, as most never do; then the logits are there. Raises NotFinite.
+        """
+
     def fork(self, source: int, slot: int, count: int, checkpoint: Checkpoint | None) -> bool:
         """Let an empty slot share the first `count` tokens of another, without computing or copying them.
 

@@ -93,6 +93,9 @@ class EchoBackend:
             logits[row, next_of_echo([token for token, _ in self._slots[batch.slots[output]]])] = 0
         return logits
 
+    def drawn(self, output: int) -> int | None:
+        """Draw nothing."""
+
     def fork(self, source: int, slot: int, count: int, checkpoint: Checkpoint | None) -> bool:
         """Share the first cells of another slot."""
         assert not self._slots.get(slot)

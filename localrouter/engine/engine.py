@@ -83,8 +83,8 @@ class Engine:
         for sequence in self.scheduler.computed(batch, time.perf_counter() - begin):
             self.scheduler.keep_state(sequence, self.backend.keep_state(sequence.slot))
         events: list[Event] = []
-        for sequence, row in zip(batch.sampled, logits, strict=True):
-            events += self._advance(sequence, row)
+        for output, (sequence, row) in enumerate(zip(batch.sampled, logits, strict=True)):
+            events += self._advance(sequence, output, row)
         return events
 
     def rest(self) -> bool:
@@ -94,11 +94,10 @@ class Engine:
         self._make_changes()
         return True
 
-    def _advance(self, sequence: Sequence, row: NDArray[np.float32]) -> list[Event]:
+    def _advance(self, sequence: Sequence, output: int, row: NDArray[np.float32]) -> list[Event]:
         """Draw the next token of a sequence from its row of logits, and say what comes of it."""
         try:
-            allowed = sequence.next_allowed()
-            drawn = self.sampler.draw(row, sequence.sampling, sequence.draw, sequence.adjustment, allowed)
+            drawn = self._draw(sequence, output, row)
             sequence.tokens.append(drawn.token)
             if self.backend.is_end(drawn.token):
                 return self._finish(sequence, "stop")
@@ -113,6 +112,14 @@ class Engine:
         elif sequence.answer.is_stopped or sequence.completion_tokens >= sequence.max_tokens:
             events += self._finish(sequence, "length")
         return events
+
+    def _draw(self, sequence: Sequence, output: int, row: NDArray[np.float32]) -> Drawn:
+        """Return the next token. Raises Undrawable or GrammarFailed."""
+        token = self.backend.drawn(output)
+        if token is not None:
+            return Drawn(token)
+        allowed = sequence.next_allowed()
+        return self.sampler.draw(row, sequence.sampling, sequence.draw, sequence.adjustment, allowed)
 
     def _bytes_of(self, token: int, sequence: Sequence) -> bytes:
         """The bytes of a token in this answer: control tokens have none, but for its markers."""

@@ -96,6 +96,7 @@ class LoadOptions(msgspec.Struct, frozen=True):
     swa_full: Switch = "auto"
     ubatch: int = UBATCH
     cache_ram: int | None = None
+    gpu_sampling: Switch = "auto"
     step_ms: int = 300
 
 

@@ -10,6 +10,7 @@ from localrouter.engine.adjustment import Adjustment
 from localrouter.engine.answer import Answer
 from localrouter.engine.grammar import Constraint
 from localrouter.engine.messages import Sampling, Usage
+from localrouter.engine.recipe import Recipe, recipe_of
 from localrouter.engine.sampling import Allowed, source_of
 from localrouter.engine.thinking import Budget, Thoughts
 
@@ -60,12 +61,15 @@ class Sequence:
     adjustment: Adjustment = field(init=False)
     """Its penalties and bias; it counts `tokens` as they come, so this stays the same list."""
     answer: Answer = field(init=False)
+    recipe: Recipe | None = field(init=False)
+    """What a backend may draw its tokens by itself by; None where that is for the sampler."""
 
     def __post_init__(self) -> None:
         self.prompt_tokens = len(self.tokens)
         self.draw = source_of(self.sampling.seed)
         self.adjustment = Adjustment(self.sampling, self.tokens)
         self.answer = Answer(self.sampling, self.thoughts)
+        self.recipe = None if self.constraint or self.budget else recipe_of(self.sampling)
 
     @property
     def pending(self) -> int:

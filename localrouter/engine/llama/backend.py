@@ -7,9 +7,8 @@ asserted here.
 import ctypes
 import logging
 import time
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import llama_cpp.llama_cpp as api
 import numpy as np
@@ -19,27 +18,34 @@ from localrouter.engine.backend import BatchRefused, CacheFull, LoadError, Logit
 from localrouter.engine.batch import Batch
 from localrouter.engine.grammar import GrammarVocabulary
 from localrouter.engine.llama import library
+from localrouter.engine.llama.chains import Chains, are_worth_it
 from localrouter.engine.llama.copies import Copies
 from localrouter.engine.llama.library import native_log
 from localrouter.engine.llama.limits import limits_of
-from localrouter.engine.llama.model import architecture_of, is_recurrent, kernels_fit, open_model, shape_of_file
+from localrouter.engine.llama.model import (
+    architecture_of,
+    as_loaded,
+    is_recurrent,
+    kernels_fit,
+    open_model,
+    pool_of,
+    shape_of_file,
+)
 from localrouter.engine.llama.rows import Rows
 from localrouter.engine.llama.vocabulary import Vocabulary
 from localrouter.engine.messages import Device, LoadOptions, ModelInfo, Segment
 from localrouter.engine.prefix_cache import Checkpoint
+from localrouter.engine.recipe import Recipe
 from localrouter.engine.threads import fewest_fast_threads, physical_cores
 from localrouter.memory.machine import Machine
 from localrouter.memory.plan import (
-    FEW_IDLE_SLOTS,
-    FEW_SEQUENCES,
     KV_NUMBERS,
     Plan,
     largest_batch,
     slots,
     ubatch,
 )
-from localrouter.memory.pool import DoesNotFit, Pool, Wishes, pool_for
-from localrouter.memory.shape import Shape
+from localrouter.memory.pool import Pool
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +54,8 @@ _FLASH_ATTENTION = {
     "on": api.LLAMA_FLASH_ATTN_TYPE_ENABLED,
     "off": api.LLAMA_FLASH_ATTN_TYPE_DISABLED,
 }
+_TRIED_ROWS = 8
+"""So many draws in a step are tried on a GPU."""
 _TIMED_WEIGHTS = 1 << 30
 """Above this many bytes every core helps, and timing would only make loading slower."""
 
@@ -63,16 +71,17 @@ class LlamaBackend:
         library.start()
         machine = devices.machine(library.ggml)
         shape = shape_of_file(self._path)
-        pool = _pool(self._path, shape, options, machine)
+        pool = pool_of(self._path, shape, options, machine)
         extra = options.extra_buffers == "on" or (options.extra_buffers == "auto" and kernels_fit(self._path, shape))
         self._model = open_model(self._path, gpu_layers=pool.gpu_layers, extra_buffers=extra)
-        plan = _as_loaded(pool.plan, self._model)
+        plan = as_loaded(pool.plan, self._model)
         self.limits = limits_of(plan, machine, options.cache_ram, recurrent=is_recurrent(self._model))
         self._recurrent = is_recurrent(self._model)
         self._window = int(api.llama_model_n_swa(self._model))
         self._open_context(plan, options)
         self._vocabulary = Vocabulary(self._model, chat_template)
         threads = self._choose_threads(options, on_gpu=pool.gpu_layers > 0)
+        self._chains = self._choose_chains(options, pool)
         self.info = self._describe(pool, machine, threads)
         log.debug("%s", self.info)
 
@@ -101,6 +110,15 @@ class LlamaBackend:
         assert 0 < len(batch) <= self._rows.capacity
         assert all(0 <= slot < self.limits.slots for slot in batch.slots)
         assert self.limits.pads or not batch.padding, "without a sequence to spare, rows of nobody would be somebody's"
+        if self._chains:
+            self._chains.prepare(batch, [sequence.recipe for sequence in batch.sampled])
+        return self._decode(batch)
+
+    def drawn(self, output: int) -> int | None:
+        """Return what llama.cpp has drawn for an output. Raises NotFinite."""
+        return self._chains.token(output) if self._chains else None
+
+    def _decode(self, batch: Batch) -> Logits:
         code = 1
         if batch.padding:
             code = api.llama_decode(self._context, self._rows.fill(batch, batch.padding))
@@ -187,6 +205,8 @@ class LlamaBackend:
 
     def close(self) -> None:
         """Free context and model."""
+        if self._chains:
+            self._chains.close()
         api.llama_free(self._context)
         api.llama_model_free(self._model)
 
@@ -198,6 +218,7 @@ class LlamaBackend:
         params.n_seq_max = slots(plan.shape, options)
         # Rows with logits per ubatch; the default reserves a row of the vocabulary for every token of a batch.
         params.n_outputs_max = params.n_seq_max
+        params.n_outputs_max_per_seq = 1
         params.kv_unified = True
         params.swa_full = options.swa_full
         params.type_k = params.type_v = KV_NUMBERS[options.kv]
@@ -222,6 +243,29 @@ class LlamaBackend:
             threads = fewest_fast_threads(cores, self._seconds_per_token)
         api.llama_set_n_threads(self._context, threads, options.threads or cores)
         return threads
+
+    def _choose_chains(self, options: LoadOptions, pool: Pool) -> Chains | None:
+        """Have llama.cpp draw where the logits are on a GPU, and a trial shows that it does so well."""
+        holds_logits = pool.gpu_layers > int(api.llama_model_n_layer(self._model))
+        if options.gpu_sampling == "off" or (options.gpu_sampling == "auto" and not holds_logits):
+            return None
+        chains = Chains(self._context)
+        if options.gpu_sampling == "on":
+            return chains
+
+        def decode(batch: Batch, recipes: Sequence[Recipe | None]) -> Logits:
+            for slot in batch.slots if batch.positions[0] == 0 else ():
+                self.clear(slot)
+            chains.prepare(batch, recipes)
+            return self._decode(batch)
+
+        rows = min(_TRIED_ROWS, self.limits.slots)
+        helps = are_worth_it(chains, decode, rows)
+        for slot in range(rows):
+            self.clear(slot)
+        if not helps:
+            chains.close()
+        return chains if helps else None
 
     def _seconds_per_token(self, threads: int) -> float:
         """Time one-row steps. The fastest of a few tells one thread from two, also on a busy machine."""
@@ -252,46 +296,6 @@ class LlamaBackend:
             control_tokens=list(self._vocabulary.controls),
             marks=self._vocabulary.marks,
         )
-
-
-def _pool(path: Path, shape: Shape, options: LoadOptions, machine: Machine) -> Pool:
-    """What the model is loaded with. Raises LoadError where it does not fit, or a GPU is required and not there."""
-    if options.require_gpu and not machine.gpus:
-        built_for_it = api.llama_supports_gpu_offload()
-        why = "none was found." if built_for_it else "llama.cpp was built for the CPU: reinstall with BACKEND=..."
-        raise LoadError(f"require_gpu is set, and no GPU can be used: {why}")
-    if options.kv_type != "f16" and options.flash_attention == "off":
-        raise LoadError(f"kv_type {options.kv_type} needs flash attention, and flash_attention is off.")
-    try:
-        pool = pool_for(shape, _wishes(options), machine)
-    except DoesNotFit as error:
-        raise LoadError(f"Not enough memory for {path.stem}: {error}") from error
-    if options.require_gpu and not pool.gpu_layers:
-        raise LoadError("require_gpu is set, and not one layer of this model fits onto the GPU.")
-    return pool
-
-
-def _wishes(options: LoadOptions) -> Wishes:
-    return Wishes(
-        context=options.context,
-        cells=options.cells,
-        sequences=options.max_sequences,
-        gpu_layers=options.gpu_layers,
-        mapped=options.extra_buffers == "off",
-        kv=options.kv_type,
-        flash_attention=options.flash_attention != "off",
-        swa_full=options.swa_full,
-        ubatch=options.ubatch,
-    )
-
-
-def _as_loaded(plan: Plan, model: Any) -> Plan:
-    """The plan, where llama.cpp knows of recurrent layers that the shape does not have."""
-    if not is_recurrent(model):
-        return plan
-    few = min(plan.options.sequences, FEW_SEQUENCES)
-    idle = min(plan.options.idle, FEW_IDLE_SLOTS)
-    return replace(plan, options=replace(plan.options, sequences=few, idle=idle, swa_full=True))
 
 
 def _device(machine: Machine, offloaded: int, layers: int) -> Device:

@@ -10,9 +10,13 @@ import llama_cpp.llama_cpp as api
 
 from localrouter.engine.backend import LoadError
 from localrouter.engine.llama.library import has_amx, native_log
+from localrouter.engine.messages import LoadOptions
 from localrouter.engine.probe import amx_works
 from localrouter.gguf.header import GgufError, read_headers
 from localrouter.gguf.parts import parts
+from localrouter.memory.machine import Machine
+from localrouter.memory.plan import FEW_IDLE_SLOTS, FEW_SEQUENCES, Plan
+from localrouter.memory.pool import DoesNotFit, Pool, Wishes, pool_for
 from localrouter.memory.shape import Shape, shape_of_headers, shape_of_size
 
 log = logging.getLogger(__name__)
@@ -46,6 +50,46 @@ def shape_of_file(path: Path) -> Shape:
         shape = replace(shape, trained=int(trained) if trained.isdecimal() else None)
         api.llama_model_free(model)
     return shape
+
+
+def pool_of(path: Path, shape: Shape, options: LoadOptions, machine: Machine) -> Pool:
+    """What the model is loaded with. Raises LoadError where it does not fit, or a GPU is required and not there."""
+    if options.require_gpu and not machine.gpus:
+        built_for_it = api.llama_supports_gpu_offload()
+        why = "none was found." if built_for_it else "llama.cpp was built for the CPU: reinstall with BACKEND=..."
+        raise LoadError(f"require_gpu is set, and no GPU can be used: {why}")
+    if options.kv_type != "f16" and options.flash_attention == "off":
+        raise LoadError(f"kv_type {options.kv_type} needs flash attention, and flash_attention is off.")
+    try:
+        pool = pool_for(shape, _wishes(options), machine)
+    except DoesNotFit as error:
+        raise LoadError(f"Not enough memory for {path.stem}: {error}") from error
+    if options.require_gpu and not pool.gpu_layers:
+        raise LoadError("require_gpu is set, and not one layer of this model fits onto the GPU.")
+    return pool
+
+
+def _wishes(options: LoadOptions) -> Wishes:
+    return Wishes(
+        context=options.context,
+        cells=options.cells,
+        sequences=options.max_sequences,
+        gpu_layers=options.gpu_layers,
+        mapped=options.extra_buffers == "off",
+        kv=options.kv_type,
+        flash_attention=options.flash_attention != "off",
+        swa_full=options.swa_full,
+        ubatch=options.ubatch,
+    )
+
+
+def as_loaded(plan: Plan, model: Any) -> Plan:
+    """The plan, where llama.cpp knows of recurrent layers that the shape does not have."""
+    if not is_recurrent(model):
+        return plan
+    few = min(plan.options.sequences, FEW_SEQUENCES)
+    idle = min(plan.options.idle, FEW_IDLE_SLOTS)
+    return replace(plan, options=replace(plan.options, sequences=few, idle=idle, swa_full=True))
 
 
 def kernels_fit(path: Path, shape: Shape) -> bool:
