@@ -68,6 +68,7 @@ class LlamaBackend:
         self._path = Path(path)
         self._view_of: tuple[int, int] = (0, 0)
         self._view: Logits = np.empty((0, 0), np.float32)
+        self._chains: Chains | None = None
         library.start()
         machine = devices.machine(library.ggml)
         shape = shape_of_file(self._path)
