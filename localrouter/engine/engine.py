@@ -149,7 +149,7 @@ class Engine:
 
     def _after_cache_full(self) -> list[Event]:
         """The backend found less room than the scheduler counted on: go on with less in the cache."""
-        if self.scheduler.make_room():
+        if self.scheduler.cache_was_full():
             return []
         return self._fail(list(self.scheduler.running), "cache_full", "The cache cannot hold this conversation.")
 

@@ -48,6 +48,8 @@ class Scheduler:
         self._steps = 0
         self._untidy = False
         """Whether a sequence has started or left since conversations that ended were moved out of the way."""
+        self._is_crowded = False
+        """Whether the backend had no room for those that ran: until one of them ends nobody starts."""
 
     @property
     def cells_used(self) -> int:
@@ -80,6 +82,7 @@ class Scheduler:
         if sequence.state is State.RUNNING:
             self.running.remove(sequence)
             self._leave(sequence, keep=keep)
+            self._is_crowded = False
         else:
             self.waiting.remove(sequence)
         sequence.state = State.ENDED
@@ -97,8 +100,19 @@ class Scheduler:
         return sequence
 
     def make_room(self) -> bool:
-        """Free cells that a backend found missing; False when nothing is left that could go."""
+        """Free cells; False when nothing is left that could go."""
         return self.slots.evict() or self.set_back_youngest() is not None
+
+    def cache_was_full(self) -> bool:
+        """Free cells that the backend found missing; False when nothing is left that could go.
+
+        The count of cells did not show that they would be missing, so it would start who is set back at once, and the
+        next step would find the same. So this one waits until another has ended.
+        """
+        if self.slots.evict():
+            return True
+        self._is_crowded = self.set_back_youngest() is not None
+        return self._is_crowded
 
     def admit(self) -> None:
         """Start waiting sequences, first come first served, as long as their tokens fit.
@@ -111,7 +125,7 @@ class Scheduler:
 
     def _start_waiting(self) -> None:
         for sequence in list(self.waiting):
-            if len(self.running) >= (self.limits.running or self.limits.slots):
+            if self._is_crowded or len(self.running) >= (self.limits.running or self.limits.slots):
                 return
             if self._is_waiting_for_leader(sequence):
                 continue
@@ -178,6 +192,7 @@ class Scheduler:
         assert all(self.slots.cache.tokens(s.slot) == s.tokens[: s.computed] for s in self.running)
         assert all(s.state is State.WAITING and s.computed == 0 and s.slot == -1 for s in self.waiting)
         assert {s.id for s in [*self.running, *self.waiting]} == set(self._of_id)
+        assert self.running or not self._is_crowded
 
     def _work(self, batch: Batch) -> Work:
         """What a batch takes; cells that sequences share count once."""

@@ -199,6 +199,24 @@ def test_a_full_cache_sets_the_youngest_back_and_nobody_notices() -> None:
     assert [text_of(events, 1), text_of(events, 2)] == ["hello", "world"]
 
 
+class SmallerBackend(EchoBackend):
+    """Has room for fewer cells than it says."""
+
+    def decode(self, batch: Batch) -> Logits:
+        if self.cells_used + len(batch) > 150:
+            raise CacheFull
+        return super().decode(batch)
+
+
+def test_requests_that_the_cache_cannot_hold_together_are_served_one_after_the_other() -> None:
+    engine, texts = Engine(SmallerBackend(LoadOptions(context=400))), ["x" * 50, "y" * 50, "z" * 50]
+    events = [engine.submit(ask(number, text)) for number, text in enumerate(texts)]
+    for _ in range(200):
+        events += engine.step()
+
+    assert [text_of(events, number) for number in range(3)] == texts
+
+
 def test_a_cache_that_cannot_hold_one_conversation_ends_it_with_an_error() -> None:
     events = run(Engine(FailingBackend(3, CacheFull())), ask(1, "hello"))
 
