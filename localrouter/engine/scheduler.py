@@ -175,6 +175,7 @@ class Scheduler:
             tokens = sequence.tokens[sequence.computed : sequence.computed + count]
             self.slots.cache.extend(sequence.slot, tokens)
             sequence.computed += count
+            sequence.has_computed = True
         if self.limits.anywhere or not self.limits.state_bytes:
             return []
         at_stops = [sequence for sequence, _ in batch.chunks if sequence.computed in sequence.stops]
@@ -256,7 +257,8 @@ class Scheduler:
         self.waiting.remove(sequence)
         sequence.slot, sequence.computed = slot, self.slots.restore(slot, sequence.tokens)
         if not sequence.completion_tokens:
-            sequence.cached = sequence.computed
+            # What comes back after it was set back may be what it has computed itself.
+            sequence.cached = min(sequence.computed, sequence.cached) if sequence.has_computed else sequence.computed
         sequence.state = State.RUNNING
         self.running.append(sequence)
         self._untidy = True

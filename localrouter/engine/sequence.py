@@ -49,7 +49,9 @@ class Sequence:
     """The id that llama.cpp knows it by; -1 while it holds none."""
     computed: int = 0
     cached: int = 0
-    """Prompt tokens that were in the cache already when it started."""
+    """Prompt tokens that it never had to compute: they were in the cache already when it started."""
+    has_computed: bool = False
+    """Whether some of its tokens were ever computed for it."""
     stops: set[int] = field(default_factory=set)
     """Numbers of tokens that others wait for, or at which a copy of the recurrent state is wanted: chunks end there."""
     leader: "Sequence | None" = None

@@ -2,6 +2,7 @@
 
 from itertools import count as counting
 
+from localrouter.engine.archive import WORTH
 from localrouter.engine.batch import Batch
 from localrouter.engine.limits import Limits
 from localrouter.engine.messages import Sampling
@@ -151,6 +152,37 @@ def test_a_prompt_goes_on_where_one_that_has_ended_begins_alike() -> None:
 
     assert rows(step(scheduler)) == {2: 10}
     assert second.usage.cached_tokens == 50
+
+
+def test_what_a_prompt_computed_before_it_was_set_back_is_not_counted_as_cached() -> None:
+    scheduler = Scheduler(Limits(cells=1000, slots=4, prefill_rows=128, archive_cells=1000))
+    scheduler.add(sequence(1, 10, max_tokens=50))
+    step(scheduler)
+    young = sequence(2, 500)
+    scheduler.add(young)
+    while young.computed <= WORTH:
+        step(scheduler)
+    scheduler.set_back_youngest()
+
+    step(scheduler)
+
+    assert WORTH < young.computed < 500
+    assert young.usage.cached_tokens == 0
+
+
+def test_who_is_set_back_before_its_first_step_counts_what_is_there_when_it_starts() -> None:
+    scheduler = Scheduler(Limits(cells=1000, slots=4))
+    scheduler.add(alike(1, 50, 10, max_tokens=9))
+    step(scheduler)
+    young = alike(2, 50, 10)
+    scheduler.add(young)
+    scheduler.admit()
+    scheduler.start_anew(young.slot)
+    scheduler.set_back_youngest()
+
+    step(scheduler)
+
+    assert young.usage.cached_tokens == 50
 
 
 def test_who_begins_alike_waits_until_that_part_is_read_and_shares_it() -> None:
