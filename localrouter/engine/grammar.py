@@ -1,8 +1,8 @@
 """Grammars that answers have to obey: compiled once, kept, and followed token by token with llguidance.
 
-What comes from a client must not cost the others anything. So a grammar is compiled, and its first mask computed, in
-the worker's reading thread, within limits that refuse one that would take seconds; and what an answer may cost later,
-for one token, is bounded too. The limits were found with 152k tokens of vocabulary: an object of 2,000 optional
+What comes from a client must not cost the others anything. So a grammar is compiled, and its first mask computed,
+beside the engine, within limits that refuse one that would take seconds; and what an answer may cost later, for one
+token, is bounded too. The limits were found with 152k tokens of vocabulary: an object of 2,000 optional
 properties takes 0.3 s to compile and 10 ms for each place between properties; one of 10,000 is refused in 0.1 s.
 """
 

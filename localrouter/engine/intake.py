@@ -1,7 +1,7 @@
 """What becomes of a request before the engine has it: its prompt in tokens, its grammar compiled, or a refusal.
 
-A megabyte of text takes a second, and so does a large grammar. In a worker this is done in the thread that reads,
-beside the engine, so that running streams do not wait.
+A megabyte of text takes a second, and so does a large grammar. In a worker this is done in a thread of its
+own, so that neither running streams nor cancels wait.
 """
 
 from localrouter.engine.backend import Backend

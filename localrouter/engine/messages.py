@@ -5,7 +5,7 @@ Commands go down (`Load` first, then `Generate`, `Tokenize`, `Detokenize`, `Canc
 each message is a 4-byte big-endian length and that many bytes of msgpack.
 
 For every `Generate` the worker sends one `Accepted`, any number of `Piece`s and exactly one `Finished`; a request that
-is refused gets the `Finished` alone.
+is refused, or cancelled before its prompt was looked at, gets the `Finished` alone.
 """
 
 from typing import Literal, TypeAlias

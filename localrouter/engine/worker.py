@@ -34,6 +34,7 @@ from localrouter.engine.messages import (
     Stop,
     Tokenize,
     Tokens,
+    Usage,
 )
 from localrouter.engine.sequence import Sequence
 from localrouter.engine.trial import ROOM
@@ -53,12 +54,18 @@ class Worker:
         self._connection = connection
         self._sending = threading.Lock()
         self._inbox: SimpleQueue[Arrival] = SimpleQueue()
+        self._requests: SimpleQueue[Generate | Tokenize | Detokenize] = SimpleQueue()
+        self._coming: set[int] = set()
+        """Requests that were read, and that the engine has not been given yet."""
+        self._gone: set[int] = set()
+        """Those of them that nobody waits for any more."""
         self._engine: Engine | None = None
 
     def run(self) -> None:
         """Load what the first command says, then serve until Stop."""
         threading.stack_size(ROOM)
-        threading.Thread(target=self._read, daemon=True, name="reader").start()
+        for target in (self._read, self._take_in):
+            threading.Thread(target=target, daemon=True, name=target.__name__.strip("_")).start()
         load = self._inbox.get()
         assert isinstance(load, Load)
         try:
@@ -77,7 +84,7 @@ class Worker:
             for arrival in self._arrived(wait=engine.is_idle, rest=engine.rest):
                 if isinstance(arrival, Stop):
                     return
-                events = _obey(engine, arrival)
+                events = self._obey(engine, arrival)
                 if events:
                     self._send(Step(events, engine.gauge))
             events = engine.step()
@@ -102,31 +109,57 @@ class Worker:
             except Empty:
                 timeout = 0.0 if rest() else None
 
-    def _read(self) -> None:
-        """Fill the inbox. Runs beside the engine, which gives up the GIL while llama.cpp computes.
+    def _obey(self, engine: Engine, arrival: Arrival) -> list[Event]:
+        if isinstance(arrival, Cancel):
+            if arrival.id in self._coming:
+                self._gone.add(arrival.id)
+            return engine.cancel(arrival.id)
+        assert isinstance(arrival, Sequence | Finished), f"{type(arrival).__name__} out of place"
+        self._coming.discard(arrival.id)
+        events = [engine.enqueue(arrival)]
+        if arrival.id in self._gone:
+            self._gone.discard(arrival.id)
+            events += engine.cancel(arrival.id)
+        return events
 
-        Prompts are tokenized and grammars compiled here: both can take a second, and running streams should not wait.
-        """
+    def _read(self) -> None:
+        """Pass commands on. Runs beside the engine, which gives up the GIL while llama.cpp computes."""
         incoming = wire.commands()
         try:
             while data := self._connection.recv(1 << 16):
                 for command in incoming.feed(data):
-                    self._take(command)
+                    self._pass_on(command)
         except Exception:
             log.exception("the connection to the server cannot be read any more")
             self._leave(1)
         # Nobody is left to answer to, and the main thread may be deep inside llama.cpp.
         self._leave(0)
 
-    def _take(self, command: Command) -> None:
+    def _pass_on(self, command: Command) -> None:
         if isinstance(command, Load | Cancel | Stop):
             self._inbox.put(command)
             return
-        assert self._engine is not None, "requests come after Ready"
         if isinstance(command, Generate):
-            self._inbox.put(self._engine.intake.take(command))
-        else:
+            self._coming.add(command.id)
+        self._requests.put(command)
+
+    def _take_in(self) -> None:
+        """Tokenize prompts and compile grammars. Both can take a second; neither streams nor cancels should wait."""
+        try:
+            while True:
+                self._take(self._requests.get())
+        except Exception:
+            log.exception("a request cannot be taken in")
+            self._leave(1)
+
+    def _take(self, command: Generate | Tokenize | Detokenize) -> None:
+        assert self._engine is not None, "requests come after Ready"
+        if not isinstance(command, Generate):
             self._send(_tokens(self._engine.backend, command))
+        elif command.id in self._gone:
+            self._inbox.put(Finished(command.id, "cancelled", Usage(0, 0)))
+        else:
+            self._inbox.put(self._engine.intake.take(command))
 
     def _send(self, report: Report) -> None:
         with self._sending:
@@ -146,14 +179,6 @@ def open_backend(load: Load) -> Backend:
     from localrouter.engine.llama.backend import LlamaBackend  # noqa: PLC0415 - native code, only where it is needed
 
     return LlamaBackend(load.path, load.options, load.chat_template)
-
-
-def _obey(engine: Engine, arrival: Arrival) -> list[Event]:
-    if isinstance(arrival, Cancel):
-        return engine.cancel(arrival.id)
-    if isinstance(arrival, Sequence | Finished):
-        return [engine.enqueue(arrival)]
-    raise AssertionError(f"{type(arrival).__name__} out of place")
 
 
 def _tokens(backend: Backend, command: Tokenize | Detokenize) -> Tokens:

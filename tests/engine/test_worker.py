@@ -12,6 +12,7 @@ from localrouter.engine.backend import Backend
 from localrouter.engine.echo import EchoBackend
 from localrouter.engine.grammar import GrammarVocabulary
 from localrouter.engine.messages import (
+    Cancel,
     Command,
     Detokenize,
     Event,
@@ -126,6 +127,34 @@ def test_a_stream_goes_on_while_a_grammar_is_compiled(worker: Conversation, back
     assert {event.id for event in events} == {1}
     backend.may_go_on.set()
     assert [event.text for event in worker.hear_until(ended(2)) if isinstance(event, Piece)] == list("true")
+
+
+def test_cancelling_a_stream_does_not_wait_for_a_grammar(worker: Conversation, backend: SlowGrammars) -> None:
+    worker.say(Generate(1, prompt("x" * 1500)))
+    worker.say(Generate(2, prompt("true"), grammar=Grammar('start: "true"')))
+    assert backend.is_compiling.wait(PATIENCE)
+
+    worker.say(Cancel(1))
+
+    *_, end = worker.hear_until(ended(1))
+    assert isinstance(end, Finished)
+    assert end.reason == "cancelled"
+
+
+def test_who_is_cancelled_before_the_engine_has_it_ends_once(worker: Conversation, backend: SlowGrammars) -> None:
+    worker.say(Generate(1, prompt("true"), grammar=Grammar('start: "true"')))
+    worker.say(Generate(2, prompt("behind it")))
+    worker.say(Generate(3, prompt("true")))
+    assert backend.is_compiling.wait(PATIENCE)
+    worker.say(Cancel(1))
+    worker.say(Cancel(2))
+    worker.say(Cancel(2))
+    backend.may_go_on.set()
+
+    events = worker.hear_until(ended(3))
+
+    ends = {event.id: event.reason for event in events if isinstance(event, Finished)}
+    assert ends == {1: "cancelled", 2: "cancelled", 3: "stop"}
 
 
 def test_text_becomes_tokens_and_tokens_become_text_beside_a_stream(worker: Conversation) -> None:
