@@ -32,7 +32,7 @@ class Pace:
     def rows(self, decoding: Work, prompts: int, context: int = 0) -> int:
         """Prompt tokens for the next step beside the rows that are `decoding`, when so many prompts wait to be read.
 
-        `context` are the cells that the first of these prompts looks at. Where more prompts wait than streams run, a
+        `context` are the cells that those prompts look at which get some. Where more prompts wait than streams run, a
         pause of the few is worth less than the time of the many. While nobody is decoding the budget counts as well:
         a prompt that comes now waits for a step, and so does who cancels.
         """

@@ -155,9 +155,9 @@ class Scheduler:
         prompts = self._prompts()
         if not prompts:
             return self._padded(batch)
-        rows = self.pace.rows(self._work(batch), len(prompts) + len(self.waiting), prompts[0].computed)
+        rows = self._rows(batch, prompts)
         for sequence in prompts:
-            count = min(rows, sequence.pending if self.limits.anywhere else sequence.until_stop)
+            count = min(rows, self._chunk(sequence))
             if len(prompts) == 1 and not batch.chunks and self.limits.anywhere:
                 count = _odd_first(count, sequence.pending, self.limits.tile)
             if count:
@@ -194,6 +194,22 @@ class Scheduler:
         assert all(s.state is State.WAITING and s.computed == 0 and s.slot == -1 for s in self.waiting)
         assert {s.id for s in [*self.running, *self.waiting]} == set(self._of_id)
         assert self.running or not self._is_crowded
+
+    def _chunk(self, sequence: Sequence) -> int:
+        """Tokens of a prompt that can be read at once."""
+        return sequence.pending if self.limits.anywhere else sequence.until_stop
+
+    def _rows(self, decoding: Batch, prompts: list[Sequence]) -> int:
+        """Prompt tokens for the next step, in which all prompts that get some of them look at their own cells."""
+        work, waiting = self._work(decoding), len(prompts) + len(self.waiting)
+        rows = wanted = cells = 0
+        for sequence in prompts:
+            cells = min(cells + sequence.computed, self.cells_used)
+            rows = max(wanted, self.pace.rows(work, waiting, cells))
+            wanted += self._chunk(sequence)
+            if wanted >= rows:
+                break
+        return rows
 
     def _work(self, batch: Batch) -> Work:
         """What a batch takes; cells that sequences share count once."""

@@ -227,6 +227,30 @@ def test_short_prompts_overtake_a_long_one_which_still_gets_its_turn() -> None:
     assert len(set(orders)) >= 6
 
 
+def test_a_long_prompt_that_a_short_one_overtakes_takes_no_more_of_the_step_than_by_itself() -> None:
+    """A row takes 1 ms, and 2 us for each cell of its prompt."""
+    scheduler = Scheduler(Limits(cells=10_000, slots=8, tile=16), step_seconds=0.3)
+    streams, long, short = [sequence(1, 5, 90), sequence(2, 5, 90)], sequence(3, 8000), sequence(4, 20)
+
+    def seconds() -> float:
+        scheduler.admit()
+        batch = scheduler.schedule()
+        took = 0.001 * len(batch) + 2e-6 * sum(count * (each.computed + count) for each, count in batch.chunks)
+        scheduler.computed(batch, took)
+        for each in batch.sampled:
+            each.tokens.append(7)
+        return took
+
+    for each in (*streams, long):
+        scheduler.add(each)
+    while long.computed < 4000:
+        seconds()
+    scheduler.add(short)
+
+    assert max(seconds() for _ in range(4)) < 0.4
+    assert short.is_decoding
+
+
 def test_what_is_kept_for_nobody_goes_before_anyone_is_set_back() -> None:
     scheduler = Scheduler(Limits(cells=100, slots=4))
     scheduler.add(sequence(1, 60, max_tokens=1))
