@@ -13,7 +13,6 @@ from localrouter.engine import wire
 from localrouter.engine.messages import (
     Accepted,
     Cancel,
-    Command,
     Detokenize,
     Event,
     Finished,
@@ -130,10 +129,11 @@ class EngineClient:
                 retry_after=self._pace.seconds_for(waiting, time.monotonic()),
             )
         number = next(self._ids)
-        generation = Generation(self.info.context, lambda: self._send(Cancel(number)))
+        frame = wire.frame(msgspec.structs.replace(command, id=number))  # what cannot be sent leaves nothing behind
+        generation = Generation(self.info.context, lambda: self._send(wire.frame(Cancel(number))))
         self._generations[number] = generation
         self._pace.began(time.monotonic())
-        self._send(msgspec.structs.replace(command, id=number))
+        self._send(frame)
         return generation
 
     async def tokenize(self, prompt: list[Segment], begin: bool = True) -> Tokens:
@@ -153,9 +153,10 @@ class EngineClient:
 
     async def _ask(self, command: Tokenize | Detokenize) -> Tokens:
         self._ensure_alive()
+        frame = wire.frame(command)
         answer: asyncio.Future[Tokens] = asyncio.get_running_loop().create_future()
         self._questions[command.id] = answer
-        self._send(command)
+        self._send(frame)
         try:
             return await answer
         finally:
@@ -171,9 +172,9 @@ class EngineClient:
         await self._worker.stop()
         await self._reading
 
-    def _send(self, command: Command) -> None:
+    def _send(self, frame: bytes) -> None:
         if not self._ended.is_set():
-            self._worker.writer.write(wire.frame(command))
+            self._worker.writer.write(frame)
 
     async def _read(self) -> None:
         """Dispatch what the worker reports until it is gone, then end whatever is left."""

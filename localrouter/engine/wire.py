@@ -16,12 +16,17 @@ _encoder = msgspec.msgpack.Encoder()
 
 
 class WireError(Exception):
-    """What came is no frame of this protocol."""
+    """What came, or should go, is no frame of this protocol."""
 
 
 def frame(message: Command | Report) -> bytes:
-    """Return the message as one frame: 4 bytes of length, big-endian, and msgpack."""
+    """Return the message as one frame: 4 bytes of length, big-endian, and msgpack.
+
+    Raises WireError for one that the other side would not believe, and end for.
+    """
     body = _encoder.encode(message)
+    if len(body) > LARGEST:
+        raise WireError(f"a message of {len(body)} bytes is too large to be sent")
     return len(body).to_bytes(LENGTH_BYTES, "big") + body
 
 

@@ -74,6 +74,18 @@ async def test_a_full_queue_refuses_at_once_with_the_time_to_come_back(client: E
     assert (await answer(submit(client, "room again")))[0] == "room again"
 
 
+async def test_a_request_that_cannot_be_sent_takes_no_place_in_the_queue(client: EngineClient) -> None:
+    half_of_a_pair = [Segment("\ud800", False)]
+    for _ in range(3):
+        with pytest.raises(UnicodeEncodeError):
+            client.submit(Generate(0, half_of_a_pair))
+        with pytest.raises(UnicodeEncodeError):
+            await client.tokenize(half_of_a_pair)
+
+    assert client.in_flight == 0
+    assert (await answer(submit(client, "there is room")))[0] == "there is room"
+
+
 @pytest.mark.parametrize("moment", ["queued", "accepted", "in mid-stream"])
 async def test_a_cancelled_request_ends_once_and_frees_its_place(client: EngineClient, moment: str) -> None:
     others = [submit(client, "x" * 300) for _ in range(2)] if moment == "queued" else []

@@ -79,3 +79,11 @@ def test_a_piece_without_log_probabilities_does_not_mention_them() -> None:
 def test_what_is_no_frame_is_an_error(data: bytes) -> None:
     with pytest.raises(wire.WireError):
         wire.reports().feed(data)
+
+
+def test_a_message_that_the_other_side_would_not_believe_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "LARGEST", 20)
+
+    assert wire.frame(Cancel(1))
+    with pytest.raises(wire.WireError, match="too large"):
+        wire.frame(Tokenize(1, [Segment("x" * 20, False)]))
