@@ -258,13 +258,17 @@ class Scheduler:
         """Give a sequence a slot, with what is there of its tokens; False when there is no room.
 
         Beside running sequences a little room is left for these to grow, or the newcomer would be set back at once.
+        Nothing that is kept goes where the room would not be enough all the same.
         """
         growth = max(32, self.limits.cells // 64) if self.running else 0
-        promised = sum(other.pending for other in self.running) + growth
-        while promised + len(sequence.tokens) - (match.count if match else 0) > self.slots.cells_free:
+        wanted = sum(other.pending for other in self.running) + growth + len(sequence.tokens)
+        while (missing := wanted - (match.count if match else 0) - self.slots.cells_free) > 0:
+            idle = self.slots.cells_idle
+            if missing > idle:
+                return False
             if self.slots.evict(spare=match.slot if match else None):
                 continue
-            if not self.slots.evict():
+            if wanted - self.slots.cells_free > idle or not self.slots.evict():
                 return False
             match = self.slots.match(sequence.tokens)
         slot = self.slots.take(match)

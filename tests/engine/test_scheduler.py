@@ -263,6 +263,35 @@ def test_what_is_kept_for_nobody_goes_before_anyone_is_set_back() -> None:
     assert not scheduler.waiting
 
 
+def test_nothing_that_is_kept_goes_for_a_prompt_that_cannot_start_all_the_same() -> None:
+    scheduler = Scheduler(Limits(cells=300, slots=4))
+    scheduler.add(sequence(1, 60, max_tokens=1))
+    step(scheduler)
+    scheduler.add(sequence(2, 100, max_tokens=90))
+    step(scheduler)
+
+    scheduler.add(sequence(3, 250, max_tokens=1))
+    step(scheduler)
+
+    assert scheduler.slots.cells_idle == 60
+    assert len(scheduler.waiting) == 1
+
+
+def test_a_conversation_that_can_go_on_as_soon_as_another_ends_is_not_lost_for_room() -> None:
+    scheduler = Scheduler(Limits(cells=300, slots=4))
+    first, turn = sequence(1, 180, max_tokens=1), sequence(1, 190, max_tokens=1)
+    scheduler.add(first)
+    step(scheduler)
+    scheduler.add(sequence(2, 80, max_tokens=20))
+    step(scheduler)
+    scheduler.add(turn)
+
+    while turn.state is not State.ENDED:
+        step(scheduler)
+
+    assert turn.usage.cached_tokens == 180
+
+
 def test_of_a_recurrent_prompt_a_copy_of_the_state_is_wanted_at_every_stop() -> None:
     scheduler = Scheduler(Limits(cells=1000, slots=4, recurrent=True, state_bytes=10))
     scheduler.add(Sequence(1, list(range(100)), 1, Sampling(), stops={30, 80}))
