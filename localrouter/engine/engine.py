@@ -173,7 +173,7 @@ class Engine:
                 scheduler.slots.bar(source, count)
                 scheduler.start_anew(slot)
             case Store(handle, slot, start, end) if not backend.store(handle, slot, start, end):
-                scheduler.slots.forget(handle)
+                scheduler.slots.not_stored(handle, slot)
             case Restore():
                 self._restore(change)
 

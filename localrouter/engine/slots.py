@@ -50,6 +50,8 @@ class Slots:
         """Slots that nobody runs in, the least recently used first."""
         self._not_stored: set[int] = set()
         """Idle slots of which the archive may lack something."""
+        self._not_storable: set[int] = set()
+        """Idle slots of which a copy could not be made."""
         self._barred: dict[int, int] = {}
         """By slot, the number of tokens up to which it cannot be forked."""
         self._state_bytes = state_bytes
@@ -85,6 +87,7 @@ class Slots:
         if match.slot in self._idle and match.count == self.cache.length(match.slot):
             del self._idle[match.slot]
             self._not_stored.discard(match.slot)
+            self._not_storable.discard(match.slot)
             return match.slot
         slot = self._unused(spare=match.slot)
         if slot is None:
@@ -158,10 +161,14 @@ class Slots:
     def _store(self, slot: int, start: int) -> int:
         """Archive the next piece, from `start` on, that is not there yet; return the position after it.
 
-        That is the end also where the rest is not worth it, or would not fit into the archive.
+        That is the end also where the rest is not worth it, does not fit into the archive, or cannot be copied.
         """
         length = self.cache.length(slot)
-        if self.archive is None or not self.archive.worth <= length - start <= self.archive.most_cells:
+        if (
+            self.archive is None
+            or slot in self._not_storable
+            or not self.archive.worth <= length - start <= self.archive.most_cells
+        ):
             return length
         tokens = self.cache.tokens(slot)
         start = self.archive.covered(tokens, start)
@@ -180,10 +187,17 @@ class Slots:
         self.archive.forget(handle)
         self.changes.append(Forget(handle))
 
+    def not_stored(self, handle: int, slot: int) -> None:
+        """A copy of a slot's cells could not be made; while it is idle it is not tried again."""
+        self.forget(handle)
+        if slot in self._idle:
+            self._not_storable.add(slot)
+
     def clear(self, slot: int) -> None:
         """Free a slot."""
         self._idle.pop(slot, None)
         self._not_stored.discard(slot)
+        self._not_storable.discard(slot)
         self._barred.pop(slot, None)
         self.cache.close(slot)
         self._free.append(slot)
@@ -246,7 +260,7 @@ class Slots:
         assert all(slot not in self.cache for slot in self._free)
         assert 0 <= self.cells_idle <= self.cache.cells_used <= self.cells
         assert set(self._checkpoints) == self.cache.handles
-        assert self._not_stored <= set(self._idle)
+        assert self._not_stored | self._not_storable <= set(self._idle)
         assert self.archive is None or self.archive.cells <= self.archive.most_cells
 
     def _unused(self, spare: int | None = None) -> int | None:

@@ -1,5 +1,7 @@
 """The engine on the echo backend: requests join, leave and end exactly once."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conversations import ask, end_of, prompt, run, text_of
@@ -229,6 +231,31 @@ def test_a_refused_batch_ends_its_requests_and_the_engine_goes_on() -> None:
 
     assert [end_of(events, number).message for number in (1, 2)] == ["why", "why"]
     assert text_of(run(engine, ask(3, "again")), 3) == "again"
+
+
+class ForgetfulBackend(EchoBackend):
+    """Has no memory for copies."""
+
+    def __init__(self, options: LoadOptions) -> None:
+        super().__init__(options)
+        self.limits = replace(self.limits, archive_cells=4000, idle_cells=0)
+
+    def store(self, handle: int, slot: int, start: int, end: int) -> bool:
+        return False
+
+    def forget(self, handle: int) -> None:
+        pass
+
+
+def test_what_cannot_be_archived_is_tried_once_and_gives_way_to_who_runs() -> None:
+    engine = Engine(ForgetfulBackend(LoadOptions(context=2000)))
+    run(engine, ask(1, "a" * 900))
+
+    assert sum(engine.rest() for _ in range(100)) < 100
+    events = run(engine, ask(2, "b"))
+
+    assert text_of(events, 2) == "b"
+    assert engine.gauge.cells_cached < 900
 
 
 def test_nonsense_logits_end_one_request_and_spare_its_neighbour() -> None:
