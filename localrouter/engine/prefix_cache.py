@@ -8,7 +8,7 @@ A recurrent state stands for all tokens before it and cannot be cut back. Where 
 at its tip, or where a copy of the state was kept: at a checkpoint.
 """
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -168,14 +168,18 @@ class PrefixCache:
         dropped, self._dropped = self._dropped, []
         return dropped
 
-    def match(self, prompt: Sequence[int], limit: int) -> Match | None:
-        """The slot that shares the longest usable beginning with a prompt, `limit` tokens at most; None: none does."""
+    def match(self, prompt: Sequence[int], limit: int, barred: Mapping[int, int] | None = None) -> Match | None:
+        """The slot that shares the longest usable beginning with a prompt, `limit` tokens at most; None: none does.
+
+        `barred` has for some slots the number of tokens up to which they cannot be forked.
+        """
+        barred = barred or {}
         best: Match | None = None
         open_ends = [*self._root.branches]
         while open_ends:
             run = open_ends.pop()
             shared = run.start + common(run.tokens, prompt, run.start)
-            found = self._usable(run, min(shared, limit))
+            found = self._usable(run, min(shared, limit), barred)
             if found is not None and (best is None or found.count > best.count):
                 best = found
             if shared == run.end and shared < limit:
@@ -200,16 +204,17 @@ class PrefixCache:
             assert all(run.start < count <= run.end for count in run.checkpoints)
         assert len(self.handles) == sum(len(run.checkpoints) for run in runs)
 
-    def _usable(self, run: _Run, count: int) -> Match | None:
+    def _usable(self, run: _Run, count: int, barred: Mapping[int, int]) -> Match | None:
         """The longest beginning of `count` tokens at most that ends in this run and can be forked."""
         if count <= run.start:
             return None
-        if self.anywhere:
-            return Match(_some_tip(run), count)
-        if count == run.end and run.tips:
-            return Match(min(run.tips), count)
-        kept = max((end for end in run.checkpoints if end <= count), default=None)
-        return None if kept is None else Match(_some_tip(run), kept, run.checkpoints[kept])
+        at_tip = count == run.end and any(barred.get(slot, 0) < count for slot in run.tips)
+        kept = None
+        if not (self.anywhere or at_tip):
+            kept = count = max((end for end in run.checkpoints if end <= count), default=0)
+        slots = sorted(run.tips) if at_tip else _slots_through(run)
+        slot = next((slot for slot in slots if barred.get(slot, 0) < count), None)
+        return None if slot is None else Match(slot, count, None if kept is None else run.checkpoints[kept])
 
     def _stand(self, slot: int, run: _Run) -> None:
         self._tips[slot] = run
@@ -259,11 +264,11 @@ class PrefixCache:
             open_ends += run.branches
 
 
-def _some_tip(run: _Run) -> int:
-    """A slot that leads through a run."""
-    while not run.tips:
-        run = run.branches[0]
-    return min(run.tips)
+def _slots_through(run: _Run) -> Iterator[int]:
+    """Yield the slots that lead through a run."""
+    yield from sorted(run.tips)
+    for branch in run.branches:
+        yield from _slots_through(branch)
 
 
 def common(run: Sequence[int], prompt: Sequence[int], start: int = 0) -> int:

@@ -69,12 +69,15 @@ class Slots:
 
     def match(self, prompt: Tokens[int]) -> Match | None:
         """The longest beginning of a prompt that is here; its last token is left to be computed."""
-        match = self.cache.match(prompt, len(prompt) - 1)
-        return None if match and match.count <= self._barred.get(match.slot, 0) else match
+        return self.cache.match(prompt, len(prompt) - 1, self._barred)
 
     def bar(self, slot: int, count: int) -> None:
-        """The backend does not hold the first `count` tokens of a slot any more, as far as others need them."""
-        self._barred[slot] = max(count, self._barred.get(slot, 0))
+        """The backend does not hold the first `count` tokens of a slot any more, as far as others need them.
+
+        Nothing is to be noted of a slot that starts anew itself.
+        """
+        if slot in self.cache and self.cache.length(slot) >= count:
+            self._barred[slot] = max(count, self._barred.get(slot, 0))
 
     def take(self, match: Match | None) -> int | None:
         """Return a slot that holds what was matched and nothing more; None when all slots are running."""

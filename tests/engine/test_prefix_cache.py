@@ -30,6 +30,16 @@ def test_a_match_never_exceeds_its_limit() -> None:
     assert holding([1, 2, 3]).match([1, 2, 3], 2) == Match(0, 2)
 
 
+def test_a_slot_that_cannot_be_forked_hides_no_other_one() -> None:
+    cache = holding([1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 9], [1, 2, 8])
+
+    assert cache.match([1, 2, 3, 4, 5, 7], 5, {0: 5}) == Match(1, 4)
+    assert cache.match([1, 2, 3, 4, 5, 7], 5, {0: 5, 1: 4}) == Match(2, 2)
+    assert cache.match([1, 2, 3, 4, 5, 6, 7], 6, {0: 5}) == Match(0, 6)
+    cache.fork(0, 3, 5)
+    assert cache.match([1, 2, 3, 4, 5, 7], 5, {0: 5}) == Match(3, 5)
+
+
 def test_a_fork_takes_no_cells_until_it_goes_on() -> None:
     cache = holding([1, 2, 3, 4])
 

@@ -247,6 +247,17 @@ def test_what_the_backend_could_not_fork_is_not_tried_again() -> None:
     assert slots.match([*[1] * 10, 5])
 
 
+def test_a_slot_that_starts_anew_can_be_forked_once_it_has_computed_again() -> None:
+    slots = Slots(slots=8, cells=100)
+    first = run(slots, [1] * 20)
+    slots.empty(first)
+
+    slots.bar(first, 10)
+    slots.cache.extend(first, [1] * 20)
+
+    assert slots.match([*[1] * 10, 5]) == Match(first, 10)
+
+
 def test_a_long_conversation_is_archived_in_pieces_while_others_run() -> None:
     slots = archiving(cells=2000)
     first = run(slots, [*range(600)])
