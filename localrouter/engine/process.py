@@ -46,7 +46,7 @@ class WorkerProcess:
             await _end(process, 0)
             if isinstance(error, TimeoutError):
                 raise ModelLoadFailed(f"The model did not load within {timeout:g} seconds.") from error
-            if isinstance(error, EOFError):
+            if isinstance(error, EOFError | OSError | wire.WireError):  # not EOF where it died before it read anything
                 raise ModelLoadFailed(f"The worker {_fate(process)} while it loaded the model.") from error
             raise
         return cls(process, reader, writer, incoming, info)

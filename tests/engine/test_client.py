@@ -1,7 +1,9 @@
 """The parent side of a real worker process: events reach their callers, and every request has one end."""
 
 import asyncio
+import shutil
 import signal
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -194,6 +196,15 @@ async def test_a_file_that_is_no_model_is_told_without_its_path(tmp_path: Path) 
     with pytest.raises(ModelLoadFailed) as caught:
         await WorkerProcess.start(Load(str(path), "llama"), timeout=30)
     assert str(tmp_path) not in caught.value.message
+
+
+async def test_a_worker_that_dies_before_it_reads_anything_could_not_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = shutil.which("false")
+    assert program is not None
+    monkeypatch.setattr(sys, "executable", program)
+
+    with pytest.raises(ModelLoadFailed, match="while it loaded"):
+        await WorkerProcess.start(ECHO, timeout=30)
 
 
 async def test_a_worker_that_is_given_up_while_it_loads_is_not_left_behind() -> None:
