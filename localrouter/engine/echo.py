@@ -27,10 +27,11 @@ class EchoBackend:
     def __init__(self, options: LoadOptions, step_ms: float = 0.0) -> None:
         """`step_ms` is how long each step pretends to compute."""
         context = options.context or 8192
+        cells = options.cells or 8 * context
         self.info = ModelInfo(
             architecture="echo",
-            context=context,
-            cells=options.cells or 8 * context,
+            context=min(context, cells),
+            cells=cells,
             max_sequences=options.max_sequences,
             parameters=0,
             size=0,

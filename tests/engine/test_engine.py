@@ -59,6 +59,15 @@ def test_a_character_cut_by_max_tokens_is_shown_as_one_replacement() -> None:
     assert text_of(run(echo(), ask(1, "€uro", max_tokens=2)), 1) == "\ufffd"
 
 
+def test_a_context_is_no_longer_than_the_cache() -> None:
+    engine = echo(context=400, cells=60)
+
+    events = run(engine, ask(1, "x" * 30))
+
+    assert engine.backend.info.context == 60
+    assert end_of(events, 1).reason == "length"
+
+
 @pytest.mark.parametrize(("tokens", "fits"), [(399, True), (400, False), (5000, False)])
 def test_a_prompt_must_leave_room_for_one_token(tokens: int, fits: bool) -> None:
     event = echo().submit(Generate(1, [Segment("x" * tokens, control=True)]))
