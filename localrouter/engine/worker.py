@@ -53,6 +53,8 @@ class Worker:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._sending = threading.Lock()
+        self._taking = threading.Lock()
+        """Held while a request is taken in."""
         self._inbox: SimpleQueue[Arrival] = SimpleQueue()
         self._requests: SimpleQueue[Generate | Tokenize | Detokenize] = SimpleQueue()
         self._coming: set[int] = set()
@@ -76,6 +78,7 @@ class Worker:
         self._engine = Engine(backend, load.options.step_ms / 1000)
         self._send(Ready(backend.info))
         self._serve(self._engine)
+        self._taking.acquire()  # for good: whatever is taken in from now on would use a backend that is closed
         backend.close()
 
     def _serve(self, engine: Engine) -> None:
@@ -147,7 +150,9 @@ class Worker:
         """Tokenize prompts and compile grammars. Both can take a second; neither streams nor cancels should wait."""
         try:
             while True:
-                self._take(self._requests.get())
+                command = self._requests.get()
+                with self._taking:
+                    self._take(command)
         except Exception:
             log.exception("a request cannot be taken in")
             self._leave(1)

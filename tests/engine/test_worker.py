@@ -41,12 +41,15 @@ class SlowGrammars(EchoBackend):
 
     def __init__(self, options: LoadOptions) -> None:
         super().__init__(options)
-        self.is_compiling, self.may_go_on = threading.Event(), threading.Event()
+        self.is_compiling, self.may_go_on, self.is_closed = (threading.Event() for _ in range(3))
 
     def grammar_vocabulary(self) -> GrammarVocabulary:
         self.is_compiling.set()
         assert self.may_go_on.wait(PATIENCE)
         return super().grammar_vocabulary()
+
+    def close(self) -> None:
+        self.is_closed.set()
 
 
 class ThreadedWorker(Worker):
@@ -155,6 +158,17 @@ def test_who_is_cancelled_before_the_engine_has_it_ends_once(worker: Conversatio
 
     ends = {event.id: event.reason for event in events if isinstance(event, Finished)}
     assert ends == {1: "cancelled", 2: "cancelled", 3: "stop"}
+
+
+def test_a_backend_is_not_closed_while_a_request_is_taken_in(worker: Conversation, backend: SlowGrammars) -> None:
+    worker.say(Generate(1, prompt("true"), grammar=Grammar('start: "true"')))
+    assert backend.is_compiling.wait(PATIENCE)
+
+    worker.say(Stop())
+
+    assert not backend.is_closed.wait(0.2)
+    backend.may_go_on.set()
+    assert backend.is_closed.wait(PATIENCE)
 
 
 def test_text_becomes_tokens_and_tokens_become_text_beside_a_stream(worker: Conversation) -> None:
