@@ -272,6 +272,8 @@ class Scheduler:
                 return False
             match = self.slots.match(sequence.tokens)
         slot = self.slots.take(match)
+        if slot is None and match:
+            slot = self.slots.take(None)  # what begins alike is in the only slot that is left
         if slot is None:
             return False
         self.waiting.remove(sequence)

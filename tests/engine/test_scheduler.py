@@ -98,6 +98,15 @@ def test_a_request_waits_for_a_free_slot() -> None:
     assert [set(rows(step(scheduler))) for _ in range(3)] == [{1}, {1}, {2}]
 
 
+def test_what_begins_alike_gives_way_where_it_has_the_only_slot() -> None:
+    scheduler = Scheduler(Limits(cells=100, slots=1))
+    scheduler.add(alike(1, 20, 10))
+    step(scheduler)
+    scheduler.add(alike(2, 20, 10))
+
+    assert rows(step(scheduler)) == {2: 30}
+
+
 def test_a_request_is_admitted_only_when_its_prompt_and_some_growth_fit() -> None:
     scheduler = Scheduler(Limits(cells=100, slots=4))
     scheduler.add(sequence(1, 40, max_tokens=2))
