@@ -88,6 +88,11 @@ class Archive:
         if excerpt is not None:
             self.cells -= excerpt.end - excerpt.start
 
+    def beginning(self, tokens: Sequence[int], count: int) -> list[int]:
+        """Return the handles of all excerpts of the first `count` of these tokens."""
+        excerpts = self._excerpts.values()
+        return [each.handle for each in excerpts if each.start < count <= common(each.tokens, tokens)]
+
     def surplus(self) -> list[int]:
         """Forget what is too much, and return the handles of the copies that can go."""
         gone = []

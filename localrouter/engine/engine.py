@@ -13,7 +13,7 @@ from localrouter.engine.changes import Change, Clear, Discard, Forget, Fork, Res
 from localrouter.engine.grammar import GrammarFailed
 from localrouter.engine.intake import Intake
 from localrouter.engine.messages import Accepted, Event, Finished, FinishReason, Gauge, Generate, Logprob, Piece
-from localrouter.engine.sampling import Drawn, Sampler, Undrawable
+from localrouter.engine.sampling import Drawn, NotFinite, Sampler, Undrawable
 from localrouter.engine.scheduler import Scheduler
 from localrouter.engine.sequence import Sequence
 
@@ -104,6 +104,8 @@ class Engine:
             if sequence.constraint is not None:
                 sequence.constraint.take(drawn.token)
         except (Undrawable, GrammarFailed) as error:
+            if isinstance(error, NotFinite):  # also of what it has taken over, or all who begin alike would fail
+                self.scheduler.slots.distrust(sequence.tokens, sequence.cached)
             return self._fail([sequence], error.code, str(error))
         said = sequence.answer.feed(self._bytes_of(drawn.token, sequence), self._logprob(drawn, sequence))
         events = _pieces(sequence, said)

@@ -196,6 +196,14 @@ class Slots:
         if slot in self._idle:
             self._not_storable.add(slot)
 
+    def distrust(self, tokens: Tokens[int], count: int) -> None:
+        """Forget what nobody runs in and has the first `count` of these tokens: what comes after them is nonsense."""
+        for slot in [*self._idle] if count else ():
+            if common(self.cache.tokens(slot), tokens) >= count:
+                self.clear(slot)
+        for handle in self.archive.beginning(tokens, count) if self.archive and count else ():
+            self.forget(handle)
+
     def clear(self, slot: int) -> None:
         """Free a slot."""
         self._idle.pop(slot, None)

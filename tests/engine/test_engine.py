@@ -242,6 +242,31 @@ def test_a_refused_batch_ends_its_requests_and_the_engine_goes_on() -> None:
     assert text_of(run(engine, ask(3, "again")), 3) == "again"
 
 
+class BrokenCells(EchoBackend):
+    """Computes nonsense wherever it looks at cells of its first step."""
+
+    first = 0
+
+    def decode(self, batch: Batch) -> Logits:
+        logits = super().decode(batch)
+        self.first = self.first or next(self._numbers)
+        for row, output in enumerate(batch.outputs):
+            if any(cell < self.first for _, cell in self._slots[batch.slots[output]]):
+                logits[row] = np.nan
+        return logits
+
+
+def test_cells_that_lead_to_nonsense_are_not_shared_again() -> None:
+    engine = Engine(BrokenCells(LoadOptions(context=2000)))
+    engine.submit(ask(1, "a" * 600))
+    engine.step()
+    engine.cancel(1)
+
+    codes = [end_of(run(engine, ask(number, "a" * 20 + str(number))), number).code for number in (2, 3, 4)]
+
+    assert codes == ["not_finite", None, None]
+
+
 class ForgetfulBackend(EchoBackend):
     """Has no memory for copies."""
 

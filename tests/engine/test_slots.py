@@ -258,6 +258,21 @@ def test_a_slot_that_starts_anew_can_be_forked_once_it_has_computed_again() -> N
     assert slots.match([*[1] * 10, 5]) == Match(first, 10)
 
 
+def test_what_is_distrusted_is_neither_kept_nor_archived() -> None:
+    slots = archiving(cells=1000, idle_cells=500)
+    for tokens in ([*[1] * 10, *[2] * 10], [*[1] * 5, *[3] * 10]):
+        slots.leave(run(slots, tokens))
+    while slots.store_ahead():
+        pass
+    changes(slots)
+
+    slots.distrust([1] * 12, 10)
+
+    assert slots.match([*[1] * 10, 2]) == Match(1, 5)
+    assert slots.archive
+    assert slots.archive.handles == {2}
+
+
 def test_a_long_conversation_is_archived_in_pieces_while_others_run() -> None:
     slots = archiving(cells=2000)
     first = run(slots, [*range(600)])
