@@ -69,7 +69,7 @@ def read_value(keyword: str, value: Any, schema: JsonObject, param: str, steps: 
 
 
 def _count(value: Any, param: str, steps: Steps) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0 or value != int(value):
+    if not _is_number(value) or value < 0 or value != int(value):
         raise refusal(f"'{steps[-1]}' must be a whole number, at least 0.", param, steps)
     return int(value)
 
@@ -78,8 +78,16 @@ def _number(keyword: str, value: Any, schema: JsonObject, param: str, steps: Ste
     if isinstance(value, bool) and keyword.startswith("exclusive"):  # how draft 4 wrote them
         bound = "minimum" if keyword == "exclusiveMinimum" else "maximum"
         return {keyword: schema[bound]} if value and bound in schema else {}
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise refusal(f"'{keyword}' must be a number.", param, steps)
+    if not _is_number(value):
+        raise refusal(f"'{keyword}' must be a number, and none beyond 1.7e308.", param, steps)
     if keyword == "multipleOf" and value <= 0:
         raise refusal("'multipleOf' must be above 0.", param, steps)
     return {keyword: value}
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether a value is a number that a float can hold, which is what llguidance computes with."""
+    try:
+        return not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:
+        return False

@@ -1,6 +1,7 @@
 """What is said of a schema before anything is computed for it, and that llguidance agrees."""
 
 import json
+import math
 from typing import Any
 
 import llguidance
@@ -169,8 +170,11 @@ def test_a_format_that_cannot_be_enforced_is_refused(name: str) -> None:
         ({"allOf": [{}, {"items": 5}]}, ".allOf[1].items"),
         ({"minLength": -1}, ".minLength"),
         ({"minItems": 1.5}, ".minItems"),
+        ({"maxItems": math.inf}, ".maxItems"),
+        ({"minLength": math.nan}, ".minLength"),
         ({"maximum": "5"}, ".maximum"),
         ({"multipleOf": 0}, ".multipleOf"),
+        ({"minimum": 10**400}, ".minimum"),
         ({"format": 5}, ".format"),
         ({"$ref": 5}, ".$ref"),
         ({"$ref": "#/$defs/missing"}, ".$ref"),
