@@ -277,7 +277,7 @@ class _Reader:
         if not isinstance(value, str):
             raise refusal("'format' must be a string.", self.param, steps)
         types = schema.get("type", "string")
-        if types != "string" and "string" not in types:
+        if "string" not in (types if isinstance(types, list) else [types]):
             return {}
         if value in formats.REFUSED:
             raise self._unsupported(f"The format '{value}' cannot be enforced, and is not supported.", steps)

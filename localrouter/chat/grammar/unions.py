@@ -56,7 +56,7 @@ class _Kind:
         if isinstance(told, list):
             return _Kind(frozenset(map(_type, told)), frozenset(map(_canonical, told)))
         types = schema.get("type", TYPES)
-        named = [types] if isinstance(types, str) else types
+        named = types if isinstance(types, list | tuple) else [types]
         return _Kind(frozenset("number" if name == "integer" else str(name) for name in named))
 
     def excludes(self, other: "_Kind") -> bool:

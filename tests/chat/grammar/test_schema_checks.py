@@ -157,6 +157,8 @@ def test_a_format_that_cannot_be_enforced_is_refused(name: str) -> None:
         (None, ""),
         ({"type": "text"}, ".type"),
         ({"type": []}, ".type"),
+        ({"format": "date", "type": 5}, ".type"),
+        ({"oneOf": [{"type": None}, {"type": "string"}]}, ".oneOf[0].type"),
         ({"properties": []}, ".properties"),
         ({"properties": {"a": {"pattern": "(?=b)"}}}, ".properties.a.pattern"),
         ({"pattern": r"(a)\1"}, ".pattern"),
