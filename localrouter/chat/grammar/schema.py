@@ -255,6 +255,8 @@ class _Reader:
         while isinstance(names, dict) and names.keys() == {"$ref"}:
             value, where = self._target(value["$ref"])
             names = self.read(value, where)
+        if isinstance(names, dict) and "string" not in names.get("type", "string"):
+            names = {"enum": []}  # every name is a string
         bounds = names.keys() - {"type"} if isinstance(names, dict) else {"not"}
         if not bounds:
             return {}
@@ -267,8 +269,9 @@ class _Reader:
             length = f"^[\\s\\S]{{{names.get('minLength', 0)},{names.get('maxLength', '')}}}$"
             return {"patternProperties": {length: values}, "additionalProperties": False}
         if bounds in ({"enum"}, {"const"}):
+            told = names.get("enum", [names.get("const")])
             return {
-                "properties": dict.fromkeys(names.get("enum", [names.get("const")]), values),
+                "properties": {name: values for name in told if isinstance(name, str)},
                 "additionalProperties": False,
             }
         raise self._unsupported("'propertyNames' is supported with one of enum, const, pattern, or lengths.", steps)

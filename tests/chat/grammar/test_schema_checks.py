@@ -202,6 +202,19 @@ def test_a_branch_that_cannot_be_enforced_is_never_taken() -> None:
     assert read_schema(schema, WHERE).root == {"type": "number"}
 
 
+@pytest.mark.parametrize(
+    ("names", "properties"),
+    [
+        ({"enum": ["a", 1, [2], {}]}, {"a": {}}),
+        ({"const": None}, {}),
+        ({"type": "integer"}, {}),
+    ],
+)
+def test_names_of_properties_are_strings_alone(names: Any, properties: Any) -> None:
+    read = read_schema({"propertyNames": names}, WHERE)
+    assert read.root == {"type": "object", "properties": properties, "additionalProperties": False}
+
+
 def test_what_a_dropped_branch_refers_to_is_read_where_another_refers_to_it() -> None:
     dropped = {"properties": {"a": {"$ref": "#/$defs/a"}, "b": {"not": {}}}}
     schema = {"anyOf": [dropped, {"items": {"$ref": "#/$defs/a"}}], "$defs": {"a": {"type": "null"}}}
