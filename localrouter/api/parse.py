@@ -1,9 +1,10 @@
 """From the bytes of a body to a request, or to a refusal in words that a person understands."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -77,8 +78,9 @@ def parse_body(body: bytes, model: type[Model]) -> Model:
         request = model.model_validate_json(body)
     except ValidationError as error:
         raise _refusal(error.errors(include_url=False)[0]) from None
-    # Of two equal keys one would be dropped in silence. Depth and encoding are known to be sound by now.
-    json.loads(body, object_pairs_hook=_no_key_twice)
+    # Of two equal keys one would be dropped in silence, and a number that is none would reach templates and schemas as
+    # another value. Depth and encoding are known to be sound by now.
+    json.loads(body, object_pairs_hook=_no_key_twice, parse_constant=_no_number, parse_float=_float)
     return request
 
 
@@ -93,6 +95,17 @@ def _no_key_twice(pairs: list[tuple[str, object]]) -> JsonObject:
             code="duplicate_parameter",
         )
     return fields
+
+
+def _no_number(word: str) -> NoReturn:
+    raise InvalidRequest(f"The body is not valid JSON: {word} is no number of JSON.", code="invalid_json")
+
+
+def _float(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise InvalidRequest(f"The body has a number that is too large: {_shortened(digits)}.", code="invalid_value")
+    return value
 
 
 def _refusal(error: ErrorDetails) -> InvalidRequest:

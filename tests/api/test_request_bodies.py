@@ -66,6 +66,9 @@ WRONG: list[tuple[Any, str | None, str]] = [
     (b'{"model": "a", "messages": [{"role": "user", "content": "\\ud800"}]}', None, "invalid_json"),
     (b"{} {}", None, "invalid_json"),
     (b'{"seed": ' + b"9" * 5000 + b"}", None, "invalid_json"),
+    (said("chat_template_kwargs", '{"a": [NaN]}'), None, "invalid_json"),
+    (said("chat_template_kwargs", '{"a": -Infinity}'), None, "invalid_json"),
+    (said("chat_template_kwargs", '{"a": -1e999}'), None, "invalid_value"),
     (b'{"model": "a", "model": "b", "messages": [{"role": "user", "content": ""}]}', "model", "duplicate_parameter"),
     # not the right shape
     ([], None, "invalid_type"),
