@@ -31,24 +31,26 @@ class Offer:
 
 def offer_of(request: ChatRequest) -> Offer:
     """Return what a request offers. Raises InvalidRequest where its fields contradict each other."""
+    if request.functions and request.tools:
+        raise _invalid("'tools' and 'functions' are two forms of one thing; send one of them.", "functions")
+    _refuse_choice_of_nothing(request)
     if request.functions:
-        if request.tools:
-            raise _invalid("'tools' and 'functions' are two forms of one thing; send one of them.", "functions")
         return _chosen(request.functions, request.function_call, "function_call", parallel=False, is_old_form=True)
     functions = [tool.function for tool in request.tools or ()]
     if not functions:
-        _refuse_choice_without_tools(request)
         return Offer()
     parallel = request.parallel_tool_calls is not False
     return _chosen(functions, request.tool_choice, "tool_choice", parallel=parallel, is_old_form=False)
 
 
-def _refuse_choice_without_tools(request: ChatRequest) -> None:
-    for param, choice, needed in (
-        ("tool_choice", request.tool_choice, "tools"),
-        ("function_call", request.function_call, "functions"),
+def _refuse_choice_of_nothing(request: ChatRequest) -> None:
+    """Raise InvalidRequest for a choice in the form of which the request offers nothing, where that would drop it."""
+    passes = (None, "auto") if request.tools or request.functions else (None, "auto", "none")
+    for param, choice, needed, offered in (
+        ("tool_choice", request.tool_choice, "tools", request.tools),
+        ("function_call", request.function_call, "functions", request.functions),
     ):
-        if choice not in (None, "none", "auto"):
+        if not offered and choice not in passes:
             raise _invalid(f"'{param}' is only allowed when '{needed}' are sent.", param)
 
 

@@ -94,6 +94,8 @@ def test_the_older_form_means_the_same_with_one_call(choice: object, names: list
         ({"tool_choice": "required"}, "tool_choice"),
         ({"tool_choice": named("a")}, "tool_choice"),
         ({"function_call": {"name": "a"}}, "function_call"),
+        ({"tools": [tool("a")], "function_call": "none"}, "function_call"),
+        ({"functions": [{"name": "a"}], "tool_choice": "required"}, "tool_choice"),
     ],
 )
 def test_what_contradicts_itself_is_refused_by_name(fields: dict[str, object], param: str) -> None:
