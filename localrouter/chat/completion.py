@@ -83,6 +83,7 @@ async def _begin(engine: Engine, prepared: PreparedRequest) -> list[Generation]:
                 prepared.grammar,
                 prepared.thinking,
                 prepared.markers,
+                prepared.call,
             )
         )
         for index in range(prepared.choices)

@@ -56,6 +56,11 @@ class PreparedRequest:
         return self.sampling if seed is None else msgspec.structs.replace(self.sampling, seed=seed + index)
 
     @property
+    def call(self) -> tuple[str, str] | None:
+        """What stands around a call, where the answer may have one."""
+        return (self.family.call.begin, self.family.call.end) if self.offer.callable else None
+
+    @property
     def markers(self) -> tuple[str, ...]:
         """The marks that an answer may have, which some models hold as control tokens."""
         marks = (self.family.thought, self.family.call)

@@ -5,8 +5,9 @@ from typing import NamedTuple
 from localrouter.engine.detokenizer import Detokenizer
 from localrouter.engine.logprobs import Logprobs
 from localrouter.engine.messages import Logprob, Sampling
+from localrouter.engine.runs import Marks, Run, Runs
 from localrouter.engine.stop_strings import StopStrings
-from localrouter.engine.thinking import Run, Thoughts
+from localrouter.engine.thinking import Thoughts
 
 
 class Said(NamedTuple):
@@ -19,12 +20,13 @@ class Said(NamedTuple):
 class Answer:
     """Collects the tokens of one answer: no character is cut, and nothing of a stop string gets out.
 
-    Stop strings are for what is said, so thoughts are not searched for them.
+    Stop strings are for what is said, so thoughts and calls of functions are not searched for them.
     """
 
-    def __init__(self, sampling: Sampling, thoughts: Thoughts | None = None) -> None:
+    def __init__(self, sampling: Sampling, thoughts: Thoughts | None = None, call: Marks | None = None) -> None:
+        """`call` is what stands around a call where `thoughts`, which know it then, are not watched."""
         self._detokenizer = Detokenizer()
-        self._thoughts = thoughts
+        self._runs = thoughts or Runs(call=call)
         self._stops = StopStrings(sampling.stop) if sampling.stop else None
         self._logprobs = None if sampling.logprobs is None else Logprobs()
 
@@ -41,7 +43,7 @@ class Answer:
     def feed(self, piece: bytes, logprob: Logprob | None = None) -> Said:
         """Return what can be sent after a token with these bytes. One without bytes is in no text, so not listed."""
         text = self._detokenizer.feed(piece)
-        certain = self._certain([Run(text, is_thought=False)] if self._thoughts is None else self._thoughts.feed(text))
+        certain = self._certain(self._runs.feed(text))
         if self._logprobs is None:
             return Said(certain)
         if logprob is not None and piece:
@@ -52,8 +54,7 @@ class Answer:
         """Return the rest at the end of the answer: what was held back, U+FFFD for a character never finished."""
         if self.is_stopped:
             return Said("")
-        text = self._detokenizer.flush()
-        text = self._certain([Run(text, is_thought=False)] if self._thoughts is None else self._thoughts.flush(text))
+        text = self._certain(self._runs.flush(self._detokenizer.flush()))
         if self._stops is not None:
             text += self._stops.flush()
         return Said(text) if self._logprobs is None else Said(*self._logprobs.finish(text))
@@ -64,7 +65,8 @@ class Answer:
             return "".join(run.text for run in runs)
         certain = ""
         for run in runs:
-            certain += self._stops.flush() + run.text if run.is_thought else self._stops.feed(run.text)
+            is_said = not (run.is_thought or run.is_call)
+            certain += self._stops.feed(run.text) if is_said else self._stops.flush() + run.text
             if self._stops.found:
                 break
         return certain

@@ -44,7 +44,7 @@ class Intake:
     ) -> Sequence:
         thinking = command.thinking
         before = self._backend.piece(tokens[-1]).decode(errors="replace")
-        thoughts = Thoughts(thinking, before) if thinking else None
+        thoughts = Thoughts(thinking, before, command.call) if thinking else None
         marks = {*command.markers, *((thinking.begin, thinking.end) if thinking else ())}
         return Sequence(
             command.id,
@@ -55,6 +55,7 @@ class Intake:
             thoughts,
             self._budget(command, thoughts),
             frozenset(number for mark, number in self._backend.info.marks.items() if mark in marks),
+            call=command.call,
             stops=self._stops(tokens),
         )
 

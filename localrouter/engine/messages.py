@@ -124,6 +124,8 @@ class Generate(msgspec.Struct, tag=True, frozen=True):
     thinking: Thinking | None = None
     markers: tuple[str, ...] = ()
     """Control tokens whose text belongs to the answer's; all others are silent."""
+    call: tuple[str, str] | None = None
+    """What stands around a call of a function: what is between is not searched for stop strings. None: no call."""
     tokens: list[int] | None = None
     """The tokens of the prompt, taken as they are, in place of `prompt`; the vocabulary has all of them."""
 

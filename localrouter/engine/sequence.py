@@ -11,6 +11,7 @@ from localrouter.engine.answer import Answer
 from localrouter.engine.grammar import Constraint
 from localrouter.engine.messages import Sampling, Usage
 from localrouter.engine.recipe import Recipe, recipe_of
+from localrouter.engine.runs import Marks
 from localrouter.engine.sampling import Allowed, source_of
 from localrouter.engine.thinking import Budget, Thoughts
 
@@ -44,6 +45,8 @@ class Sequence:
     """What ends its thoughts."""
     markers: frozenset[int] = frozenset()
     """Control tokens whose text is said."""
+    call: Marks | None = None
+    """What stands around a call of a function."""
     state: State = State.WAITING
     slot: int = -1
     """The id that llama.cpp knows it by; -1 while it holds none."""
@@ -70,7 +73,7 @@ class Sequence:
         self.prompt_tokens = len(self.tokens)
         self.draw = source_of(self.sampling.seed)
         self.adjustment = Adjustment(self.sampling, self.tokens)
-        self.answer = Answer(self.sampling, self.thoughts)
+        self.answer = Answer(self.sampling, self.thoughts, self.call)
         self.recipe = None if self.constraint or self.budget else recipe_of(self.sampling)
 
     @property

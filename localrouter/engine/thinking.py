@@ -1,36 +1,28 @@
-"""The thoughts of an answer: where they begin and end in its text, how many tokens they take, and when they must end.
-
-Marks are looked for in the text, over the borders of tokens: not every vocabulary has them as tokens.
-"""
+"""The thoughts of an answer: how many tokens they take, and when they must end."""
 
 from collections import deque
 from collections.abc import Callable, Collection
-from typing import NamedTuple
 
 from localrouter.engine.messages import Thinking
-from localrouter.engine.stop_strings import Automaton
-
-
-class Run(NamedTuple):
-    """A part of an answer that is all thought, marks included, or all none."""
-
-    text: str
-    is_thought: bool
+from localrouter.engine.runs import Marks, Run, Runs
 
 
 class Thoughts:
     """Watches the text of one answer."""
 
-    def __init__(self, thinking: Thinking, before: str = "") -> None:
-        """`before` is the end of the prompt."""
-        self._begin, self._end = Automaton(thinking.begin), Automaton(thinking.end)
-        self._held = ""
+    def __init__(self, thinking: Thinking, before: str = "", call: Marks | None = None) -> None:
+        """`before` is the end of the prompt, `call` what stands around a call, in which no thought begins."""
+        self._runs = Runs((thinking.begin, thinking.end), call, in_thought=thinking.is_open)
         self._last = before[-1:]
-        self.is_open = thinking.is_open
         self.tokens = 0
         """Of thoughts so far, from the token with which a beginning mark is whole to that of the end."""
         self.tokens_inside = 0
         """Without those with which a beginning mark is whole: what a budget is held against."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the text so far ends inside a thought."""
+        return self._runs.in_thought
 
     @property
     def ends_line(self) -> bool:
@@ -40,36 +32,15 @@ class Thoughts:
     def feed(self, text: str) -> list[Run]:
         """Return what the text of one more token makes certain; an end of it that may begin a mark waits."""
         was_open = self.is_open
-        runs = self._split(text)
+        runs = self._runs.feed(text)
+        self._last = text[-1:] or self._last
         self.tokens_inside += was_open
         self.tokens += was_open or any(run.is_thought for run in runs)
         return runs
 
     def flush(self, text: str = "") -> list[Run]:
         """Return the rest at the end of the answer, with `text` that no token stands for."""
-        runs = self._split(text)
-        held, self._held = self._held, ""
-        return [*runs, Run(held, is_thought=False)] if held else runs
-
-    def _split(self, text: str) -> list[Run]:
-        runs: list[Run] = []
-        part, self._held = self._held, ""
-        for character in text:
-            part += character
-            if self.is_open and self._end.step(character):
-                runs.append(Run(part, is_thought=True))
-                part, self.is_open = "", False
-                self._begin.reset()
-            elif not self.is_open and self._begin.step(character):
-                mark = len(part) - len(self._begin.string)
-                runs += [Run(part[:mark], is_thought=False), Run(part[mark:], is_thought=True)]
-                part, self.is_open = "", True
-                self._end.reset()
-        self._last = text[-1:] or self._last
-        if not self.is_open:
-            certain = len(part) - self._begin.matched
-            part, self._held = part[:certain], part[certain:]
-        return [run for run in [*runs, Run(part, self.is_open)] if run.text]
+        return self._runs.flush(text)
 
 
 class Budget:

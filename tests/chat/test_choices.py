@@ -192,6 +192,16 @@ async def test_what_looks_like_a_call_is_content_where_none_may_be_called() -> N
         assert answer["choices"][0]["finish_reason"] == "stop"
 
 
+@pytest.mark.parametrize(("choice", "call"), [("auto", ("<tool_call>", "</tool_call>")), ("none", None)])
+async def test_the_engine_knows_what_stands_around_calls_where_there_may_be_some(
+    choice: str, call: tuple[str, str] | None
+) -> None:
+    engine = FakeEngine(generation("Hello."))
+    await plain(engine, **tools(tool_choice=choice, stop='"'))
+
+    assert engine.asked[0].call == call
+
+
 async def test_thoughts_are_reasoning_content_never_content() -> None:
     engine = FakeEngine(generation("<thi", "nk>\nWell.\n</think>", "\n\nHello"), info=THINKER)
 

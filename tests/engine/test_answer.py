@@ -2,13 +2,15 @@
 
 from itertools import groupby
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from localrouter.engine.answer import Answer, Said
 from localrouter.engine.messages import Logprob, Sampling, Thinking
+from localrouter.engine.runs import Run
 from localrouter.engine.stop_strings import StopStrings
-from localrouter.engine.thinking import Run, Thoughts
+from localrouter.engine.thinking import Thoughts
 
 texts = st.text("ab€🙂", max_size=20)
 thinking_texts = st.lists(st.sampled_from(["<t>", "</t>", "<", "t", "/", "a"]), max_size=12).map("".join)
@@ -127,6 +129,14 @@ def test_a_stop_string_does_not_reach_over_a_thought() -> None:
 
     assert text_of([answer.feed(b"a<t>x</t>b"), answer.flush()]) == "a<t>x</t>b"
     assert not answer.is_stopped
+
+
+@pytest.mark.parametrize("thoughts", [None, Thoughts(THINKING, call=("<c>", "</c>"))], ids=["no thoughts", "thoughts"])
+def test_stop_strings_are_not_looked_for_in_calls(thoughts: Thoughts | None) -> None:
+    answer = Answer(Sampling(stop=("c", "1")), thoughts, ("<c>", "</c>"))
+
+    assert text_of([answer.feed(token) for token in (b"a<", b"c>1c</", b"c>b", b"1a")]) == "a<c>1c</c>b"
+    assert answer.is_stopped
 
 
 def test_a_stop_string_may_be_complete_only_at_the_end() -> None:

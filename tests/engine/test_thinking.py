@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localrouter.engine.messages import Thinking
-from localrouter.engine.thinking import Budget, Run, Thoughts
+from localrouter.engine.runs import Run
+from localrouter.engine.thinking import Budget, Thoughts
 
 texts = st.lists(st.sampled_from(["<think>", "</think>", "<th", "</", "<<", "a", "\n", "think>"]), max_size=12)
 
@@ -78,6 +79,14 @@ def test_a_thought_that_the_prompt_began_counts_from_the_first_token() -> None:
         watch.feed(token)
 
     assert watch.tokens == 2
+
+
+def test_no_thought_begins_inside_a_call_and_no_call_inside_a_thought() -> None:
+    watch = Thoughts(Thinking("<think>", "</think>"), call=("<call>", "</call>"))
+
+    assert watch.feed("<call><think></call>") == [Run("<call>", is_call=True), Run("<think></call>", is_call=True)]
+    assert joined(watch.feed("<think><call></think>")) == [Run("<think><call></think>", is_thought=True)]
+    assert watch.tokens == 1
 
 
 AFTER_LINE, ALONE = [1, 2], [2]
