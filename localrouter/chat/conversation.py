@@ -51,11 +51,11 @@ def conversation_of(
 ) -> Conversation:
     """Return what `template` takes for the `turns` and `tools` of a request; `family` says how its thoughts are marked.
 
-    Raises InvalidRequest when the answer should continue a last message that is not the assistant's.
+    Raises InvalidRequest when the answer should continue a last message that is not the assistant's or has calls.
     """
-    if continue_final and turns[-1].role != "assistant":
+    if continue_final and (turns[-1].role != "assistant" or turns[-1].calls):
         raise InvalidRequest(
-            "'continue_final_message' needs a last message with role 'assistant'.",
+            "'continue_final_message' needs a last message with role 'assistant' that calls nothing.",
             param="continue_final_message",
             code="invalid_value",
         )

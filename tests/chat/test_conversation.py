@@ -362,7 +362,10 @@ def test_calls_and_results_that_do_not_belong_together_are_refused(messages: lis
     assert (caught.value.param, caught.value.reason) == (param, "invalid_value")
 
 
-def test_only_an_answer_can_be_continued() -> None:
+@pytest.mark.parametrize(
+    "last", [said("user", "Hi"), said("assistant", "") | {"function_call": {"name": "a", "arguments": "{}"}}]
+)
+def test_only_an_answer_without_calls_can_be_continued(last: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        fitted(CHATML, [said("user", "Hi")], continue_final=True)
+        fitted(CHATML, [last], continue_final=True)
     assert caught.value.param == "continue_final_message"
