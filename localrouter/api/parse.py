@@ -110,9 +110,9 @@ def _float(digits: str) -> float:
 
 def _refusal(error: ErrorDetails) -> InvalidRequest:
     context = error.get("ctx", {})
-    loc = (*error["loc"], context["name"]) if error["type"] in OF_A_FIELD else error["loc"]
-    param = _shortened("".join(_steps(loc)).removeprefix("."))
-    field = f"'{param}'" if param else "the body"
+    named = f".{context['name']}" if error["type"] in OF_A_FIELD else ""
+    param = _shortened(("".join(_steps(error["loc"])) + named).removeprefix("."))
+    field = f"'{param}'" if param or named else "the body"
     facts = {
         "field": field,
         "got": "null" if error["input"] is None else JSON_KINDS.get(type(error["input"]), "something else"),

@@ -234,6 +234,12 @@ async def test_a_wrong_body_is_a_400_that_names_the_field(
     assert error["message"].endswith(".")
 
 
+@pytest.mark.parametrize("name", ["", "<text>", "{field}"])
+async def test_an_unknown_field_is_named_whatever_its_name(client: httpx.AsyncClient, name: str) -> None:
+    answer = await client.post(CHAT, json={**HELLO, name: 1})
+    assert answer.json()["error"]["message"] == f"Unknown parameter: '{name}'."
+
+
 @pytest.mark.parametrize(
     "fields",
     [
