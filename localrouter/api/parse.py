@@ -54,7 +54,6 @@ WORDINGS = {
     "int_type": _type("an integer"),
     "int_from_float": _type("an integer"),
     "greater_than_equal": _value("a value >= {ge}"),
-    "greater_than": _value("a value > {gt}"),
     "less_than_equal": _value("a value <= {le}"),
     "less_than": _value("a value < {lt}"),
     "finite_number": _value("a finite number"),

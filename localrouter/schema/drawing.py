@@ -70,8 +70,8 @@ class DrawingRequest(Strict):
     min_p: Annotated[Number, Field(ge=0, le=1)] | None = Field(
         None, description="not OpenAI's: 0 to 1, default 0; the least probability, as a share of the likeliest's"
     )
-    repeat_penalty: Annotated[Number, Field(gt=0, le=2)] | None = Field(
-        None, description="not OpenAI's: above 0, to 2, default 1; for tokens of the prompt and of the answer"
+    repeat_penalty: Annotated[Number, Field(ge=0.01, le=2)] | None = Field(
+        None, description="not OpenAI's: 0.01 to 2, default 1; for tokens of the prompt and of the answer"
     )
     regex: Annotated[str, StringConstraints(min_length=1, max_length=65_536)] | None = Field(
         None, description="not OpenAI's: a regular expression that the whole answer matches"

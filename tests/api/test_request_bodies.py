@@ -142,6 +142,7 @@ WRONG: list[tuple[Any, str | None, str]] = [
     ({**HELLO, "min_p": 1.1}, "min_p", "invalid_value"),
     (said("min_p", "NaN"), "min_p", "invalid_value"),
     ({**HELLO, "repeat_penalty": 0}, "repeat_penalty", "invalid_value"),
+    ({**HELLO, "repeat_penalty": 1e-40}, "repeat_penalty", "invalid_value"),
     ({**HELLO, "repeat_penalty": 2.1}, "repeat_penalty", "invalid_value"),
     (said("repeat_penalty", "Infinity"), "repeat_penalty", "invalid_value"),
     ({**HELLO, "logit_bias": []}, "logit_bias", "invalid_type"),
