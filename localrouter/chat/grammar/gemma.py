@@ -15,6 +15,7 @@ from localrouter.chat.grammar.variants import Variants
 from localrouter.schema.fields import JsonObject
 
 QUOTE = '<|"|>'
+_QUOTE_IN_JSON = json.dumps(QUOTE)[1:-1]
 _BARE = re.compile(r"[\w.$@/-]+")
 _NAME = r"[a-zA-Z_][a-zA-Z0-9_.-]{0,63}"
 
@@ -71,7 +72,11 @@ class _Values:
 
     def _variant(self, variant: JsonObject) -> str:
         if "enum" in variant:
-            return one_of(self._constant(value) for value in variant["enum"])
+            values = [value for value in variant["enum"] if _QUOTE_IN_JSON not in json.dumps(value)]
+            if not values:
+                message = f"This model's calls cannot have {QUOTE} in a value."
+                raise refusal(message, self._tool.param, (), "unsupported_schema")
+            return one_of(map(self._constant, values))
         if variant["type"] in {"integer", "number"}:
             return self._number(variant)
         if variant["type"] == "string":
@@ -116,6 +121,9 @@ class _Values:
         return body if following == EMPTY else f"{body} {following}"
 
     def _key(self, name: str) -> str:
+        if QUOTE in name:
+            message = f"This model's calls cannot name a parameter {json.dumps(name)}."
+            raise refusal(message, self._tool.param, ("properties",), "unsupported_schema")
         return literal(f"{name}:") if _BARE.fullmatch(name) else f"{self._constant(name)} {literal(':')}"
 
     def _other(self, members: Members) -> str:

@@ -185,6 +185,23 @@ def test_gemma_writes_bare_keys_and_marked_strings(schema: dict[str, Any], right
     assert [text for text in wrong if admits(grammar, as_gemma(f"a:{text}"))] == []
 
 
+QUOTED = 'a<|"|>b'
+
+
+def test_gemma_has_no_way_to_write_its_own_quote_inside_a_value() -> None:
+    grammar = grammar_of(GEMMA, {"type": "object", "properties": {"a": {"enum": ["x", QUOTED, {"k": [QUOTED]}]}}})
+    assert admits(grammar, as_gemma('a:<|"|>x<|"|>'))
+    assert not admits(grammar, as_gemma(f'a:<|"|>{QUOTED}<|"|>'))
+    assert not admits(grammar, as_gemma(f'a:{{k:[<|"|>{QUOTED}<|"|>]}}'))
+
+
+@pytest.mark.parametrize("properties", [{QUOTED: {}}, {"a": {"const": QUOTED}}, {"a": {"const": {QUOTED: 1}}}])
+def test_what_gemma_could_only_write_with_its_quote_inside_is_refused(properties: Any) -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        grammar_of(GEMMA, {"type": "object", "properties": properties})
+    assert refusal.value.reason == "unsupported_schema"
+
+
 def test_required_parameters_are_written_and_others_may_be() -> None:
     schema = {"type": "object", "properties": {"a": {}, "b": {"type": "null"}, "c": {}}, "required": ["b"]}
     grammar = grammar_of(CODER, schema)
