@@ -25,7 +25,8 @@ class Tool:
     def schema(self) -> Schema:
         """The schema of the arguments, which are an object. Raises InvalidRequest as `read_schema` does.
 
-        Where it declares properties, there are no others unless it says that there may be: functions rarely take any.
+        Where it declares properties, there are no others unless it says that there may be, or requires them: functions
+        rarely take any.
         """
         read = read_schema(dict(NO_ARGUMENTS if self.parameters is None else self.parameters), self.param)
         return Schema(_object(read.root, self.param), read.definitions)
@@ -37,8 +38,14 @@ def _object(root: Read, param: str) -> Read:
     types = root.get("type", "object")
     if types != "object" and "object" not in types:
         raise refusal("The arguments of a function are an object.", param, ("type",))
-    closing = {"additionalProperties": False} if _is_closed(root) else {}
-    return {**root, "type": "object", **closing}
+    return {**root, "type": "object", **(_closing(root) if _is_closed(root) else {})}
+
+
+def _closing(root: dict[str, Any]) -> dict[str, Any]:
+    """Return the keywords that leave an object with what it declares, and with what it requires all the same."""
+    declared = root["properties"]
+    required: dict[str, Read] = {name: {} for name in root.get("required", ()) if name not in declared}
+    return {"properties": {**declared, **required}, "additionalProperties": False}
 
 
 def _is_closed(root: dict[str, Any]) -> bool:

@@ -123,6 +123,18 @@ def test_a_function_takes_what_it_declares_and_more_only_if_it_says_so(family: F
     assert admits(grammar, texts[family.syntax]) == bool(others)
 
 
+@pytest.mark.parametrize("family", [QWEN, CODER, GEMMA], ids=lambda family: family.name)
+def test_what_a_function_requires_it_takes_though_it_declares_other_properties_alone(family: Family) -> None:
+    texts = {
+        "json": '<tool_call>\n{"name": "f", "arguments": {"b": 1}}\n</tool_call>',
+        "parameters": as_parameters(("b", "1")),
+        "gemma": as_gemma("b:1"),
+    }
+    grammar = grammar_of(family, {"type": "object", "properties": {"a": {}}, "required": ["b"]})
+    assert admits(grammar, texts[family.syntax])
+    assert not admits(grammar, texts[family.syntax].replace("b", "c", 1))
+
+
 def test_an_object_that_declares_nothing_takes_any_argument() -> None:
     anything = {"type": "object"}
     assert admits(grammar_of(QWEN, anything), '<tool_call>\n{"name": "f", "arguments": {"a": [1]}}\n</tool_call>')
