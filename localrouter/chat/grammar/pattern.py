@@ -34,7 +34,7 @@ def check_pattern(pattern: str, param: str) -> None:
                 param=param,
                 code="unsupported_schema",
             )
-    if pattern.endswith("\\") and not pattern.endswith("\\\\"):
+    if (len(pattern) - len(pattern.rstrip("\\"))) % 2:
         raise InvalidRequest(
             f"The regular expression in '{param}' ends with a backslash.", param=param, code="invalid_schema"
         )

@@ -164,6 +164,7 @@ def test_a_format_that_cannot_be_enforced_is_refused(name: str) -> None:
         ({"pattern": r"(a)\1"}, ".pattern"),
         ({"pattern": r"\bword\b"}, ".pattern"),
         ({"pattern": 5}, ".pattern"),
+        ({"pattern": "a" + 3 * "\\"}, ".pattern"),
         ({"patternProperties": {"(?!a)": {}}}, ".patternProperties.(?!a)"),
         ({"required": "a"}, ".required"),
         ({"enum": []}, ".enum"),
