@@ -18,6 +18,8 @@ _UNSUPPORTED = {
 _ASCII = {"\\d": "[0-9]", "\\D": "[^0-9]", "\\w": "[0-9a-zA-Z_]", "\\W": "[^0-9a-zA-Z_]"}
 """What JavaScript means by these; elsewhere they mean the same for all of Unicode."""
 _ESCAPES = {"/": "\\/", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_OPERATORS = {"[", "&", "~"}
+"""In a class of characters JavaScript means these characters; elsewhere they nest, intersect and subtract classes."""
 _ANYTHING = "(?s:.*)"
 
 
@@ -38,6 +40,11 @@ def check_pattern(pattern: str, param: str) -> None:
         raise InvalidRequest(
             f"The regular expression in '{param}' ends with a backslash.", param=param, code="invalid_schema"
         )
+
+
+def without_operators(pattern: str) -> str:
+    """Return a pattern of JavaScript's with nothing in its classes that llguidance's dialect takes for an operator."""
+    return "".join(f"\\{step}" if in_class and step in _OPERATORS else step for step, in_class in _steps(pattern))
 
 
 def whole(pattern: str) -> str:

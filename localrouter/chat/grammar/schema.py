@@ -11,7 +11,7 @@ from typing import Any
 
 from localrouter.chat.grammar import formats, keywords
 from localrouter.chat.grammar.finite import has_finite_value
-from localrouter.chat.grammar.pattern import check_pattern
+from localrouter.chat.grammar.pattern import check_pattern, without_operators
 from localrouter.chat.grammar.plain import Read, plain, typed
 from localrouter.chat.grammar.references import Document, Steps, definition_name, definition_names
 from localrouter.chat.grammar.unions import is_tagged, tag
@@ -199,10 +199,12 @@ class _Reader:
     def _map(self, keyword: str, value: Any, steps: Steps) -> JsonObject:
         if not isinstance(value, dict):
             raise refusal(f"'{keyword}' must be an object.", self.param, steps)
+        read = {name: self.read(each, (*steps, name)) for name, each in value.items()}
         if keyword == "patternProperties":
             for pattern in value:
                 check_pattern(pattern, place(self.param, (*steps, pattern)))
-        return {keyword: {name: self.read(each, (*steps, name)) for name, each in value.items()}}
+            read = {without_operators(pattern): each for pattern, each in read.items()}
+        return {keyword: read}
 
     def _target(self, reference: str) -> tuple[Any, Steps]:
         target = self.document.resolved(reference)

@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 from localrouter.chat.grammar import keywords
-from localrouter.chat.grammar.pattern import check_pattern
+from localrouter.chat.grammar.pattern import check_pattern, without_operators
 from localrouter.chat.grammar.references import Steps
 from localrouter.errors import InvalidRequest
 from localrouter.schema.fields import JsonObject
@@ -65,6 +65,7 @@ def read_value(keyword: str, value: Any, schema: JsonObject, param: str, steps: 
         if not isinstance(value, str):
             raise refusal("'pattern' must be a string.", param, steps)
         check_pattern(value, place(param, steps))
+        return {keyword: without_operators(value)}
     return {keyword: value} if keyword in keywords.VALUES else {}
 
 

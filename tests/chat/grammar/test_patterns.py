@@ -15,6 +15,7 @@ from walks import admits
 from localrouter.chat.grammar.formats import FORMATS
 from localrouter.chat.grammar.lark import escaped, literal, regex, text_without
 from localrouter.chat.grammar.pattern import check_pattern, whole
+from localrouter.chat.grammar.schema import read_schema
 from localrouter.errors import InvalidRequest
 
 PATTERNS = [
@@ -42,6 +43,25 @@ def test_a_pattern_matches_any_part_of_a_string(pattern: str, text: str) -> None
     if pattern == r"\$$":
         expected = re.search(r"\$\Z", text)
     assert admits(f"start: {regex(whole(pattern))}", text) == bool(expected)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "right", "wrong"),
+    [
+        ("^[[a]b]$", ["[b]", "ab]"], ["a", "b", "[a]b]"]),
+        (r"^[^[\]]+$", ["ab"], ["[", "]"]),
+        ("^[a&&b]$", ["a", "&", "b"], ["&&"]),
+        ("^[a~~b]$", ["~"], ["~~"]),
+        ("^[[:alpha:]]$", [":]", "[]"], ["x"]),
+    ],
+)
+def test_classes_have_no_operators(pattern: str, right: list[str], wrong: list[str]) -> None:
+    text, key = ({"pattern": pattern}, {"patternProperties": {pattern: {"type": "null"}}, "minProperties": 1})
+    for schema, written in ((text, '"{}"'), (key, '{{"{}": null}}')):
+        read = read_schema(schema, "schema")
+        grammar = f"start: {read.embedded(read.root)}"
+        assert [each for each in right if not admits(grammar, written.format(each))] == []
+        assert [each for each in wrong if admits(grammar, written.format(each))] == []
 
 
 @settings(max_examples=200, deadline=None)
