@@ -37,6 +37,22 @@ def test_text_is_not_taken_for_the_control_token_that_it_spells(backend: LlamaBa
     assert [backend.tokenize([Segment("<|im_end|>", control=each)]) for each in (True, False)] == [control, text]
 
 
+@pytest.mark.parametrize("control", [True, False])
+def test_a_long_text_is_read_in_parts_that_make_the_same_tokens(
+    backend: LlamaBackend, monkeypatch: pytest.MonkeyPatch, control: bool
+) -> None:
+    text = "".join(f"<|im_start|>user\nWhat is {n}?<|im_end|>\n<think>\n\n</think> hm" for n in range(50))
+    whole = backend.tokenize([Segment(text, control)])
+
+    monkeypatch.setattr(vocabulary, "_AT_ONCE", 100)
+    assert backend.tokenize([Segment(f"{text}!", control)])[: len(whole)] == whole
+
+
+def test_a_text_is_cut_before_what_is_found_by_its_spelling() -> None:
+    assert list(vocabulary._parts("ab<c><cd>e<c>", ["<cd>", "<c>"], 4)) == ["ab<c>", "<cd>e", "<c>"]
+    assert list(vocabulary._parts("abcdefgh", ["<c>"], 4)) == ["abcdefgh"]
+
+
 MARKS = ["<think>", "</think>", "<tool_call>", "</tool_call>"]
 
 

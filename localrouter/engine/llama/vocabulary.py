@@ -3,7 +3,7 @@
 import ctypes
 import re
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +12,9 @@ import llama_cpp.llama_cpp as api
 from localrouter.engine.grammar import GrammarVocabulary
 from localrouter.engine.messages import Segment, TemplateSource
 
+_AT_ONCE = 1 << 14
+"""Characters after which a text is cut before the next token that llama.cpp finds in it by its spelling: it takes time
+that grows with the square of how many there are, 90 s for 65,536 short messages."""
 _REMEMBERED = 1 << 22
 """Characters of segments whose tokens are kept: each turn of a conversation sends all of the turns before it again."""
 
@@ -36,8 +39,10 @@ class Vocabulary:
         self.template_source: TemplateSource = "manifest" if template is not None else "model"
         if not self.template:
             self.template_source = "fallback chatml"
-        own = (token for token, each in attributes if each & api.LLAMA_TOKEN_ATTR_USER_DEFINED)
-        named = {self._text(token): token for token in own if _is_mark(self._text(token), self.template)}
+        own = {self._text(token): token for token, each in attributes if each & api.LLAMA_TOKEN_ATTR_USER_DEFINED}
+        self._spelled = {True: _longest_first(own | self.controls), False: _longest_first(own)}
+        """Tokens that llama.cpp finds by their spelling, in control segments and in others."""
+        named = {text: token for text, token in own.items() if _is_mark(text, self.template)}
         self.marks = self.controls | named
         """Control tokens, and tokens of the vocabulary's own definition that mark something."""
         self._in_marks = re.compile("<(?=" + "|".join(re.escape(mark[1:]) for mark in named) + ")") if named else None
@@ -74,10 +79,15 @@ class Vocabulary:
         llama.cpp looks for tokens of the vocabulary's own definition in plain text too.
         """
         if control or self._in_marks is None:
-            return self._read(text.encode(), control)
+            return self._joined(text, control)
         cuts = [0, *(found.end() for found in self._in_marks.finditer(text)), len(text)]
-        parts = (text[start:end].encode() for start, end in pairwise(cuts))
-        return [token for part in parts if part for token in self._read(part, control=False)]
+        parts = (text[start:end] for start, end in pairwise(cuts))
+        return [token for part in parts if part for token in self._joined(part, control=False)]
+
+    def _joined(self, text: str, control: bool) -> list[int]:
+        """Return the tokens of a text, read a part at a time."""
+        parts = _parts(text, self._spelled[control], _AT_ONCE)
+        return [token for part in parts for token in self._read(part.encode(), control)]
 
     def _read(self, text: bytes, control: bool) -> list[int]:
         room = len(text) + 16
@@ -150,3 +160,22 @@ def _is_mark(text: str, template: str) -> bool:
     (`<think>`); Gemma has `<h1>` and `<table>` as tokens.
     """
     return len(text) > 2 and text[0] + text[-1] == "<>" and (not {"|", "_"}.isdisjoint(text) or text in template)
+
+
+def _longest_first(texts: Iterable[str]) -> list[str]:
+    """Return the texts in the order in which llama.cpp looks for them, without empty ones."""
+    return sorted(filter(None, texts), key=len, reverse=True)
+
+
+def _parts(text: str, spelled: Sequence[str], size: int) -> Iterator[str]:
+    """Yield a text cut before some of the `spelled` in it, each part at least `size` characters but the last.
+
+    No token reaches over what is found by its spelling. Of those that begin alike the first in `spelled` counts.
+    """
+    start = 0
+    if len(text) > size and (found := [each for each in spelled if each in text]):
+        for match in re.finditer("|".join(map(re.escape, found)), text):
+            if match.start() - start >= size:
+                yield text[start : match.start()]
+                start = match.start()
+    yield text[start:]
