@@ -1,7 +1,7 @@
 """The server that is checked: asked through the openai client, and where that is too well-behaved, over plain HTTP."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import httpx2
 import openai
+from openai.types.chat import ChatCompletionChunk
 
 MAX_TOKENS = 16
 """The longest answer that is asked for, in tokens, where a check does not say it."""
@@ -27,8 +28,27 @@ class Endless(Exception):
     """A stream went on far beyond what was asked for."""
 
 
-class TooLate(Exception):
+class TooLate(httpx2.TimeoutException):
     """The time for a check is over."""
+
+    def __init__(self) -> None:
+        super().__init__("no whole answer came in time")
+
+
+class _Timely(httpx2.SyncByteStream):
+    """The bytes of an answer for as long as there is time; of a server that drips every single byte comes in time."""
+
+    def __init__(self, stream: httpx2.SyncByteStream, seconds_left: Callable[[], float]) -> None:
+        self._stream = stream
+        self._seconds_left = seconds_left
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._stream:
+            self._seconds_left()
+            yield piece
+
+    def close(self) -> None:
+        self._stream.close()
 
 
 @dataclass
@@ -82,12 +102,19 @@ class Server:
         self.limit = limit
         self.asked: Any = None
         self.came = ""
+        self._end = monotonic() + limit
+        hooks: Any = {"response": [self._bound]}
         self.client = openai.OpenAI(
-            base_url=base_url, api_key=api_key, timeout=limit, max_retries=0, default_headers=_ALONE
+            base_url=base_url,
+            api_key=api_key,
+            timeout=limit,
+            max_retries=0,
+            default_headers=_ALONE,
+            http_client=openai.DefaultHttpxClient(event_hooks=hooks),
         )
         self._base_url = base_url.rstrip("/")
-        self._http = httpx2.Client(timeout=limit, headers={"Authorization": f"Bearer {api_key}", **_ALONE})
-        self._end = monotonic() + limit
+        headers = {"Authorization": f"Bearer {api_key}", **_ALONE}
+        self._http = httpx2.Client(timeout=limit, headers=headers, event_hooks=hooks)
 
     def __enter__(self) -> Self:
         return self
@@ -130,6 +157,11 @@ class Server:
         """Return a streamed answer, read to its end."""
         return self._stream(self.client.chat.completions, self._chat({"stream": True, **fields}))
 
+    def read_by_the_sdk(self, **fields: Any) -> list[ChatCompletionChunk]:
+        """Return the chunks of a stream as the openai client itself reads them."""
+        with self.client.chat.completions.create(**self._chat(fields), stream=True) as stream:
+            return [*stream]
+
     def stream_completion(self, **fields: Any) -> Stream:
         """Return a streamed answer of the legacy completions, read to its end."""
         return self._stream(self.client.completions, self._completion({"stream": True, **fields}))
@@ -168,6 +200,11 @@ class Server:
         rest = {name: value for name, value in body.items() if name not in ("model", what, "stream")}
         return {"model": body["model"], what: body[what], "extra_body": rest, "timeout": self._seconds_left()}
 
+    def _bound(self, response: httpx2.Response) -> None:
+        """Have an answer end when the time of the check does, whoever reads it."""
+        assert isinstance(response.stream, httpx2.SyncByteStream)
+        response.stream = _Timely(response.stream, self._seconds_left)
+
     def _seconds_left(self) -> float:
         left = self._end - monotonic()
         if left <= 0:
@@ -180,7 +217,6 @@ class Server:
             for piece in response.iter_bytes():
                 data += piece
                 self.came = data[:_SHOWN].decode(errors="replace")
-                self._seconds_left()
         return _object(json.loads(data))
 
     def _stream(self, resource: Any, arguments: dict[str, Any]) -> Stream:
@@ -192,7 +228,6 @@ class Server:
     def _read(self, stream: Stream, lines: Iterable[str]) -> None:
         for number, line in enumerate(lines):
             self.came = (self.came + line + "\n")[-_SHOWN:]
-            self._seconds_left()
             if number > _MOST_LINES:
                 raise Endless
             data = line.removeprefix("data:").strip() if line.startswith("data:") else ""

@@ -60,10 +60,7 @@ def a_stream_ends_with_done(server: Server) -> None:
 @STREAMING.check("stream")
 def the_sdk_reads_the_stream(server: Server) -> None:
     """The openai client iterates over the chunks, and ends."""
-    with server.client.chat.completions.create(
-        model=server.model, messages=[{"role": "user", "content": "Say something."}], max_tokens=8, stream=True
-    ) as stream:
-        chunks = list(stream)
+    chunks = server.read_by_the_sdk(max_tokens=8)
     expect(any(choice.finish_reason for chunk in chunks for choice in chunk.choices), "no finish reason was read")
 
 

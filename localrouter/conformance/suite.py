@@ -16,7 +16,7 @@ from localrouter.conformance.messages import MESSAGES
 from localrouter.conformance.protocol import ERRORS, MODELS, USAGE
 from localrouter.conformance.reasoning import REASONING
 from localrouter.conformance.sampling import LOGIT_BIAS, PENALTIES, SAMPLING
-from localrouter.conformance.server import Endless, Server, TooLate
+from localrouter.conformance.server import Endless, Server
 from localrouter.conformance.stops import STOP
 from localrouter.conformance.streaming import STREAMING
 from localrouter.conformance.structured import RESPONSE_FORMAT
@@ -51,11 +51,10 @@ _NOT_ABOUT_A_FIELD = (401, 403, 404, 408, 429)
 _NOT_IMPLEMENTED = 501
 _SILENT_CHECKS = 3
 """So many checks without any answer, one after the other, and the server is taken for gone."""
-_NO_ANSWER = (TooLate, openai.APIConnectionError, httpx2.TransportError)
+_NO_ANSWER = (openai.APIConnectionError, httpx2.TransportError)
 _FAILURES = (
     Broken,
     Endless,
-    TooLate,
     openai.APIError,
     httpx2.HTTPError,
     LookupError,
@@ -118,7 +117,7 @@ def _in_words(error: Exception) -> str:
     match error:
         case Broken():
             return str(error)
-        case TooLate() | openai.APITimeoutError() | httpx2.TimeoutException():
+        case openai.APITimeoutError() | httpx2.TimeoutException():
             return "no whole answer came in time"
         case openai.APIError() | httpx2.HTTPError():
             return f"no whole answer came: {error}"

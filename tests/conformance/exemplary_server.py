@@ -35,12 +35,12 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         try:
             sent = {name: value for name, value in json.loads(self.body()).items() if value is not None}
+            if self.server.drips:
+                return self.drip()
             body = self.server.requests(sent)
             chat = self.path.endswith("/chat/completions")
             (validate if chat else validate_fields)(body)
-            if self.server.drips:
-                self.drip()
-            elif body.get("stream"):
+            if body.get("stream"):
                 self.stream(self.server.streams([*(chunks if chat else text_chunks)(body)]))
             else:
                 self.answer(200, self.server.answers((complete if chat else complete_text)(body)))

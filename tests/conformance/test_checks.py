@@ -196,9 +196,10 @@ def test_a_server_that_hangs_is_given_the_time_of_a_check_and_then_up() -> None:
     assert found == [Outcome.FAILED] * 3 + [Outcome.NOT_RUN] * (len(checks) - 3)
 
 
-def test_a_stream_that_drips_for_ever_is_ended_by_the_time_of_a_check() -> None:
+@pytest.mark.parametrize("name", ["a stream ends with done", "the sdk reads the stream", "a missing field is 400"])
+def test_an_answer_that_drips_for_ever_is_ended_by_the_time_of_a_check(name: str) -> None:
     with exemplary_server(drips=True) as served, Server(served.base_url, "none", MODEL, 0.3) as server:
-        result = run_one(CHECKS["a stream ends with done"], server)
+        result = run_one(CHECKS[name], server)
     assert (result.outcome, result.reason, result.silent) == (
         Outcome.FAILED,
         "no whole answer came in time",
