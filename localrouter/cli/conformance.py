@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit
 
 import rich_click as click
 from rich.console import Console
@@ -22,6 +21,9 @@ if TYPE_CHECKING:
     from localrouter.conformance.server import Server
 
 _NO_KEY = "none"
+_KEY_HINT = "pass --api-key or set OPENAI_API_KEY"
+_HINTS = {401: _KEY_HINT, 403: _KEY_HINT, 404: "does its address end in /v1? If so, pass --model ID"}
+"""What to do about a list of models that is answered with this status."""
 _GROUPS = (
     "basics, streaming, limits, sampling, stop, n, logprobs, logit_bias, penalties, response_format, tools, "
     "tool_requests, reasoning, messages, fields, errors, models, usage, legacy"
@@ -82,7 +84,7 @@ def conformance(  # noqa: PLR0913 - one for each option
     from localrouter.conformance.suite import chosen  # noqa: PLC0415
 
     with Server(base_url, _key(base_url, api_key), model or "", timeout, _fields(always)) as server:
-        server.model = model or _first_model(server)
+        server.model = model or _first_model(server, base_url)
         talk(f"asking {server.model} at {base_url}")
         results, interrupted = _results(server, chosen(only))
     print_data(report.table(results))
@@ -112,11 +114,16 @@ def _fields(always: str | None) -> dict[str, Any]:
 
 def _key(base_url: str, key: str | None) -> str:
     """Return the key to send. Raises ConfigError for no URL, and where another machine would be asked without a key."""
-    address = urlsplit(base_url)
-    if address.scheme not in ("http", "https") or not address.hostname:
+    import httpx2  # noqa: PLC0415 - an extra
+
+    try:
+        address = httpx2.URL(base_url)
+    except httpx2.InvalidURL:
+        address = httpx2.URL()
+    if address.scheme not in ("http", "https") or not address.host:
         raise ConfigError(f"{base_url} is no address of a server", hint="pass one like http://127.0.0.1:8000/v1")
-    if not key and not _is_this_machine(address.hostname):
-        raise ConfigError(f"{address.hostname} is another machine", hint="pass --api-key or set OPENAI_API_KEY")
+    if not key and not _is_this_machine(address.host):
+        raise ConfigError(f"{address.host} is another machine", hint=_KEY_HINT)
     return key or _NO_KEY
 
 
@@ -127,21 +134,26 @@ def _is_this_machine(host: str) -> bool:
         return False
 
 
-def _first_model(server: "Server") -> str:
+def _first_model(server: "Server", base_url: str) -> str:
     """Return the first model that is listed. Raises ConfigError where none is, or nobody answers."""
-    import openai  # noqa: PLC0415 - an extra
+    import httpx2  # noqa: PLC0415 - an extra
 
+    talk(f"asking {base_url} which models it has")
     try:
-        listed = list(server.client.models.list())
-    except openai.APIConnectionError as error:
+        listed = server.models()
+    except httpx2.HTTPStatusError as error:
+        status = error.response.status_code
+        hint = _HINTS.get(status, "pass --model ID")
+        raise ConfigError(f"the server lists no models: it answers with status {status}", hint=hint) from None
+    except httpx2.HTTPError as error:
         raise ConfigError(
             f"no server answers: {error}", hint="is it running, and does its address end in /v1?"
         ) from None
-    except openai.APIError as error:
-        raise ConfigError(f"the server lists no models: {error}", hint="pass --model ID") from None
+    except ValueError as error:
+        raise ConfigError(str(error), hint="does its address end in /v1?") from None
     if not listed:
         raise ConfigError("the server lists no models", hint="pass --model ID")
-    return listed[0].id
+    return listed[0]
 
 
 def _results(server: "Server", checks: "list[Check]") -> "tuple[list[Result], bool]":

@@ -136,4 +136,4 @@ def refused(server: Server, **bad: Any) -> openai.APIStatusError:
 
 def accepted(server: Server, **fields: Any) -> None:
     """Return if a request is answered. Raises openai.APIStatusError, which may say that a field is not supported."""
-    server.ask(**{"max_tokens": 1, **fields})
+    expect(server.ask(**{"max_tokens": 1, **fields})["choices"], "the answer has no choice")

@@ -157,6 +157,14 @@ class Server:
         """Return a streamed answer, read to its end."""
         return self._stream(self.client.chat.completions, self._chat({"stream": True, **fields}))
 
+    def models(self) -> list[str]:
+        """Return the ids of the models that are listed. Raises ValueError for an answer that is no such list."""
+        response = self.raw("GET", "/models").raise_for_status()
+        try:
+            return [f"{_object(model)['id']}" for model in _object(response.json())["data"]]
+        except (ValueError, LookupError, TypeError, RecursionError):
+            raise ValueError(f"the server's answer is no list of models: {response.text[:80]!r}") from None
+
     def read_by_the_sdk(self, **fields: Any) -> list[ChatCompletionChunk]:
         """Return the chunks of a stream as the openai client itself reads them."""
         with self.client.chat.completions.create(**self._chat(fields), stream=True) as stream:
@@ -217,7 +225,7 @@ class Server:
             for piece in response.iter_bytes():
                 data += piece
                 self.came = data[:_SHOWN].decode(errors="replace")
-        return _object(json.loads(data))
+        return _object(_json(data))
 
     def _stream(self, resource: Any, arguments: dict[str, Any]) -> Stream:
         with resource.with_streaming_response.create(**arguments, stream=True) as response:
@@ -235,7 +243,18 @@ class Server:
                 stream.done = True
             elif data:
                 stream.done = False
-                stream.chunks.append(_object(json.loads(data)))
+                stream.chunks.append(_object(_json(data)))
+        if not stream.chunks:
+            raise ValueError("the stream had no event")
+
+
+def _json(data: str | bytes | bytearray) -> Any:
+    """Return what was answered. Raises ValueError for what is no JSON, or is nested beyond reading."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        text = data if isinstance(data, str) else data.decode(errors="replace")
+        raise ValueError(f"{text[:80]!r} is no JSON") from None
 
 
 def _object(value: Any) -> dict[str, Any]:

@@ -61,6 +61,8 @@ _FAILURES = (
     TypeError,
     ValueError,
     AttributeError,
+    OverflowError,
+    RecursionError,
 )
 
 

@@ -73,6 +73,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send(status, "application/json", json.dumps(body))
 
     def send(self, status: int, media_type: str, text: str) -> None:
+        if self.server.page is not None:
+            status, media_type, text = self.server.status, "text/html", self.server.page
         data = text.encode()
         self.send_response(status)
         self.send_header("Content-Type", media_type)
@@ -95,6 +97,9 @@ class Exemplary(ThreadingHTTPServer):
     errors: Change = staticmethod(unchanged)
     last = "data: [DONE]\n\n"
     drips = False
+    page: str | None = None
+    """What everybody is answered who asks for anything, with this status."""
+    status = 200
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)

@@ -207,6 +207,14 @@ def test_an_answer_that_drips_for_ever_is_ended_by_the_time_of_a_check(name: str
     )
 
 
+@pytest.mark.parametrize("page", ["<html>Welcome!</html>", "", "null", "[" * 100_000])
+def test_pages_that_are_no_answers_fail_every_check(page: str) -> None:
+    checks = [check for check in chosen() if check.name != "a stream is an event stream"]
+    with exemplary_server(page=page) as served, Server(served.base_url, "none", MODEL, 10) as server:
+        found = [(result.check.name, result.outcome) for result in run(server, checks)]
+    assert [name for name, outcome in found if outcome != Outcome.FAILED] == []
+
+
 def test_nobody_who_answers_is_a_failure_and_not_the_end() -> None:
     def check(server: Server) -> None:
         server.ask()

@@ -85,11 +85,35 @@ def test_fields_that_are_no_object_are_2() -> None:
         ("nonsense", "no address of a server"),
         ("https://api.example.com/v1", "OPENAI_API_KEY"),
         ("http://127.0.0.1:1/v1", "no server answers"),
+        ("http://127.0.0.1:port/v1", "no address of a server"),
+        ("http://[::1/v1", "no address of a server"),
     ],
 )
 def test_an_address_that_cannot_be_asked_is_2(address: str, words: str) -> None:
     result = run(address)
     assert (result.exit_code, words in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("status", "page", "words"),
+    [
+        (200, "<html>Welcome!</html>", "no list of models: '<html>Welcome!</html>'"),
+        (200, "[" * 100_000, "no list of models: '[[["),
+        (200, '{"data": [{}]}', "no list of models"),
+        (200, '{"data": []}', "the server lists no models"),
+        (404, "<html>Not here</html>", "does its address end in /v1"),
+        (401, '{"error": {"message": "no key"}}', "OPENAI_API_KEY"),
+        (500, "oops", "status 500"),
+    ],
+)
+def test_who_does_not_list_its_models_is_told_of_in_words(status: int, page: str, words: str) -> None:
+    with exemplary_server(status=status, page=page) as server:
+        result = run(server.base_url)
+    assert (result.exit_code, words in result.stderr) == (2, True), result.stderr
+
+
+def test_somebody_who_waits_for_the_models_knows_for_what() -> None:
+    assert "asking http://127.0.0.1:1/v1 which models it has" in run("http://127.0.0.1:1/v1").stderr
 
 
 def test_a_missing_openai_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
