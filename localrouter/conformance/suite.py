@@ -1,7 +1,9 @@
 """All checks, and how they are run."""
 
+import re
 from collections.abc import Collection, Iterable, Iterator
 from time import monotonic
+from typing import Any
 
 import httpx2
 import openai
@@ -49,6 +51,7 @@ GROUPS = {
 }
 _NOT_ABOUT_A_FIELD = (401, 403, 404, 408, 429)
 _NOT_IMPLEMENTED = 501
+_REQUIRED = ("model", "messages", "prompt")
 _SILENT_CHECKS = 3
 """So many checks without any answer, one after the other, and the server is taken for gone."""
 _NO_ANSWER = (openai.APIConnectionError, httpx2.TransportError)
@@ -107,7 +110,7 @@ def _outcome(check: Check, server: Server) -> tuple[Outcome, str, bool]:
         return Outcome.UNDECIDED, str(why), False
     except openai.APIStatusError as error:
         server.came = error.response.text[:2000]
-        outcome = Outcome.REFUSED if _names_what_it_lacks(error, check) else Outcome.FAILED
+        outcome = Outcome.REFUSED if _names_what_it_lacks(error, check, server.asked) else Outcome.FAILED
         return outcome, f"status {error.status_code}: {_message(error)}", False
     except _FAILURES as error:
         return Outcome.FAILED, _in_words(error), isinstance(error, _NO_ANSWER)
@@ -128,8 +131,8 @@ def _in_words(error: Exception) -> str:
     return f"the answer has another shape: {type(error).__name__}: {error}"
 
 
-def _names_what_it_lacks(error: openai.APIStatusError, check: Check) -> bool:
-    """Whether a server says that it does not support what the check is about.
+def _names_what_it_lacks(error: openai.APIStatusError, check: Check, asked: Any) -> bool:
+    """Whether a server says that it does not support what the check is about, or an optional field that it needs.
 
     A server that answers 501 has said so whatever its words are, and one that has no legacy completions answers 404.
     """
@@ -140,8 +143,11 @@ def _names_what_it_lacks(error: openai.APIStatusError, check: Check) -> bool:
         return True
     if not 400 <= status < 500 or status in _NOT_ABOUT_A_FIELD:
         return False
+    param = str(error.param)
+    if param not in _REQUIRED and isinstance(asked, dict) and asked.get(param) is not None:
+        return True
     said = f"{error.param or ''} {_message(error)}".lower()
-    return any(field in said for field in check.fields)
+    return any(re.search(rf"(?<!\w){field}(s|ing)?(?!\w)", said) for field in check.fields)
 
 
 def _message(error: openai.APIStatusError) -> str:

@@ -143,6 +143,43 @@ def test_a_field_that_breaks_a_server_is_found(name: str) -> None:
     assert outcomes(name, requests=fail) == [Outcome.FAILED]
 
 
+def refused_with(words: str, param: str | None = None, status: int = 400) -> Callable[[Any], Any]:
+    """A server that refuses everything with these words."""
+
+    def refuse(_: Any) -> Any:
+        raise Refusal(status, words, param)
+
+    return refuse
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "outcome"),
+    [
+        ("n gives that many choices", "something is not in order", Outcome.FAILED),
+        ("n gives that many choices", "`n` must be 1", Outcome.REFUSED),
+        ("a stream ends with done", "streaming is not supported", Outcome.REFUSED),
+        ("a stream ends with done", "upstream has gone", Outcome.FAILED),
+        ("four stops are taken", "we support no stop_sequences, or stops", Outcome.REFUSED),
+    ],
+)
+def test_a_field_is_named_by_a_word_and_not_by_some_letters(name: str, words: str, outcome: Outcome) -> None:
+    assert outcomes(name, requests=refused_with(words)) == [outcome]
+
+
+@pytest.mark.parametrize(
+    ("name", "param", "outcome"),
+    [
+        ("content is text", "max_tokens", Outcome.REFUSED),
+        ("a stop text ends the answer", "temperature", Outcome.REFUSED),
+        ("content is text", "messages", Outcome.FAILED),
+        ("content is text", "seed", Outcome.FAILED),
+        ("null is a default", "logit_bias", Outcome.FAILED),
+    ],
+)
+def test_a_field_that_a_check_needs_may_be_refused_too(name: str, param: str, outcome: Outcome) -> None:
+    assert outcomes(name, requests=refused_with("this model does not take it", param)) == [outcome]
+
+
 def test_a_server_without_the_legacy_api_is_counted_as_refusing_it() -> None:
     def change(body: Any) -> Any:
         if "prompt" in body:
