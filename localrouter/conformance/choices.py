@@ -24,6 +24,7 @@ def n_streams_that_many_choices(server: Server) -> None:
     stream = server.stream(n=2)
     for index in range(2):
         expect(stream.choices(index), f"no chunk is of choice {index}")
+        equal(stream.choices(index)[0]["delta"].get("role"), "assistant", f"role of the first delta of {index}")
         expect(len(stream.finish_reasons(index)) == 1, f"finish reasons of {index}: {stream.finish_reasons(index)}")
 
 

@@ -205,7 +205,8 @@ class Server:
     def _arguments(self, body: dict[str, Any], what: str) -> dict[str, Any]:
         """Return what `create` is called with: all but the required fields go through as they are."""
         self.asked, self.came = body, ""
-        rest = {name: value for name, value in body.items() if name not in ("model", what, "stream")}
+        set_by_us = ("model", what, "stream") if body.get("stream") else ("model", what)
+        rest = {name: value for name, value in body.items() if name not in set_by_us}
         return {"model": body["model"], what: body[what], "extra_body": rest, "timeout": self._seconds_left()}
 
     def _bound(self, response: httpx2.Response) -> None:

@@ -146,6 +146,9 @@ ANSWERS: dict[str, Callable[[Any], object]] = {
 """What becomes of a plain answer."""
 
 STREAMS: dict[str, Callable[[Any], object]] = {
+    "n streams that many choices": lambda chunks: [
+        choice["delta"].pop("role", None) for chunk in chunks for choice in chunk["choices"] if choice["index"] == 1
+    ],
     "chunks have the shape of the sdk": lambda chunks: chunks[1].pop("model"),
     "chunks have one id and one time": lambda chunks: chunks[1].update(id="another"),
     "the first delta has the role": lambda chunks: first(chunks[0])["delta"].pop("role"),

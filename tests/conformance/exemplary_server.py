@@ -34,10 +34,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         try:
-            sent = {name: value for name, value in json.loads(self.body()).items() if value is not None}
+            sent = self.server.requests(json.loads(self.body()))
             if self.server.drips:
                 return self.drip()
-            body = self.server.requests(sent)
+            body = {name: value for name, value in sent.items() if value is not None}
             chat = self.path.endswith("/chat/completions")
             (validate if chat else validate_fields)(body)
             if body.get("stream"):

@@ -91,6 +91,16 @@ def test_a_bias_without_its_sign_is_found() -> None:
     assert outcomes("a bias of minus 100 bans a token", requests=change) == [Outcome.FAILED]
 
 
+def test_a_ban_shows_nothing_where_biases_are_dropped() -> None:
+    assert outcomes("a bias of minus 100 bans a token", requests=without("logit_bias")) == [Outcome.UNDECIDED]
+
+
+def test_null_is_sent_for_every_field_that_may_be_null() -> None:
+    sent: list[Any] = []
+    assert outcomes("null is a default", requests=edited(sent.append)) == [Outcome.PASSED]
+    assert {"temperature", "n", "stop", "stream"} <= {name for name, value in sent[0].items() if value is None}
+
+
 def test_a_stream_without_done_is_found() -> None:
     assert outcomes("a stream ends with done", last="") == [Outcome.FAILED]
 
