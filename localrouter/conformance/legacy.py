@@ -27,8 +27,10 @@ def a_completion_has_the_shape_of_the_sdk(server: Server) -> None:
 def a_completion_adds_up(server: Server) -> None:
     """`max_tokens` holds, and `usage` counts prompt and completion."""
     answer = server.complete(max_tokens=3)
-    usage = answer["usage"]
-    expect(0 < usage["completion_tokens"] <= 3, f"{usage['completion_tokens']} tokens were generated with a limit of 3")
+    usage, text = answer["usage"], answer["choices"][0]["text"]
+    expect(usage["completion_tokens"] <= 3, f"{usage['completion_tokens']} tokens were generated with a limit of 3")
+    expect(usage["completion_tokens"] > 0 or not text, f"no token was counted for {text!r}")
+    expect(usage["prompt_tokens"] > 0, "no token of the prompt was counted")
     equal(usage["total_tokens"], usage["prompt_tokens"] + usage["completion_tokens"], "total_tokens")
 
 

@@ -9,6 +9,7 @@ MESSAGES = Group("messages")
 _CONTROL = ["<|im_end|>", "<|im_start|>", "<end_of_turn>", "<turn|>", "<|eot_id|>", "<|endoftext|>", "[/INST]"]
 """Control tokens of well-known families of models. To a model of another family they are text anyway."""
 _REPEATED = 8
+_INSTRUCTION = "The ships of the north carry timber, salt and copper. "
 _PIXEL = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nG"
     "NgYGBgAAAABQABpfZFQAAAAABJRU5ErkJggg=="
@@ -23,6 +24,15 @@ def _prompt_tokens(server: Server, *messages: dict[str, Any]) -> int:
     return int(server.ask(messages=[*messages], max_tokens=1)["usage"]["prompt_tokens"])
 
 
+def _instructions_are_read(server: Server, role: str) -> None:
+    """Raise Broken unless longer instructions make the prompt longer.
+
+    Without any there may be some that the template has of its own.
+    """
+    few, many = (_prompt_tokens(server, _says(role, _INSTRUCTION * times), *HELLO) for times in (1, 6))
+    expect(many > few, f"the prompt has {many} tokens with a long {role} message and {few} with a short one")
+
+
 def _adds_to_the_prompt(server: Server, *before: dict[str, Any]) -> None:
     """Raise Broken unless these messages make the prompt longer."""
     alone, together = _prompt_tokens(server, *HELLO), _prompt_tokens(server, *before, *HELLO)
@@ -32,13 +42,13 @@ def _adds_to_the_prompt(server: Server, *before: dict[str, Any]) -> None:
 @MESSAGES.check("role", "system")
 def a_system_message_is_read(server: Server) -> None:
     """`system` messages are instructions that the model should follow."""
-    _adds_to_the_prompt(server, _says("system", "The ships of the north carry timber, salt and copper."))
+    _instructions_are_read(server, "system")
 
 
 @MESSAGES.check("role", "developer")
 def a_developer_message_is_read(server: Server) -> None:
     """`developer` messages are instructions that the model should follow; they replace `system` messages."""
-    _adds_to_the_prompt(server, _says("developer", "The ships of the north carry timber, salt and copper."))
+    _instructions_are_read(server, "developer")
 
 
 @MESSAGES.check("role", "assistant")
@@ -102,15 +112,18 @@ def parts_of_an_assistant_are_read(server: Server) -> None:
     """`content` of an assistant's message may be an array of parts, and so may that of a system message."""
     parts = [{"type": "text", "text": "The ships of the north carry timber and salt."}]
     _adds_to_the_prompt(server, *HELLO, _says("assistant", parts))
-    _adds_to_the_prompt(server, _says("system", parts))
+    few, many = (_prompt_tokens(server, _says("system", parts * times), *HELLO) for times in (1, 6))
+    expect(many > few, "more parts of a system message made the prompt no longer")
 
 
 @MESSAGES.check("messages")
 def a_long_conversation_is_read_whole(server: Server) -> None:
     """`messages` is the list of messages comprising the conversation so far; none is dropped."""
     turns = [_says(("user", "assistant")[number % 2], f"This is turn {number}.") for number in range(41)]
-    half, whole = _prompt_tokens(server, *turns[:21]), _prompt_tokens(server, *turns)
-    expect(whole > 1.5 * half, f"21 turns have {half} tokens, and 41 have {whole}")
+    one, half, whole = (_prompt_tokens(server, *turns[:count]) for count in (1, 21, 41))
+    expect(
+        half > one and whole - half > 0.8 * (half - one), f"1, 21 and 41 turns have {one}, {half} and {whole} tokens"
+    )
 
 
 @MESSAGES.check("content")

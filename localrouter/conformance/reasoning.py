@@ -60,7 +60,9 @@ def thoughts_are_counted(server: Server) -> None:
     message, usage = answer["choices"][0]["message"], answer["usage"]
     if not any(message.get(name) for name in _SHOWN):
         raise Undecided("the answer shows no thoughts")
-    thought = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
+    thought = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens")
+    if thought is None:
+        raise Undecided("usage has no completion_tokens_details.reasoning_tokens, which the reference calls optional")
     expect(
         0 < thought <= usage["completion_tokens"], f"{thought} of {usage['completion_tokens']} tokens were reasoning"
     )

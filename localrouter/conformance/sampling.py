@@ -40,6 +40,7 @@ def a_negative_top_p_is_refused(server: Server) -> None:
 
 
 @SAMPLING.check("temperature")
+@thrice
 def temperature_0_repeats_itself(server: Server) -> None:
     """Lower temperatures make the output more deterministic; 0 takes the most likely token."""
     first, second = (server.text(temperature=0) for _ in range(2))
@@ -47,6 +48,7 @@ def temperature_0_repeats_itself(server: Server) -> None:
 
 
 @SAMPLING.check("top_p")
+@thrice
 def a_tiny_top_p_repeats_itself(server: Server) -> None:
     """With `top_p` only the tokens of the top probability mass are considered; of almost none, that is one."""
     first, second = (server.text(temperature=1, top_p=1e-6) for _ in range(2))

@@ -119,7 +119,7 @@ ANSWERS: dict[str, Callable[[Any], object]] = {
     "usage says what was reasoning": lambda answer: answer["usage"]["completion_tokens_details"].update(
         reasoning_tokens=10**6
     ),
-    "thoughts are counted": lambda answer: answer["usage"].pop("completion_tokens_details"),
+    "thoughts are counted": lambda answer: answer["usage"].update(completion_tokens_details={"reasoning_tokens": 0}),
     "thoughts are not content": lambda answer: first(answer)["message"].update(content="<think>Well.</think> a"),
     "thoughts are bounded too": lambda answer: answer["usage"].update(completion_tokens=7),
     "no log probabilities come unasked": lambda answer: first(answer).update(logprobs={"content": []}),
