@@ -83,7 +83,8 @@ def _explanation(result: Result) -> Iterator[str]:
 
 
 def _short(text: str) -> str:
-    line = " ".join(text.split())
+    """Return one line that can be printed: what a server said may steer a terminal, or be no Unicode."""
+    line = "".join(char if char.isprintable() else "\ufffd" for char in " ".join(text.split()))
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
 
 

@@ -12,6 +12,9 @@ from running_server import serving
 
 from localrouter.cli import main
 from localrouter.cli.conformance import _GROUPS
+from localrouter.conformance import report
+from localrouter.conformance.check import Outcome
+from localrouter.conformance.check import Result as CheckResult
 from localrouter.conformance.suite import GROUPS
 
 WHOLE = {"basics", "streaming", "errors", "models"}
@@ -130,3 +133,12 @@ def test_our_server_fails_nothing_of_what_it_has_and_of_what_it_refuses(tmp_path
     checks = json.loads(file.read_text())["checks"]
     assert [check["name"] for check in checks if check["group"] in WHOLE and check["outcome"] != "passed"] == []
     assert [check["name"] for check in checks if check["outcome"] == "failed" and "support" in check["reason"]] == []
+
+
+def test_what_a_server_says_can_be_printed_whatever_it_is() -> None:
+    result = CheckResult(GROUPS["basics"].checks[0], Outcome.FAILED, "red: \x1b[31m, half of a pair: \ud83d")
+
+    told = report.markdown([result], "title")
+
+    assert told.encode().decode() == told
+    assert "red: \ufffd[31m, half of a pair: \ufffd" in told
