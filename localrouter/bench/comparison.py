@@ -53,7 +53,10 @@ def compare(plan: Plan, machine: Machine, progress: Progress) -> list[Measure]:
 
 
 def _measure(workload: Workload, running: dict[str, Server], repeat: int, progress: Progress) -> list[Measure]:
-    """Return a measure for each row; flaws and details stand with the first."""
+    """Return a measure for each row; flaws and details stand with the first.
+
+    A run with a broken stream gives no sample: who answers nothing would be the fastest.
+    """
     measures = [Measure(workload.name, row.meaning, row.figure in HIGHER_IS_BETTER) for row in workload.rows]
     for turn in range(repeat):
         conversations = workload.make(SEEDS_APART * (turn + 1))
@@ -63,7 +66,7 @@ def _measure(workload: Workload, running: dict[str, Server], repeat: int, progre
             settle()
             for measure, row in zip(measures, workload.rows, strict=True):
                 value = getattr(figures, row.figure)
-                if isfinite(value):
+                if isfinite(value) and not figures.flaw:
                     measure.add(program, value)
             measures[0].details.append({"program": program, **asdict(figures)})
             if figures.flaw:
@@ -80,8 +83,9 @@ def _in_turns(running: Iterable[tuple[str, Server]], turn: int) -> list[tuple[st
 def _memory(running: dict[str, Server]) -> Measure:
     measure = Measure("memory", "of all its processes after that, MB", higher_is_better=False)
     for program, server in running.items():
-        if held := server.memory:
-            measure.add(program, sum(held) / 1e6)
+        held = sum(server.memory or ())
+        if held:  # nothing: it is not ours to see, or is gone
+            measure.add(program, held / 1e6)
     return measure
 
 

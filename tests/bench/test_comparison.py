@@ -1,5 +1,7 @@
 """What becomes a row, and which rows have a limit."""
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from localrouter.bench.load import Endpoint
 from localrouter.bench.machine import Machine
 from localrouter.bench.measure import LIMIT, OURS, PEER, Measure
 from localrouter.bench.peer import Peer
+from localrouter.bench.processes import running
 from localrouter.bench.progress import Progress
 from localrouter.bench.servers import Kind, Server
 from localrouter.bench.session import Session
@@ -48,6 +51,22 @@ def test_every_figure_is_a_row_and_flaws_are_told_once(asked: list[tuple[str, Fi
     assert (len(stall.details), wall.details, wall.flaws) == (4, [], [])
     assert [program for program, _ in asked if program != "settled"] == ["1", "2", "2", "1"]  # in turns
     assert [program for program, _ in asked[1::2]] == ["settled"] * 4  # none computes while the other is measured
+
+
+def test_a_run_with_a_broken_stream_gives_no_figure(asked: list[tuple[str, Fields]]) -> None:
+    """Who answers nothing is ready at once, and would be the fastest."""
+    measures = comparison._measure(WORKLOADS["stall"], SERVERS, 2, Progress())
+
+    assert asked
+    assert [set(measure.samples) for measure in measures] == [{OURS}, {OURS}]
+
+
+def test_a_server_that_is_gone_holds_no_memory_that_could_be_compared() -> None:
+    with running([sys.executable, "-c", "print('here')"], os.environ) as program:
+        program.process.wait()
+        gone = Server("other", Kind.LLAMA, SERVERS[PEER].endpoint, program)
+
+        assert comparison._memory({PEER: gone}).samples == {}
 
 
 def test_servers_sample_as_the_workload_says(asked: list[tuple[str, Fields]]) -> None:
