@@ -39,8 +39,10 @@ class Stream:
             else:
                 try:
                     stream._take(time, json.loads(data))
-                except ValueError:
+                except (ValueError, RecursionError):
                     stream.error = "an event is not JSON"
+                except (AttributeError, TypeError):
+                    stream.error = "an event is no chunk"
         return stream
 
     def _take(self, time: float, chunk: dict[str, object]) -> None:
@@ -56,6 +58,8 @@ class Stream:
         for choice in choices if isinstance(choices, list) else []:
             delta = choice.get("delta") or {}
             text = delta.get("content") or delta.get("reasoning_content")
+            if not isinstance(text, str | None):
+                raise TypeError
             if text:
                 self.texts.append(text)
                 self.times.append(time)
