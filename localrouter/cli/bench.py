@@ -14,7 +14,7 @@ from localrouter.bench.tensors import size_of
 from localrouter.bench.workloads import QUICK, WORKLOADS
 from localrouter.cli.exit_status import FAILED, exit_statuses
 from localrouter.cli.list import human_size
-from localrouter.cli.options import FILE, Command, offline_option, print_data, talk
+from localrouter.cli.options import FILE, Command, print_data, talk
 from localrouter.cli.progress import watching
 from localrouter.errors import ConfigError
 
@@ -84,7 +84,12 @@ def _choice(name: str, values: list[str], text: str) -> Callable[[Command], Comm
 @click.option("--json", type=FILE, metavar="FILE", help="Write all figures of all runs here.")
 @click.option("--markdown", type=FILE, metavar="FILE", help="Write the tables here, and where they were taken.")
 @click.option("--quick", is_flag=True, help=f"All once, and only {' and '.join(QUICK)}.")
-@offline_option
+@click.option(
+    "--offline",
+    is_flag=True,
+    envvar="LOCALROUTER_OFFLINE",
+    help="Download nothing; servers of this machine are asked all the same. [LOCALROUTER_OFFLINE]",
+)
 def bench(**options: Any) -> None:
     """Measure how fast models run here: alone, many at once, behind long prompts, in conversations.
 
@@ -102,8 +107,7 @@ def bench(**options: Any) -> None:
 
 def _run(asked: _Asked) -> bool:
     """Measure, show and write. Returns whether a stream of ours broke."""
-    from localrouter.bench import report  # noqa: PLC0415  # numpy and a client of HTTP: a help page can do without
-    from localrouter.bench.machine import Machine  # noqa: PLC0415
+    from localrouter.bench.machine import Machine  # noqa: PLC0415  # with numpy and a client of HTTP, which help pages can do without
     from localrouter.bench.progress import Progress  # noqa: PLC0415
     from localrouter.bench.session import Session  # noqa: PLC0415
 
@@ -111,16 +115,25 @@ def _run(asked: _Asked) -> bool:
     _introduce(machine)
     peer = _peer(asked, progress)
     session = Session(machine, progress, peer, asked.repeat, asked.workload, asked.threads, asked.quick)
-    everything = []
-    for name, model in _models(asked):
-        everything.append(session.measure(name, model))
-        _show(everything[-1])
+    everything = list["Results"]()
+    try:
+        for name, model in _models(asked):
+            everything.append(session.measure(name, model))
+            _show(everything[-1])
+    finally:  # whatever ended it: what was measured until then took its time
+        if everything:
+            _write(asked, everything, machine)
+    return any(results.spoiled for results in everything)
+
+
+def _write(asked: _Asked, everything: "list[Results]", machine: "Machine") -> None:
+    from localrouter.bench import report  # noqa: PLC0415  # numpy: a help page can do without
+
     if asked.json:
         report.save(asked.json, [report.as_json(results, machine) for results in everything])
     if asked.markdown:
         asked.markdown.parent.mkdir(parents=True, exist_ok=True)
         asked.markdown.write_text(report.markdown_of(everything, machine), encoding="utf-8")
-    return any(results.spoiled for results in everything)
 
 
 def _introduce(machine: "Machine") -> None:

@@ -16,8 +16,11 @@ from test_servers import EVENTS, server_of
 
 from localrouter.bench import bandwidth, comparison, servers
 from localrouter.bench.load import Endpoint
-from localrouter.bench.measure import LIMIT, OURS, PEER
+from localrouter.bench.measure import LIMIT, OURS, PEER, Measure
+from localrouter.bench.processes import ProgramFailed
+from localrouter.bench.report import Results
 from localrouter.bench.servers import Kind, Server
+from localrouter.bench.session import Session
 from localrouter.bench.shapes import Shape
 from localrouter.bench.synthetic import synthetic_model
 from localrouter.cli import bench as command
@@ -106,6 +109,26 @@ def test_a_broken_stream_of_ours_is_status_1(monkeypatch: pytest.MonkeyPatch) ->
 
     assert done.exit_code == 1
     assert "broken: localrouter, 8 of 8 streams: 0 times [DONE]" in done.stderr
+
+
+@pytest.mark.parametrize(("end", "status"), [(KeyboardInterrupt(), 130), (ProgramFailed("it is gone"), 2)])
+def test_what_was_measured_before_the_end_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: BaseException, status: int
+) -> None:
+    ends = iter([None, end])
+
+    def measure(_: Session, name: str, __: Path) -> Results:
+        if ends_now := next(ends):
+            raise ends_now
+        return Results(name, 1, [Measure("single", "rate", samples={OURS: [1.0]})])
+
+    monkeypatch.setattr(command, "SHAPES", {"qwen3-tiny": SMALL, "qwen3-0.6b": SMALL})
+    monkeypatch.setattr(Session, "measure", measure)
+    done = run("--shape", "qwen3-tiny", "--shape", "qwen3-0.6b", "--json", tmp_path / "a", "--markdown", tmp_path / "b")
+
+    assert done.exit_code == status
+    assert [results["model"] for results in json.loads((tmp_path / "a").read_text())] == ["qwen3-tiny"]
+    assert "qwen3-tiny; one run each" in (tmp_path / "b").read_text()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
