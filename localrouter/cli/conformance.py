@@ -2,6 +2,7 @@
 
 import ipaddress
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -52,7 +53,7 @@ _GROUPS = (
     "--with",
     "always",
     metavar="JSON",
-    help="Fields that every request has, as an object: for models that think, "
+    help="Fields that every chat has, as an object: for models that think, "
     """'{"chat_template_kwargs": {"enable_thinking": false}}'.""",
 )
 @click.option("--json", "json_file", type=FILE, metavar="FILE", help="Write requests, answers and outcomes here.")
@@ -77,7 +78,7 @@ def conformance(  # noqa: PLR0913 - one for each option
     if find_spec("openai") is None:
         raise ConfigError(
             "the checks ask through OpenAI's client, which is not here",
-            hint="pip install 'localrouter[conformance]'",
+            hint=f"{sys.executable} -m pip install 'localrouter[conformance]'",
         )
     from localrouter.conformance import report  # noqa: PLC0415 - the openai client is an extra, and slow to import
     from localrouter.conformance.server import Server  # noqa: PLC0415

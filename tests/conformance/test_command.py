@@ -122,7 +122,7 @@ def test_somebody_who_waits_for_the_models_knows_for_what() -> None:
 def test_a_missing_openai_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("localrouter.cli.conformance.find_spec", lambda _: None)
     result = run("http://127.0.0.1:1/v1")
-    assert (result.exit_code, "pip install 'localrouter[conformance]'" in result.stderr) == (2, True)
+    assert (result.exit_code, "-m pip install 'localrouter[conformance]'" in result.stderr) == (2, True)
 
 
 def test_our_server_fails_nothing_of_what_it_has_and_of_what_it_refuses(tmp_path: Path) -> None:
