@@ -78,6 +78,7 @@ def a_suffix_is_refused_or_honoured(server: Server) -> None:
     try:
         more = server.complete(suffix=" and they lived there for ever.", max_tokens=1)["usage"]["prompt_tokens"]
     except openai.BadRequestError as error:
+        server.came = error.response.text
         expect("suffix" in error.response.text, f"the error does not name the field: {error.message}")
         return
     expect(more > bare, "the suffix was dropped in silence: the prompt is as long as without it")

@@ -168,7 +168,9 @@ class Server:
     def read_by_the_sdk(self, **fields: Any) -> list[ChatCompletionChunk]:
         """Return the chunks of a stream as the openai client itself reads them."""
         with self.client.chat.completions.create(**self._chat(fields), stream=True) as stream:
-            return [*stream]
+            chunks = [*stream]
+        self.came = "\n".join(chunk.model_dump_json() for chunk in chunks)[-_SHOWN:]
+        return chunks
 
     def stream_completion(self, **fields: Any) -> Stream:
         """Return a streamed answer of the legacy completions, read to its end."""

@@ -61,6 +61,12 @@ def test_a_server_that_keeps_its_promises_passes_everything() -> None:
     assert others == []
 
 
+def test_every_check_shows_what_was_asked_last_and_what_came() -> None:
+    with exemplary_server() as served, Server(served.base_url, "none", MODEL, 10) as server:
+        dumb = [result.check.name for result in run(server, chosen()) if not (result.asked and result.came)]
+    assert dumb == []
+
+
 @pytest.mark.parametrize("field", DROPPED)
 def test_a_field_that_is_dropped_in_silence_is_found(field: str) -> None:
     assert set(outcomes(*DROPPED[field], requests=without(field))) == {Outcome.FAILED}
