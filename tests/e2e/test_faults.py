@@ -15,6 +15,8 @@ from running_server import PATIENCE, serving
 
 SLOW = ["--model", "slow=builtin:echo?step_ms=5", "--model", "other=builtin:echo?step_ms=4"]
 LONG = "a long message that takes a while to say " * 20
+VERY_LONG = [{"role": "user", "content": LONG * 4}]
+"""Takes a quarter of a minute to be said, whatever else the machine has to do."""
 
 
 def ask(model: str, **fields: object) -> dict[str, object]:
@@ -32,11 +34,13 @@ def eventually(condition: Callable[[], bool]) -> bool:
 def test_a_killed_worker_ends_its_streams_with_an_error_and_nobody_elses() -> None:
     with serving(*SLOW) as server:
         client = server.client()
+        client.chat.completions.create(model="slow", messages=[{"role": "user", "content": "hi"}])
+        [worker] = server.workers()
+        client.chat.completions.create(model="other", messages=[{"role": "user", "content": "hi"}])
         stream = iter(
             client.chat.completions.create(model="slow", messages=[{"role": "user", "content": LONG}], stream=True)
         )
         next(stream), next(stream)
-        [worker] = server.workers()
         other = iter(
             client.chat.completions.create(model="other", messages=[{"role": "user", "content": LONG}], stream=True)
         )
@@ -130,21 +134,26 @@ def test_a_killed_server_leaves_no_process() -> None:
 
 
 def test_past_the_queue_the_client_is_told_when_to_come_back() -> None:
+    name = "localrouter-echo?step_ms=5"
     with serving(*SLOW, "--max-sequences", "1", "--max-queue", "2") as server:
 
         async def main() -> list[httpx.Response]:
             async with httpx.AsyncClient(timeout=PATIENCE) as client:
                 url = f"{server.base_url}/chat/completions"
                 await client.post(url, json=ask("slow", max_tokens=1))
-                return await asyncio.gather(*(client.post(url, json=ask("slow", max_tokens=50)) for _ in range(6)))
+                holding = asyncio.create_task(client.post(url, json=ask("slow", messages=VERY_LONG)))
+                await asyncio.to_thread(eventually, lambda: server.engine(name)["running"] == 1)
+                waiting = [asyncio.create_task(client.post(url, json=ask("slow", max_tokens=1))) for _ in range(2)]
+                await asyncio.to_thread(eventually, lambda: server.engine(name)["waiting"] == 2)
+                refused = [await client.post(url, json=ask("slow")) for _ in range(3)]
+                holding.cancel()
+                return [*refused, *await asyncio.gather(*waiting)]
 
         responses = asyncio.run(main())
 
-    refused = [response for response in responses if response.status_code == 429]
-    assert len(refused) == 3
-    assert [response.status_code for response in responses if response not in refused] == [200] * 3
-    assert all(int(response.headers["retry-after"]) >= 1 for response in refused)
-    assert {response.json()["error"]["code"] for response in refused} == {"queue_full"}
+    assert [response.status_code for response in responses] == [429] * 3 + [200] * 2
+    assert all(int(response.headers["retry-after"]) >= 1 for response in responses[:3])
+    assert {response.json()["error"]["code"] for response in responses[:3]} == {"queue_full"}
 
 
 async def leave_early(client: httpx.AsyncClient, url: str, model: str, seed: int) -> None:
