@@ -11,6 +11,7 @@ import psutil
 import pytest
 from conversations import prompt
 
+from localrouter.engine import process
 from localrouter.engine.client import EngineClient, Generation, Pace
 from localrouter.engine.messages import (
     Finished,
@@ -207,14 +208,24 @@ async def test_a_worker_that_dies_before_it_reads_anything_could_not_load(monkey
         await WorkerProcess.start(ECHO, timeout=30)
 
 
-async def test_a_worker_that_is_given_up_while_it_loads_is_not_left_behind() -> None:
+async def test_a_worker_that_is_given_up_while_it_loads_is_not_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    loads = asyncio.Event()
+
+    async def load_for_ever(*_: object) -> None:
+        loads.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(process, "_first_report", load_for_ever)
+    before = {*psutil.Process().children()}
     starting = asyncio.create_task(WorkerProcess.start(ECHO, timeout=30))
-    await asyncio.sleep(0)
+    await loads.wait()
+    [worker] = {*psutil.Process().children()} - before
 
     starting.cancel()
 
     with pytest.raises(asyncio.CancelledError):
         await starting
+    assert not worker.is_running()
 
 
 async def test_a_model_that_loads_too_slowly_is_given_up() -> None:
