@@ -100,16 +100,17 @@ def equal(found: object, promised: object, what: str) -> None:
 
 
 def thrice(run: Callable[[Server], None]) -> Callable[[Server], None]:
-    """Return a check that has three tries: for checks that compare what a model said in several answers.
+    """Return a check that has three tries, for chance may decide how one ends.
 
-    Rounding differs with what was computed before, and may decide between tokens that are as good, of which random
-    weights have many. A server that breaks such a promise breaks it each time.
+    Some compare what a model said in several answers: rounding differs with what was computed before, and may decide
+    between tokens that are as good, of which random weights have many. Some need an answer that the model does not end
+    by itself. A server that breaks such a promise breaks it each time.
     """
 
     @wraps(run)
     def tried(server: Server) -> None:
         for _ in range(2):
-            with suppress(Broken):
+            with suppress(Broken, Undecided):
                 return run(server)
         return run(server)
 

@@ -29,6 +29,7 @@ def n_streams_that_many_choices(server: Server) -> None:
 
 
 @N.check("n")
+@thrice
 def usage_counts_all_choices_and_the_prompt_once(server: Server) -> None:
     """You are charged for the generated tokens across all of the choices."""
     one, two = server.ask(max_tokens=4)["usage"], server.ask(n=2, max_tokens=4)
@@ -39,6 +40,7 @@ def usage_counts_all_choices_and_the_prompt_once(server: Server) -> None:
 
 
 @N.check("n", "stream_options")
+@thrice
 def usage_of_a_stream_counts_all_choices(server: Server) -> None:
     """The chunk with the usage has the statistics for the entire request, and comes once."""
     stream = server.stream(n=2, max_tokens=4, stream_options={"include_usage": True})

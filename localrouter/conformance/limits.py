@@ -1,6 +1,6 @@
 """How long an answer may be."""
 
-from localrouter.conformance.check import Group, Undecided, equal, expect, refused
+from localrouter.conformance.check import Group, Undecided, equal, expect, refused, thrice
 from localrouter.conformance.server import Server
 
 LIMITS = Group("limits")
@@ -21,18 +21,21 @@ def _ended_by_length(reason: str, used: int, limit: int) -> None:
 
 
 @LIMITS.check("max_tokens")
+@thrice
 def max_tokens_holds(server: Server) -> None:
     """`max_tokens` is the maximum number of tokens that can be generated; `length` says that it was reached."""
     _holds(server, "max_tokens")
 
 
 @LIMITS.check("max_completion_tokens")
+@thrice
 def max_completion_tokens_holds(server: Server) -> None:
     """`max_completion_tokens` is an upper bound for the tokens that can be generated; `length` says it was reached."""
     _holds(server, "max_completion_tokens")
 
 
 @LIMITS.check("max_tokens", "stream_options")
+@thrice
 def a_stream_ends_at_max_tokens(server: Server) -> None:
     """`max_tokens` holds for streams too, and their `finish_reason` is `length`."""
     stream = server.stream(max_tokens=3, stream_options={"include_usage": True})

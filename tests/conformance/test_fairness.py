@@ -75,6 +75,35 @@ def test_rounding_may_decide_otherwise_once(name: str) -> None:
     assert outcome(name, answers=edited(change)) == Outcome.PASSED
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["max tokens holds", "max completion tokens holds", "usage counts all choices and the prompt once"],
+)
+def test_a_model_that_once_ends_by_itself_is_asked_again(name: str) -> None:
+    answers: list[Any] = []
+
+    def change(answer: Any) -> None:
+        answers.append(answer)
+        if len(answers) <= 2:
+            first(answer).update(finish_reason="stop")
+
+    assert outcome(name, answers=edited(change)) == Outcome.PASSED
+
+
+def test_a_stream_that_once_ends_by_itself_is_asked_for_again() -> None:
+    streams: list[Any] = []
+
+    def change(chunks: Any) -> None:
+        streams.append(chunks)
+        for chunk in chunks if len(streams) == 1 else []:
+            for choice in chunk["choices"]:
+                choice["finish_reason"] = choice["finish_reason"] and "stop"
+
+    assert outcome("a stream ends at max tokens", streams=edited(change)) == Outcome.PASSED
+    streams.clear()
+    assert outcome("usage of a stream counts all choices", streams=edited(change)) == Outcome.PASSED
+
+
 def test_an_end_that_says_nothing_need_not_count() -> None:
     def change(answer: Any) -> None:
         first(answer).update(text="", finish_reason="stop")
