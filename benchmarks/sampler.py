@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from localrouter.bench.measure import OURS, Measure
 from localrouter.bench.progress import Progress
 from localrouter.engine.adjustment import Adjustment
+from localrouter.engine.llama.exponential import fastest_exponential
 from localrouter.engine.messages import Sampling
 from localrouter.engine.sampling import Sampler, source_of
 
@@ -48,7 +49,7 @@ def draw_times(draws: int = 200) -> dict[str, float]:
 
 def _median_microseconds(logits: NDArray[np.float32], how: Sampling, answer: list[int], draws: int) -> float:
     """Each draw adds a token to the answer, as in a conversation."""
-    sampler, source, tokens = Sampler(len(logits)), source_of(0), [0]
+    sampler, source, tokens = Sampler(len(logits), fastest_exponential()), source_of(0), [0]
     adjustment = Adjustment(how, tokens)
     tokens += answer
     seconds = []

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localrouter.engine.batch import Batch
+from localrouter.engine.distribution import Exponential
 from localrouter.engine.grammar import GrammarVocabulary
 from localrouter.engine.limits import Limits
 from localrouter.engine.messages import ModelInfo, Segment
@@ -36,6 +37,10 @@ class Backend(Protocol):
     @property
     def limits(self) -> Limits:
         """What a batch and the cache can hold."""
+
+    @property
+    def exp(self) -> Exponential:
+        """What computes exponentials of logits fastest."""
 
     def tokenize(self, prompt: list[Segment], *, begin: bool = True) -> list[int]:
         """Return the tokens of a prompt; with `begin` the one that begins a text included, where the model wants one.

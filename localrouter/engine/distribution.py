@@ -1,6 +1,8 @@
 """A distribution over a whole vocabulary: filled from logits at memory speed, drawn from without sorting it."""
 
 import math
+from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,20 +10,32 @@ from numpy.typing import NDArray
 from localrouter.engine.ranking import FEW
 
 _COLUMNS = 128
+_ONES = np.ones(_COLUMNS, np.float32)
 _SOONEST = 1e-300
 """What stands for a time of 0, which no weight could be divided by."""
-_ORDINARY = (-20, 60)
-"""Highest logits for which float32 (e^-87 to e^88) holds the sum of a vocabulary, and its tail down to e^-67 of it."""
+Exponential: TypeAlias = Callable[[NDArray[np.float32], NDArray[np.float32]], float]
+"""Sets the second array to e to the power of each number of the first, which may be the same; returns their sum."""
+_WARM = 0.5
+"""The lowest temperature at which logits are taken to be of ordinary size until it shows that they are not."""
+_ORDINARY = (1e-4, 1e30)
+"""Sums of weights that float32 (down to e^-103) holds together with a tail of e^-67 of the likeliest, and far from its
+end."""
+
+
+def exponential(numbers: NDArray[np.float32], out: NDArray[np.float32]) -> float:
+    """Compute exponentials with numpy."""
+    return float(np.exp(numbers, out).sum(dtype=np.float64))
 
 
 class Distribution:
     """The weights of all tokens, and scratch space to work with them; one vocabulary, one thread at a time.
 
-    They are held as `_COLUMNS` rows of equal length. Summing down the columns is the one pass that numpy does at memory
-    speed; a draw is then one among the column sums, and one in the column that it hits.
+    They are held as `_COLUMNS` rows of equal length. Summing down the columns is a product with ones, at memory speed; a
+    draw is then one among the column sums, and one in the column that it hits.
     """
 
-    def __init__(self, vocabulary: int) -> None:
+    def __init__(self, vocabulary: int, exp: Exponential = exponential) -> None:
+        self._exp = exp
         self._width = -(-vocabulary // _COLUMNS)
         padded = np.zeros(_COLUMNS * self._width, np.float32)
         self._grid = padded.reshape(_COLUMNS, self._width)
@@ -31,39 +45,45 @@ class Distribution:
         """Which tokens `mass_above` has added up."""
         self._mask = np.empty(vocabulary, np.float32)
         self._sums = np.empty(self._width, np.float32)
-        self._offset = 0.0
+        self.total = 0.0
+        """What all weights sum up to."""
 
-    def fill(
-        self,
-        row: NDArray[np.float32],
-        highest: np.float32,
-        temperature: float,
-        kept: NDArray[np.bool_] | None = None,
-    ) -> None:
+    def fill(self, row: NDArray[np.float32], temperature: float, kept: NDArray[np.bool_] | None = None) -> bool:
         """Set the weights to exp(logit / temperature), up to a common factor; to 0 for tokens that are not `kept`.
 
-        `highest` is the largest logit, and finite. The factor only has to keep the likeliest token's weight from
-        overflowing or vanishing; logits of ordinary size need none, which saves a pass over the vocabulary.
+        Returns False, with no weights, when there is a NaN or the largest logit is not finite. The likeliest token is
+        kept. The factor only has to keep its weight from overflowing or vanishing; logits of ordinary size need none,
+        which saves two passes over the vocabulary, and what the weights sum up to shows whether they are.
         """
-        if temperature > 0.1 and _ORDINARY[0] < float(highest) / temperature < _ORDINARY[1]:
-            self._offset = 0.0
-            np.exp(row if temperature == 1 else np.divide(row, temperature, out=self.weights), out=self.weights)
-        else:
-            self._offset = float(highest)
-            temper(row, highest, temperature, out=self.weights)
+        if temperature >= _WARM:
+            inverse = np.float32(1 / temperature)
+            scaled = row if temperature == 1 else np.multiply(row, inverse, out=self.weights)
+            self._weigh(scaled, kept)
+            if _ORDINARY[0] < self.total < _ORDINARY[1]:
+                return True
+        highest = row.max()
+        if not np.isfinite(highest):
+            return False
+        self._weigh(tempered(row, highest, temperature, out=self.weights), kept)
+        return True
+
+    def _weigh(self, scaled: NDArray[np.float32], kept: NDArray[np.bool_] | None) -> None:
+        with np.errstate(invalid="ignore", over="ignore"):  # of what is not of ordinary size
+            self.total = self._exp(scaled, self.weights)
+            if kept is not None:
+                np.multiply(self.weights, kept, out=self.weights)
+            np.dot(_ONES, self._grid, out=self._sums)
         if kept is not None:
-            np.multiply(self.weights, kept, out=self.weights)
-        np.add.reduce(self._grid, axis=0, out=self._sums)
+            self.total = float(self._sums.sum(dtype=np.float64))
 
-    @property
-    def total(self) -> float:
-        """What all weights sum up to."""
-        return float(self._sums.sum(dtype=np.float64))
-
-    @property
-    def log_total(self) -> float:
-        """The logarithm of the sum of exp(logit) over all tokens, of what was filled in at temperature 1."""
-        return self._offset + math.log(self.total)
+    def log_total(self, row: NDArray[np.float32]) -> float:
+        """Return the logarithm of the sum of exp(logit) over all tokens; the weights stay. NaN where there is none."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            total = self._exp(row, self._mask)
+            if _ORDINARY[0] < total < _ORDINARY[1]:
+                return math.log(total)
+            highest = row.max()
+            return float(highest) + math.log(self._exp(np.subtract(row, highest, out=self._mask), self._mask))
 
     def pick(self, source: np.random.Generator) -> int:
         """Return a token with probability proportional to its weight."""
@@ -93,14 +113,13 @@ class Distribution:
         return float(self.weights.dot(self._mask))
 
 
-def temper(
+def tempered(
     logits: NDArray[np.float32], highest: np.float32, temperature: float, out: NDArray[np.float32] | None = None
 ) -> NDArray[np.float32]:
-    """Return exp((logit - highest) / temperature)."""
+    """Return (logit - highest) / temperature."""
     with np.errstate(over="ignore"):  # a tiny temperature sends all but the best to -inf, which is right
         out = np.subtract(logits, highest, out=out)
-        np.multiply(out, np.float32(min(1 / temperature, 3e38)), out=out)
-    return np.exp(out, out=out)
+        return np.multiply(out, np.float32(min(1 / temperature, 3e38)), out=out)
 
 
 def nucleus(weights: NDArray[np.float32], allowed: float) -> NDArray[np.float32]:

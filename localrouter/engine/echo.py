@@ -11,6 +11,7 @@ import numpy as np
 
 from localrouter.engine.backend import Logits
 from localrouter.engine.batch import Batch
+from localrouter.engine.distribution import Exponential, exponential
 from localrouter.engine.grammar import GrammarVocabulary
 from localrouter.engine.limits import Limits
 from localrouter.engine.messages import Device, LoadOptions, ModelInfo, Segment
@@ -44,6 +45,7 @@ class EchoBackend:
             control_tokens=CONTROL,
             marks={text: START + index for index, text in enumerate(CONTROL)},
         )
+        self.exp: Exponential = exponential
         self.limits = Limits(cells=self.info.cells, slots=2 * options.max_sequences, running=options.max_sequences)
         self._slots: dict[int, list[tuple[int, int]]] = {}
         """The tokens of each slot, and the numbers of the cells they are in."""

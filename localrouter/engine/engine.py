@@ -27,7 +27,7 @@ class Engine:
         self.backend = backend
         self.scheduler = Scheduler(backend.limits, step_seconds)
         self.intake = Intake(backend)
-        self.sampler = Sampler(backend.info.vocabulary)
+        self.sampler = Sampler(backend.info.vocabulary, backend.exp)
 
     @property
     def is_idle(self) -> bool:

@@ -53,8 +53,9 @@ class Ranking:
         n = min(n, len(self._row))
         if n == 0:
             return np.empty(0, np.intp)
-        threshold = self.kth(n)
-        places = self.reaching(threshold)
+        has_bound = n <= len(self._maxima)
+        bound = np.partition(self._maxima, -n)[-n] if has_bound else np.float32(-np.inf)  # which at least n reach
+        places = self.reaching(bound)
         if places is None:
-            places = np.flatnonzero(self._row >= threshold)
+            places = np.flatnonzero(self._row >= bound)
         return places[np.argsort(-self._row[places], kind="stable")[:n]]

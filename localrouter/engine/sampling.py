@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localrouter.engine.adjustment import Adjustment
-from localrouter.engine.distribution import Distribution, nucleus, pick, temper
+from localrouter.engine.distribution import Distribution, Exponential, exponential, nucleus, pick, tempered
 from localrouter.engine.messages import Sampling
 from localrouter.engine.ranking import Ranking
 
@@ -67,8 +67,9 @@ class Drawn(NamedTuple):
 class Sampler:
     """Scratch space for one vocabulary; not to be used by two threads at once."""
 
-    def __init__(self, vocabulary: int) -> None:
-        self._distribution = Distribution(vocabulary)
+    def __init__(self, vocabulary: int, exp: Exponential = exponential) -> None:
+        """`exp` is the fastest that there is; of all that a draw takes it takes longest."""
+        self._distribution = Distribution(vocabulary, exp)
         self._adjusted = np.empty(vocabulary, np.float32)
         self._penalties = np.empty((-(-vocabulary // 8), 8), np.float32)
 
@@ -113,7 +114,7 @@ class Sampler:
             _finite(row[best])
             return best
         if sampling.top_k <= 0 and sampling.min_p <= 0:
-            self._distribution.fill(row, _finite(row.max()), sampling.temperature)
+            self._fill(row, sampling.temperature)
             return self._distribution.pick_from_nucleus(sampling.top_p, source)
         ranking = Ranking(row)
         highest = _finite(ranking.highest)
@@ -121,17 +122,22 @@ class Sampler:
         tokens = ranking.reaching(threshold)
         if tokens is not None:
             return _pick_among(tokens, row, highest, sampling, source)
-        self._distribution.fill(row, highest, sampling.temperature, kept=row >= threshold)
+        self._fill(row, sampling.temperature, kept=row >= threshold)
         return self._distribution.pick_from_nucleus(sampling.top_p, source)
+
+    def _fill(self, row: NDArray[np.float32], temperature: float, kept: NDArray[np.bool_] | None = None) -> None:
+        if not self._distribution.fill(row, temperature, kept):
+            raise NotFinite
 
     def _describe(self, row: NDArray[np.float32], token: int, count: int) -> Drawn:
         """Add the log probabilities; none above 0, which rounding could make of a certain token."""
-        ranking = Ranking(row)
-        self._distribution.fill(row, ranking.highest, temperature=1)
-        total = self._distribution.log_total
-        top = ((int(other), min(float(row[other]) - total, 0.0)) for other in ranking.largest(count))
-        possible = tuple((other, logprob) for other, logprob in top if logprob > -math.inf)
-        return Drawn(token, min(float(row[token]) - total, 0.0), possible)
+        total = self._distribution.log_total(row)
+        if not math.isfinite(total):
+            raise NotFinite
+        likeliest = Ranking(row).largest(count)
+        logprobs = np.minimum(row[likeliest].astype(np.float64) - total, 0).tolist()
+        possible = (each for each in zip(likeliest.tolist(), logprobs, strict=True) if each[1] > -math.inf)
+        return Drawn(token, min(float(row[token]) - total, 0.0), tuple(possible))
 
 
 def source_of(seed: int | None) -> np.random.Generator:
@@ -164,7 +170,7 @@ def _pick_among(
     source: np.random.Generator,
 ) -> int:
     """Draw from the nucleus of a few tokens."""
-    weights = temper(row[tokens], highest, sampling.temperature)
+    weights = np.exp(tempered(row[tokens], highest, sampling.temperature))
     if sampling.top_p < 1:
         weights = nucleus(weights, sampling.top_p * float(weights.sum(dtype=np.float64)))
     return int(tokens[pick(weights, source)])

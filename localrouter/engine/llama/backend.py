@@ -20,6 +20,7 @@ from localrouter.engine.grammar import GrammarVocabulary
 from localrouter.engine.llama import library
 from localrouter.engine.llama.chains import Chains, are_worth_it
 from localrouter.engine.llama.copies import Copies
+from localrouter.engine.llama.exponential import fastest_exponential
 from localrouter.engine.llama.library import native_log
 from localrouter.engine.llama.limits import limits_of
 from localrouter.engine.llama.model import (
@@ -69,6 +70,7 @@ class LlamaBackend:
         self._view_of: tuple[int, int] = (0, 0)
         self._view: Logits = np.empty((0, 0), np.float32)
         self._chains: Chains | None = None
+        self.exp = fastest_exponential()
         library.start()
         machine = devices.machine(library.ggml)
         shape = shape_of_file(self._path)
