@@ -80,8 +80,11 @@ class Backend(Protocol):
         source. Returns False, and leaves the slot empty, when the cache does not hold what it takes any more.
         """
 
-    def keep_state(self, slot: int) -> Checkpoint:
-        """Copy what cannot be cut back of a slot, a recurrent state or windows, as it is now."""
+    def keep_state(self, slot: int) -> Checkpoint | None:
+        """Copy what cannot be cut back of a slot, a recurrent state or windows, as it is now.
+
+        Returns None when there is no memory for it.
+        """
 
     def discard_state(self, checkpoint: Checkpoint) -> None:
         """Free a copy."""

@@ -30,8 +30,8 @@ def exponential(numbers: NDArray[np.float32], out: NDArray[np.float32]) -> float
 class Distribution:
     """The weights of all tokens, and scratch space to work with them; one vocabulary, one thread at a time.
 
-    They are held as `_COLUMNS` rows of equal length. Summing down the columns is a product with ones, at memory speed; a
-    draw is then one among the column sums, and one in the column that it hits.
+    They are held as `_COLUMNS` rows of equal length. Summing down the columns is a product with ones, at memory speed;
+    a draw is then one among the column sums, and one in the column that it hits.
     """
 
     def __init__(self, vocabulary: int, exp: Exponential = exponential) -> None:

@@ -107,7 +107,7 @@ class EchoBackend:
         self._slots[slot] = self._slots[source][:count]
         return True
 
-    def keep_state(self, slot: int) -> Checkpoint:
+    def keep_state(self, slot: int) -> Checkpoint | None:
         """Not asked for: the cache can be forked anywhere."""
         raise AssertionError(slot)
 

@@ -81,7 +81,8 @@ class Engine:
         except BatchRefused as error:
             return self._fail((sequence for sequence, _ in batch.chunks), "batch_refused", str(error))
         for sequence in self.scheduler.computed(batch, time.perf_counter() - begin):
-            self.scheduler.keep_state(sequence, self.backend.keep_state(sequence.slot))
+            if (checkpoint := self.backend.keep_state(sequence.slot)) is not None:
+                self.scheduler.keep_state(sequence, checkpoint)
         events: list[Event] = []
         for output, (sequence, row) in enumerate(zip(batch.sampled, logits, strict=True)):
             events += self._advance(sequence, output, row)

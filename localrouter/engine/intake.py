@@ -12,7 +12,8 @@ from localrouter.engine.thinking import Budget, Thoughts
 from localrouter.engine.trial import Trial
 
 STATE_EVERY, STATES = 512, 8
-"""A copy of a recurrent state is kept after so many tokens of a prompt at the earliest, and about so often at most."""
+"""A copy of a recurrent state is kept after so many tokens of a prompt at the earliest. A long prompt may have so many,
+or as many as take half of the memory for them: more would push out those of all others."""
 
 
 class Intake:
@@ -74,10 +75,12 @@ class Intake:
 
         That is after the system prompt, after the last turns, and now and then on the way.
         """
-        if self._backend.limits.anywhere:
+        limits = self._backend.limits
+        if limits.anywhere:
             return set()
+        affordable = limits.state_bytes // (2 * limits.state_size) if limits.state_size else 0
         ends = [index + 1 for index, token in enumerate(tokens[:-1]) if self._backend.is_end(token)]
-        apart = max(STATE_EVERY, len(tokens) // STATES)
+        apart = max(STATE_EVERY, len(tokens) // max(STATES, affordable))
         return {*ends[:1], *ends[-2:], *range(apart, len(tokens), apart)}
 
 

@@ -29,6 +29,8 @@ class Limits:
     """Sliding layers hold their windows only: what a slot holds can be shared at its tip or at a checkpoint."""
     state_bytes: int = 0
     """Memory that checkpoints may take, which are copies of recurrent states or of windows."""
+    state_size: int = 0
+    """Bytes of one checkpoint; 0 where that is not known."""
     archive_cells: int = 0
     """Cells of ended conversations of which copies may be kept outside the cache; 0 where none can be made."""
 

@@ -120,6 +120,7 @@ def test_a_copy_for_which_there_is_no_memory_is_told(backend: LlamaBackend, monk
     monkeypatch.setattr(np, "empty", no_memory)
 
     assert not backend.store(1, 0, 0, 300)
+    assert backend.keep_state(0) is None
     assert held(backend)[1:] == [0] * backend.limits.slots
 
 
@@ -179,8 +180,11 @@ def test_a_conversation_goes_on_from_the_archive_with_the_same_words() -> None:
 
 
 def _take_turns(archive_cells: int) -> tuple[list[str], int]:
-    """Greedy answers of the embedded model, and how many tokens of prompts were not computed."""
-    backend = LlamaBackend(DEMO, LoadOptions(threads=1, cells=2048, max_sequences=2))
+    """Greedy answers of the embedded model, and how many tokens of prompts were not computed.
+
+    Without flash attention, which computes a little otherwise for a prompt that is cut elsewhere.
+    """
+    backend = LlamaBackend(DEMO, LoadOptions(threads=1, cells=2048, max_sequences=2, flash_attention="off"))
     backend.limits = replace(backend.limits, archive_cells=archive_cells, idle_cells=0)
     engine, said, cached = Engine(backend), list[str](), 0
     texts = [f"<|im_start|>system\nYou are helpful, {name}.<|im_end|>\n" for name in ("Anna", "Bert")]

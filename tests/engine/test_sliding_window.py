@@ -145,6 +145,7 @@ def test_a_kept_window_makes_a_fork_right_when_it_is_lost(backend: LlamaBackend,
     text = tokens(LENGTH)
     read(backend, 0, text[:count])
     checkpoint = backend.keep_state(0)
+    assert checkpoint is not None
     read(backend, 0, text, count)
     lose_windows(backend)
     other = [*text[:count], *tokens(3, seed=9)]
@@ -159,6 +160,7 @@ def test_a_source_is_not_harmed_by_a_fork_from_a_kept_window(backend: LlamaBacke
     text = tokens(LENGTH)
     read(backend, 0, text[:1000])
     checkpoint = backend.keep_state(0)
+    assert checkpoint is not None
     read(backend, 0, text[:-1], 1000)
     backend.fork(0, 3, 1000, checkpoint)
     read(backend, 3, [*text[:1000], *tokens(300, seed=9)], 1000)
@@ -171,6 +173,7 @@ def test_a_kept_window_for_which_there_is_no_room_is_refused(backend: LlamaBacke
     """All cells of windows are held by two slots each, so that llama.cpp may not take them."""
     read(backend, 0, tokens(1000))
     checkpoint = backend.keep_state(0)
+    assert checkpoint is not None
     rest = WINDOW_CELLS - 1000 - 30
     read(backend, 1, tokens(rest, seed=1))
     backend.fork(0, 2, 1000, None)
@@ -234,7 +237,9 @@ def test_a_quantized_cache_takes_as_much_less_as_was_planned(backend: LlamaBacke
     sizes = []
     for each in (small, backend):
         read(each, 0, tokens(500))
-        sizes.append(each.keep_state(0).size)
+        checkpoint = each.keep_state(0)
+        assert checkpoint is not None
+        sizes.append(checkpoint.size)
     small.close()
     planned = KV_TYPES["q4_0"].bytes(1024) / KV_TYPES["f16"].bytes(1024)
     assert sizes[0] / sizes[1] == pytest.approx(planned, rel=0.1)

@@ -79,7 +79,7 @@ class Faults:
         self._real["forget"](handle)
 
     def keep_state(self, slot: int) -> Checkpoint:
-        """Copy a state."""
+        """Copy a state; there is memory enough."""
         checkpoint: Checkpoint = self._real["keep_state"](slot)
         assert checkpoint.handle not in self.states
         self.states.add(checkpoint.handle)

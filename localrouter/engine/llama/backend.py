@@ -175,7 +175,7 @@ class LlamaBackend:
             return first == count - 1
         return 0 <= first <= (max(0, count - self._window + 1) if self._window else 0)
 
-    def keep_state(self, slot: int) -> Checkpoint:
+    def keep_state(self, slot: int) -> Checkpoint | None:
         """Copy the recurrent state of a slot, or the windows of sliding layers, to memory of our own."""
         return self._copies.keep_state(slot)
 

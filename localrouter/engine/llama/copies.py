@@ -27,9 +27,12 @@ class Copies:
         self._cells: dict[int, NDArray[np.uint8]] = {}
         self._handles = counting()
 
-    def keep_state(self, slot: int) -> Checkpoint:
-        """Copy the recurrent state of a slot, or the windows of sliding layers."""
-        handle, state = next(self._handles), self._copy(slot, _PARTIAL)
+    def keep_state(self, slot: int) -> Checkpoint | None:
+        """Copy the recurrent state of a slot, or the windows of sliding layers; None when there is no memory for it."""
+        try:
+            handle, state = next(self._handles), self._copy(slot, _PARTIAL)
+        except MemoryError:
+            return None
         self._states[handle] = state
         return Checkpoint(handle, state.size)
 

@@ -4,9 +4,11 @@ from localrouter.engine.limits import Limits
 from localrouter.memory.machine import Machine
 from localrouter.memory.plan import Options, Plan, sequences, slots
 
-_IDLE_SHARE = 1 / 16
-"""Of all cells: what may stay of conversations that have ended, where these cannot be archived. Attention on a CPU
-looks at every cell that is used."""
+_IDLE_SHARE = (1 / 16, 1 / 2)
+"""Of all cells: what may stay of conversations that have ended, at least and at most, where these cannot be archived."""
+_IDLE_COST = 0.1
+"""What may stay of them between these bounds, as a share of the weights' bytes. Attention looks at every cell that is
+used, so idle cells take about as much longer for a token as they have more bytes to be read."""
 _MEGABYTE = 1_000_000
 _COPIES_SHARE = 0.1
 """Of the memory that is free after loading: what copies of states and of cells may take."""
@@ -29,11 +31,19 @@ def limits_of(plan: Plan, machine: Machine, cache_ram: int | None, *, recurrent:
         prefill_rows=options.rows,
         pads=has_scratch and _has_tiles(options),
         recurrent=recurrent,
-        idle_cells=0 if archive else int(_IDLE_SHARE * options.cells),
+        idle_cells=0 if archive else _idle_cells(plan),
         windows=windows,
         state_bytes=copies,
+        state_size=plan.both.states // slots(plan.shape, options),
         archive_cells=archive,
     )
+
+
+def _idle_cells(plan: Plan) -> int:
+    """What hardly costs anybody time: much of a hybrid's cache, little of a small model's with attention everywhere."""
+    cells, cell = plan.options.cells, plan.both.cache / plan.options.cells
+    least, most = (int(share * cells) for share in _IDLE_SHARE)
+    return min(most, max(least, int(_IDLE_COST * plan.both.weights / max(cell, 1))))
 
 
 def _has_tiles(options: Options) -> bool:
