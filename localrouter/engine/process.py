@@ -68,6 +68,7 @@ async def _spawn() -> tuple[asyncio.subprocess.Process, asyncio.StreamReader, as
     ours, theirs = socket.socketpair()
     environment = os.environ | {
         "GGML_NO_BACKTRACE": "1",  # an abort in ggml would start a debugger
+        "OPENBLAS_NUM_THREADS": "1",  # numpy's own threads would wait for cores that llama.cpp's keep busy
         "PYTHONUNBUFFERED": "1",
     }
     with theirs:

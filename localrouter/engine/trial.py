@@ -9,6 +9,7 @@ would take a second to start and the memory twice.
 byte.
 """
 
+import os
 import re
 import resource
 import signal
@@ -76,6 +77,7 @@ class Trial:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # where native code says its last words
+            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # each thread of a large machine would take address space
         )
         weakref.finalize(self, _ended, process)
         assert process.stdin is not None

@@ -5,7 +5,7 @@ from localrouter.memory.machine import Machine
 from localrouter.memory.plan import Options, Plan, sequences, slots
 
 _IDLE_SHARE = (1 / 16, 1 / 2)
-"""Of all cells: what may stay of conversations that have ended, at least and at most, where these cannot be archived."""
+"""Of all cells: what may stay of conversations that ended, at least and at most, where these cannot be archived."""
 _IDLE_COST = 0.1
 """What may stay of them between these bounds, as a share of the weights' bytes. Attention looks at every cell that is
 used, so idle cells take about as much longer for a token as they have more bytes to be read."""
