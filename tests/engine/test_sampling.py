@@ -13,7 +13,7 @@ from localrouter.engine.adjustment import Adjustment
 from localrouter.engine.messages import Sampling
 from localrouter.engine.sampling import Drawn, NotFinite, Sampler, Undrawable, source_of
 
-DRAWS = 60_000
+DRAWS = 30_000
 
 
 class Clocks(np.random.Generator):
