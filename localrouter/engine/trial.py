@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import BinaryIO
 
@@ -49,6 +49,8 @@ class Trial:
         self._marks = list(marks)
         self._seconds = seconds
         self._process: subprocess.Popen[bytes] | None = None
+        self._end: Callable[[], int | None] = lambda: None
+        """Ends the process and returns its status; called at the latest when the trial is not used any more."""
 
     def danger(self, lark: str) -> str | None:
         """Return in words why a grammar must not be compiled; None when it may be, which says not that it is right.
@@ -67,7 +69,7 @@ class Trial:
             if process.stdout.read(1) == _SURVIVED:
                 return None
         self._process = None
-        if _ended(process) == -signal.SIGPROF:
+        if self._end() == -signal.SIGPROF:
             return f"Compiling it takes more than {self._seconds:g} seconds."
         return "Compiling it takes too much memory, or its rules refer to each other too deeply."
 
@@ -79,7 +81,7 @@ class Trial:
             stderr=subprocess.DEVNULL,  # where native code says its last words
             env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # each thread of a large machine would take address space
         )
-        weakref.finalize(self, _ended, process)
+        self._end = weakref.finalize(self, _ended, process)
         assert process.stdin is not None
         with suppress(BrokenPipeError):
             process.stdin.write(_framed(msgspec.json.encode(self._marks)))
