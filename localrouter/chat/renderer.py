@@ -10,8 +10,9 @@ from typing import Self
 import msgspec
 
 from localrouter.chat.prompt import Prompt, PromptRequest
-from localrouter.chat.rendering import LENGTH_BYTES, Refused, Rendered, framed
+from localrouter.chat.rendering import Refused, Rendered
 from localrouter.chat.template import ADVICE, LARGE, template_digest
+from localrouter.confinement import LENGTH_BYTES, framed
 from localrouter.errors import InvalidRequest, ShuttingDown
 
 SECONDS = 10.0
@@ -145,7 +146,7 @@ class _Process:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         try:
-            self.process.stdin.write(framed(request))
+            self.process.stdin.write(framed(msgspec.json.encode(request)))
             await self.process.stdin.drain()
             length = int.from_bytes(await self.process.stdout.readexactly(LENGTH_BYTES), "big")
             if length > LONGEST_REPLY:

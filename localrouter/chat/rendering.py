@@ -4,18 +4,15 @@ A chat template is a program that came with a model. Jinja's sandbox keeps it fr
 from using all time and memory, so it runs in a process for which the system counts both.
 """
 
-import resource
-import signal
 import sys
-from contextlib import suppress
 from typing import BinaryIO
 
 import msgspec
 
 from localrouter.chat.prompt import Prompt, PromptRequest, prompt_of
+from localrouter.confinement import computing, confine, framed, frames
 from localrouter.errors import InvalidRequest
 
-LENGTH_BYTES = 4
 MEMORY = 2 << 30
 """Bytes of address space of the process. A conversation of the largest body takes a tenth."""
 
@@ -45,30 +42,18 @@ def answered(body: bytes) -> Reply:
         return Refused(error.message, error.param, error.reason)
 
 
-def framed(message: Reply | PromptRequest) -> bytes:
-    """Return a message as it crosses the pipe: 4 bytes of length, big-endian, and JSON, which bounds no integers."""
-    body = msgspec.json.encode(message)
-    return len(body).to_bytes(LENGTH_BYTES, "big") + body
-
-
 def serve(requests: BinaryIO, replies: BinaryIO, seconds: float) -> None:
     """Answer requests until there are no more. The kernel ends the process when one takes `seconds` of computing."""
-    while len(length := requests.read(LENGTH_BYTES)) == LENGTH_BYTES:
-        body = requests.read(int.from_bytes(length, "big"))
-        signal.setitimer(signal.ITIMER_PROF, seconds)
-        reply = framed(answered(body))
-        signal.setitimer(signal.ITIMER_PROF, 0)
+    for body in frames(requests):
+        with computing(seconds):
+            reply = framed(msgspec.json.encode(answered(body)))  # JSON, which bounds no integers
         replies.write(reply)
         replies.flush()
 
 
 def main() -> None:
     """Bound what this process may use, then serve."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # the server decides when this ends: it closes the pipe
-    with suppress(ValueError, OSError):  # not every system knows this limit
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    confine(MEMORY)
     serve(sys.stdin.buffer, sys.stdout.buffer, float(sys.argv[1]))
 
 

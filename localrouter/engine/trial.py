@@ -11,18 +11,18 @@ byte.
 
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import BinaryIO
 
 import msgspec
 
+from localrouter.confinement import computing, confine, framed, frames
 from localrouter.engine.grammar import GrammarRefused, Grammars, GrammarVocabulary
 from localrouter.engine.messages import Grammar
 
@@ -34,7 +34,6 @@ STACK = 4 << 20
 """Bytes of the stack that a trial has. The worker has more (`ROOM`), so what passes here passes there."""
 ROOM = 4 * STACK
 """Bytes that the stack of the thread has to have that compiles what passed."""
-_LENGTH_BYTES = 4
 _SURVIVED = b"."
 _FIRST_MARK = 256
 _NUMBERED = re.compile(r"<\[[\d\s,^-]*\]>")
@@ -64,7 +63,7 @@ class Trial:
         assert process.stdin is not None
         assert process.stdout is not None
         with suppress(BrokenPipeError):
-            process.stdin.write(_framed(_NUMBERED.sub(f"<[{_FIRST_MARK}]>", lark).encode()))
+            process.stdin.write(framed(_NUMBERED.sub(f"<[{_FIRST_MARK}]>", lark).encode()))
             process.stdin.flush()
             if process.stdout.read(1) == _SURVIVED:
                 return None
@@ -84,7 +83,7 @@ class Trial:
         self._end = weakref.finalize(self, _ended, process)
         assert process.stdin is not None
         with suppress(BrokenPipeError):
-            process.stdin.write(_framed(msgspec.json.encode(self._marks)))
+            process.stdin.write(framed(msgspec.json.encode(self._marks)))
         return process
 
 
@@ -97,25 +96,14 @@ def _ended(process: subprocess.Popen[bytes]) -> int:
         return process.wait()
 
 
-def _framed(body: bytes) -> bytes:
-    return len(body).to_bytes(_LENGTH_BYTES, "big") + body
-
-
-def _frames(requests: BinaryIO) -> Iterator[bytes]:
-    while len(length := requests.read(_LENGTH_BYTES)) == _LENGTH_BYTES:
-        yield requests.read(int.from_bytes(length, "big"))
-
-
 def serve(requests: BinaryIO, replies: BinaryIO, seconds: float) -> None:
     """Compile what comes, with the first mask. The kernel ends the process when one takes `seconds` of computing."""
-    frames = _frames(requests)
-    marks = msgspec.json.decode(next(frames), type=list[bytes])
+    bodies = frames(requests)
+    marks = msgspec.json.decode(next(bodies), type=list[bytes])
     grammars = Grammars(lambda: _vocabulary(marks))
-    for frame in frames:
-        signal.setitimer(signal.ITIMER_PROF, seconds)
-        with suppress(GrammarRefused):
-            grammars.constraint(Grammar(frame.decode()))
-        signal.setitimer(signal.ITIMER_PROF, 0)
+    for body in bodies:
+        with computing(seconds), suppress(GrammarRefused):
+            grammars.constraint(Grammar(body.decode()))
         replies.write(_SURVIVED)
         replies.flush()
 
@@ -127,12 +115,8 @@ def _vocabulary(marks: list[bytes]) -> GrammarVocabulary:
 
 
 def main() -> None:
-    """Bound what this process may use, then serve."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # the worker decides when this ends: it closes the pipe
-    with suppress(ValueError, OSError):  # not every system knows this limit
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    """Bound what this process may use, then serve, on a stack of a size that is known."""
+    confine(MEMORY)
     threading.stack_size(STACK)
     threading.Thread(target=serve, args=(sys.stdin.buffer, sys.stdout.buffer, float(sys.argv[1]))).start()
 

@@ -15,7 +15,7 @@ LAYERS = [
     "engine weights",
     "memory",
     "gguf",
-    "schema config",
+    "schema config confinement",
     "errors",
     "__init__",
 ]
