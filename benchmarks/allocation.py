@@ -58,7 +58,7 @@ def _main() -> None:
 
 def _load(path: str, setups: Sequence[Setup]) -> list[Allocated]:
     """Load the model once and a context for each setup. Only ever in a process of its own."""
-    import llama_cpp.llama_cpp as api  # noqa: PLC0415
+    import llama_cpp.llama_cpp as api
 
     lines: list[str] = []
     log = api.llama_log_callback(lambda _level, text, _data: lines.append(text.decode(errors="replace")))

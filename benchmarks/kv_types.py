@@ -58,11 +58,11 @@ class Model:
     """A GGUF in this process, with one context after the other."""
 
     def __init__(self, path: str) -> None:
-        import llama_cpp.llama_cpp as api  # noqa: PLC0415 - native code, only in the process that is for it
+        import llama_cpp.llama_cpp as api  # native code, only in the process that is for it
 
-        from localrouter.engine.llama import library  # noqa: PLC0415
-        from localrouter.engine.llama.rows import Rows  # noqa: PLC0415
-        from localrouter.engine.threads import physical_cores  # noqa: PLC0415
+        from localrouter.engine.llama import library
+        from localrouter.engine.llama.rows import Rows
+        from localrouter.engine.threads import physical_cores
 
         library.start()
         self._api: Any = api
@@ -125,7 +125,7 @@ class Model:
     def _decode(
         self, context: Any, tokens: list[int], positions: Sequence[int], slots: list[int], *, every: bool = False
     ) -> None:
-        from localrouter.engine.batch import Batch  # noqa: PLC0415
+        from localrouter.engine.batch import Batch
 
         outputs = list(range(len(tokens))) if every else [len(tokens) - 1]
         code = self._api.llama_decode(context, self._rows.fill(Batch(tokens, [*positions], slots, outputs)))

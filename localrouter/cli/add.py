@@ -74,8 +74,8 @@ def _look_up(new: Addition, own: Path, *, offline: bool) -> "tuple[Addition, Pin
                 hint="give a commit of 40 hexadecimal digits, or leave out --offline",
             )
         return new, None
-    from localrouter.weights.hub.client import Hub  # noqa: PLC0415 - not before --offline, which the library reads only then
-    from localrouter.weights.hub.resolve import resolve  # noqa: PLC0415
+    from localrouter.weights.hub.client import Hub  # not before --offline, which the library reads only then
+    from localrouter.weights.hub.resolve import resolve
 
     hub = Hub(tell=talk)
     build, repo = new.build, new.build.repo

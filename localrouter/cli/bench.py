@@ -107,9 +107,9 @@ def bench(**options: Any) -> None:
 
 def _run(asked: _Asked) -> bool:
     """Measure, show and write. Returns whether a stream of ours broke."""
-    from localrouter.bench.machine import Machine  # noqa: PLC0415  # with numpy and a client of HTTP, which help pages can do without
-    from localrouter.bench.progress import Progress  # noqa: PLC0415
-    from localrouter.bench.session import Session  # noqa: PLC0415
+    from localrouter.bench.machine import Machine  # with numpy and a client of HTTP, which help pages can do without
+    from localrouter.bench.progress import Progress
+    from localrouter.bench.session import Session
 
     machine, progress = Machine.this(), Progress()
     _introduce(machine)
@@ -127,7 +127,7 @@ def _run(asked: _Asked) -> bool:
 
 
 def _write(asked: _Asked, everything: "list[Results]", machine: "Machine") -> None:
-    from localrouter.bench import report  # noqa: PLC0415  # numpy: a help page can do without
+    from localrouter.bench import report  # numpy: a help page can do without
 
     if asked.json:
         report.save(asked.json, [report.as_json(results, machine) for results in everything])
@@ -137,7 +137,7 @@ def _write(asked: _Asked, everything: "list[Results]", machine: "Machine") -> No
 
 
 def _introduce(machine: "Machine") -> None:
-    from localrouter.bench.machine import BUSY  # noqa: PLC0415
+    from localrouter.bench.machine import BUSY
 
     talk(str(machine))
     if machine.busy > BUSY:
@@ -145,8 +145,8 @@ def _introduce(machine: "Machine") -> None:
 
 
 def _peer(asked: _Asked, progress: "Progress") -> "Peer | Server | None":
-    from localrouter.bench.servers import running_server  # noqa: PLC0415
-    from localrouter.bench.session import programs  # noqa: PLC0415
+    from localrouter.bench.servers import running_server
+    from localrouter.bench.session import programs
 
     if asked.peer is None:
         return programs(asked.peer_bin, progress, build=asked.build_peer, offline=asked.offline)
@@ -157,7 +157,7 @@ def _peer(asked: _Asked, progress: "Progress") -> "Peer | Server | None":
 
 def _models(asked: _Asked) -> Iterator[tuple[str, Path]]:
     """Yield the name and the file of each model; a synthetic one is written when its turn comes."""
-    from localrouter.bench.synthetic import synthetic_model  # noqa: PLC0415
+    from localrouter.bench.synthetic import synthetic_model
 
     if asked.model:
         yield asked.model.stem, asked.model
@@ -169,7 +169,7 @@ def _models(asked: _Asked) -> Iterator[tuple[str, Path]]:
 
 
 def _show(results: "Results") -> None:
-    from localrouter.bench.report import table_of  # noqa: PLC0415
+    from localrouter.bench.report import table_of
 
     print_data(table_of(results))
     for flaw in results.flaws:

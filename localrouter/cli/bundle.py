@@ -53,7 +53,7 @@ def create(
     out: Path, names: tuple[str, ...], *, with_wheels: bool, offline: bool, as_json: bool, **options: Path | None
 ) -> None:
     """Write the builds that answer to these names on this machine into OUT.tar."""
-    from localrouter.weights.bundle.writer import write_bundle  # noqa: PLC0415 - --help should not wait for it
+    from localrouter.weights.bundle.writer import write_bundle  # --help should not wait for it
 
     with tempfile.TemporaryDirectory() as scratch:
         contents = _contents(names, options["manifest"], options["delta"])
@@ -80,7 +80,7 @@ def create(
 @json_option
 def verify(file: Path, *, signers: Path | None, offline: bool, as_json: bool) -> None:
     """Read a bundle once and compare every byte with its index."""
-    from localrouter.weights.bundle.reader import Bundle  # noqa: PLC0415
+    from localrouter.weights.bundle.reader import Bundle
 
     with _verdict(as_json), Bundle(file) as opened:
         signer = opened.signer(signers) if signers else None
@@ -103,10 +103,10 @@ def verify(file: Path, *, signers: Path | None, offline: bool, as_json: bool) ->
 @json_option
 def import_(file: Path, *, wheels: Path | None, signers: Path | None, offline: bool, as_json: bool) -> None:
     """Bring the models of a bundle to this machine; what is here already is not written again."""
-    from localrouter.weights.bundle.importer import import_bundle  # noqa: PLC0415
-    from localrouter.weights.bundle.names import name_builds  # noqa: PLC0415
-    from localrouter.weights.bundle.reader import Bundle  # noqa: PLC0415
-    from localrouter.weights.bundle.target import Destination  # noqa: PLC0415
+    from localrouter.weights.bundle.importer import import_bundle
+    from localrouter.weights.bundle.names import name_builds
+    from localrouter.weights.bundle.reader import Bundle
+    from localrouter.weights.bundle.target import Destination
 
     with _verdict(as_json), Bundle(file) as opened:
         signer = opened.signer(signers) if signers else None
@@ -128,10 +128,10 @@ def import_(file: Path, *, wheels: Path | None, signers: Path | None, offline: b
 
 
 def _contents(names: tuple[str, ...], manifest: Path | None, delta: Path | None) -> "Contents":
-    from localrouter.weights.bundle.contents import choose, gather, pinned_digests  # noqa: PLC0415
-    from localrouter.weights.bundle.index import BundleError  # noqa: PLC0415
-    from localrouter.weights.manifest.lock import read_lock  # noqa: PLC0415
-    from localrouter.weights.manifest.registry import Registry  # noqa: PLC0415
+    from localrouter.weights.bundle.contents import choose, gather, pinned_digests
+    from localrouter.weights.bundle.index import BundleError
+    from localrouter.weights.manifest.lock import read_lock
+    from localrouter.weights.manifest.registry import Registry
 
     if delta and not delta.is_file():
         raise BundleError(f"{delta}: there is no such lock", hint="name the lock of the machine that gets the bundle")
@@ -146,8 +146,8 @@ def _contents(names: tuple[str, ...], manifest: Path | None, delta: Path | None)
 
 
 def _add_wheels(contents: "Contents", scratch: Path, *, offline: bool) -> "Contents":
-    from localrouter.weights.bundle.index import BundleError  # noqa: PLC0415
-    from localrouter.weights.bundle.wheels import build_wheels, wheel_target  # noqa: PLC0415
+    from localrouter.weights.bundle.index import BundleError
+    from localrouter.weights.bundle.wheels import build_wheels, wheel_target
 
     if offline:
         raise BundleError("--with-wheels asks a package index, and --offline forbids it", hint="leave out one of them")
@@ -157,7 +157,7 @@ def _add_wheels(contents: "Contents", scratch: Path, *, offline: bool) -> "Conte
 @contextmanager
 def _verdict(as_json: bool) -> Iterator[None]:
     """A bundle that is not to be trusted ends the command with a status of its own."""
-    from localrouter.weights.bundle.index import BundleRefused  # noqa: PLC0415
+    from localrouter.weights.bundle.index import BundleRefused
 
     try:
         yield

@@ -102,7 +102,7 @@ class _Names(click.ParamType[str]):
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Those that begin like this."""
-        from localrouter.cli import model_names  # noqa: PLC0415 - what completes an option needs no manifest
+        from localrouter.cli import model_names  # what completes an option needs no manifest
 
         manifest = ctx.params.get("manifest") or os.environ.get("LOCALROUTER_MANIFEST")
         before = ctx.params.get(param.name or "") or ()

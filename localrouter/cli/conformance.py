@@ -80,9 +80,9 @@ def conformance(  # noqa: PLR0913 - one for each option
             "the checks ask through OpenAI's client, which is not here",
             hint=f"{sys.executable} -m pip install 'localrouter[conformance]'",
         )
-    from localrouter.conformance import report  # noqa: PLC0415 - the openai client is an extra, and slow to import
-    from localrouter.conformance.server import Server  # noqa: PLC0415
-    from localrouter.conformance.suite import chosen  # noqa: PLC0415
+    from localrouter.conformance import report  # the openai client is an extra, and slow to import
+    from localrouter.conformance.server import Server
+    from localrouter.conformance.suite import chosen
 
     with Server(base_url, _key(base_url, api_key), model or "", timeout, _fields(always)) as server:
         server.model = model or _first_model(server, base_url)
@@ -115,7 +115,7 @@ def _fields(always: str | None) -> dict[str, Any]:
 
 def _key(base_url: str, key: str | None) -> str:
     """Return the key to send. Raises ConfigError for no URL, and where another machine would be asked without a key."""
-    import httpx2  # noqa: PLC0415 - an extra
+    import httpx2  # an extra
 
     try:
         address = httpx2.URL(base_url)
@@ -137,7 +137,7 @@ def _is_this_machine(host: str) -> bool:
 
 def _first_model(server: "Server", base_url: str) -> str:
     """Return the first model that is listed. Raises ConfigError where none is, or nobody answers."""
-    import httpx2  # noqa: PLC0415 - an extra
+    import httpx2  # an extra
 
     talk(f"asking {base_url} which models it has")
     try:
@@ -159,7 +159,7 @@ def _first_model(server: "Server", base_url: str) -> str:
 
 def _results(server: "Server", checks: "list[Check]") -> "tuple[list[Result], bool]":
     """Run the checks. Return a result for each, and whether Ctrl-C came: then those that were left have not run."""
-    from localrouter.conformance.suite import not_run, run  # noqa: PLC0415 - the openai client is an extra
+    from localrouter.conformance.suite import not_run, run  # the openai client is an extra
 
     results: list[Result] = []
     try:

@@ -76,8 +76,8 @@ def _of_the_hub(registry: Registry, names: tuple[str, ...]) -> list[Entry]:
 
 
 def _check(entries: Sequence[Entry], *, offline: bool) -> "list[Change]":
-    from localrouter.weights.hub.client import Hub  # noqa: PLC0415 - --help should not wait for it, nor --offline come late
-    from localrouter.weights.hub.resolve import at_once, check  # noqa: PLC0415
+    from localrouter.weights.hub.client import Hub  # --help should not wait for it, nor --offline come late
+    from localrouter.weights.hub.resolve import at_once, check
 
     hub = Hub(offline=offline, tell=talk)
     talk(f"asking the hub about {len(entries)} build{'s' if len(entries) > 1 else ''}")
@@ -85,8 +85,8 @@ def _check(entries: Sequence[Entry], *, offline: bool) -> "list[Change]":
 
 
 def _lock(registry: Registry, entries: Sequence[Entry], output: Path | None, *, offline: bool) -> "list[Change]":
-    from localrouter.weights.hub.client import Hub  # noqa: PLC0415
-    from localrouter.weights.hub.resolve import at_once, changes, resolve  # noqa: PLC0415
+    from localrouter.weights.hub.client import Hub
+    from localrouter.weights.hub.resolve import at_once, changes, resolve
 
     hub = Hub(offline=offline, tell=talk)
     talk(f"asking the hub about {len(entries)} build{'s' if len(entries) > 1 else ''}")

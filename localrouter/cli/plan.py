@@ -124,7 +124,7 @@ def in_words(machine: Machine) -> str:
 
 
 def _hub() -> Ranges:
-    from localrouter.weights.hub.client import Hub  # noqa: PLC0415  # 0.2 s, only when it is asked
+    from localrouter.weights.hub.client import Hub  # 0.2 s, only when it is asked
 
     return Hub(tell=talk)
 

@@ -28,7 +28,7 @@ def prune(manifest: Path | None, *, dry_run: bool, yes: bool, as_json: bool) -> 
     Only of repositories that a manifest names: the cache may be that of other programs, too. What was shipped and
     what you added is always kept. Shows what would be freed, and asks.
     """
-    from localrouter.weights.inventory import leftovers, scan_cache  # noqa: PLC0415 - --help should not wait for it
+    from localrouter.weights.inventory import leftovers, scan_cache  # --help should not wait for it
 
     found = leftovers([*_kept(manifest)], scan_cache())
     deleted = bool(found) and not dry_run

@@ -126,10 +126,10 @@ def _local(entry: Entry) -> _Have:
 def _pull(entries: Sequence[Entry], talk: Console, *, offline: bool) -> list[_Have]:
     if not entries:
         return []
-    from localrouter.cli.progress import showing  # noqa: PLC0415 - --help should not wait for it, nor before --offline
-    from localrouter.weights.hub.cached_file import cache_directory, write_ref  # noqa: PLC0415
-    from localrouter.weights.hub.client import Hub  # noqa: PLC0415
-    from localrouter.weights.hub.download import Download, Stop  # noqa: PLC0415
+    from localrouter.cli.progress import showing  # --help should not wait for it, nor before --offline
+    from localrouter.weights.hub.cached_file import cache_directory, write_ref
+    from localrouter.weights.hub.client import Hub
+    from localrouter.weights.hub.download import Download, Stop
 
     stop, cache = Stop(), cache_directory()
     hub = Hub(offline=offline, pause=stop.pause, tell=talk.print)

@@ -75,7 +75,7 @@ def remove(names: tuple[str, ...], manifest: Path | None, *, forget: bool, yes: 
 
 
 def _plan(entries: Sequence[Entry], own: Path, *, forget: bool) -> _Plan:
-    from localrouter.weights.inventory import removal, scan_cache  # noqa: PLC0415 - --help should not wait for it
+    from localrouter.weights.inventory import removal, scan_cache  # --help should not wait for it
 
     cached = [entry for entry in entries if entry.build.source == "hub"]
     forgotten = tuple(

@@ -126,12 +126,12 @@ def read_settings(options: Mapping[str, object]) -> Settings:
 def _run(settings: Settings, models: Iterable[str]) -> None:
     """Serve until a signal comes."""
     # Only now: huggingface_hub reads HF_HUB_OFFLINE when it is imported, and --help should not wait for a web server.
-    from localrouter.api.app import create_app  # noqa: PLC0415
-    from localrouter.api.server import Server, base_url, bind  # noqa: PLC0415
-    from localrouter.chat.renderer import RendererPool  # noqa: PLC0415
-    from localrouter.router import Router  # noqa: PLC0415
-    from localrouter.weights.catalog import Catalog  # noqa: PLC0415
-    from localrouter.weights.manifest.extra import split_entries  # noqa: PLC0415
+    from localrouter.api.app import create_app
+    from localrouter.api.server import Server, base_url, bind
+    from localrouter.chat.renderer import RendererPool
+    from localrouter.router import Router
+    from localrouter.weights.catalog import Catalog
+    from localrouter.weights.manifest.extra import split_entries
 
     catalog = Catalog.read(settings.manifest, split_entries(models))
     listener = bind(settings.host, settings.port)

@@ -1,5 +1,7 @@
 """The OpenAI SDK against the real server: only `base_url` is changed."""
 
+import asyncio
+
 import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam
@@ -107,8 +109,6 @@ def test_a_control_token_in_a_message_is_text(server: RunningServer) -> None:
 
 
 def test_many_conversations_at_once_each_get_their_own_answer(server: RunningServer) -> None:
-    import asyncio  # noqa: PLC0415
-
     async def ask() -> list[str | None]:
         client = openai.AsyncOpenAI(base_url=server.base_url, api_key="local", max_retries=0)
         async with client:
