@@ -7,14 +7,34 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from localrouter.errors import ConfigError
 
 GpuLayers = Literal["auto", "all"] | Annotated[int, Field(ge=0)]
 KvType = Literal["f16", "q8_0", "q4_0"]
 Switch = Literal["auto", "on", "off"]
+
+
+def _numbers(value: object) -> object:
+    """A list of numbers that is written with commas, as on a command line."""
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+def _check_shares(shares: tuple[float, ...]) -> tuple[float, ...]:
+    if not any(shares):
+        raise ValueError("at least one share must be above 0")
+    return shares
+
+
+TensorSplit = Annotated[
+    tuple[Annotated[float, Field(ge=0, allow_inf_nan=False, strict=False)], ...],
+    BeforeValidator(_numbers),
+    AfterValidator(_check_shares),
+    NoDecode,
+]
+"""In which proportion GPUs share the layers of a model."""
 
 
 class EngineSettings(BaseSettings):
@@ -30,6 +50,10 @@ class EngineSettings(BaseSettings):
     """Conversations that are computed at the same time; llama.cpp allows at most 256."""
     gpu_layers: GpuLayers = "auto"
     """Layers to offload: as many as fit, all of them, or a number."""
+    device: str | None = Field(None, min_length=1)
+    """GPUs to offload to, as `localrouter devices` names them, separated by commas; default: those llama.cpp takes."""
+    tensor_split: TensorSplit | None = None
+    """In which proportion several GPUs share the layers, as 3,1; default: in that of their free memory."""
     require_gpu: bool = False
     """Refuse to load on the CPU what should run on a GPU."""
     threads: int | None = Field(None, ge=1, le=1024)

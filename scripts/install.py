@@ -1,15 +1,13 @@
-"""Installs localrouter into `.venv`: compiles llama.cpp once, and does nothing the second time.
+"""Installs localrouter into `.venv`, or another environment: compiles llama.cpp once, does nothing the second time.
 
-The Makefile calls it; it needs only the standard library. What it did stands in a small record inside `.venv`, and a
-run that wants nothing else returns at once. `wanted` and `pip_calls` decide, `install` acts.
+The Makefile calls it; it needs only the standard library. What it did stands in a small record inside the environment,
+and a run that wants nothing else returns at once. `wanted` and `pip_calls` decide, `install` acts.
 """
 
 import argparse
 import hashlib
-import importlib.util
 import json
 import os
-import platform
 import re
 import subprocess
 import sys
@@ -17,38 +15,17 @@ import sysconfig
 import time
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
 from scripts.backend import LEAN, Machine, Refused, choose, cmake_args, compiler, fits, missing_compiler, this_machine
+from scripts.venv import ROOT, Installed, Venv
 
-ROOT = Path(__file__).resolve().parent.parent
-VENV = ROOT / ".venv"
-PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-RECORD = VENV / "localrouter.json"
-LOG = VENV / "install.log"
 LLAMA = "llama-cpp-python"
 LLAMA_CALL = ["install", "-v", "-c", "constraints.txt", "--no-cache-dir", "--force-reinstall", "--no-deps"]
 LLAMA_CALL += ["--no-binary", LLAMA, LLAMA]
 """Past pip's wheel cache: pip looks neither at CMAKE_ARGS nor at the CPU when it picks a wheel that it built before."""
-
-
-@dataclass(frozen=True)
-class Installed:
-    """What `.venv` holds, or should hold."""
-
-    python: str
-    project: str
-    llama: str
-    backend: str
-    cmake_args: str
-    dev: bool
-
-    @property
-    def native(self) -> tuple[str, str, str, str]:
-        """What makes one compiled llama.cpp differ from another."""
-        return self.python, self.llama, self.backend, self.cmake_args
 
 
 def wanted(
@@ -98,50 +75,15 @@ def fingerprint() -> tuple[str, str]:
     return hashlib.sha256(basis.encode()).hexdigest(), f"{pinned[1]} {lean}"
 
 
-def recorded() -> Installed | None:
-    """Return what an earlier run left in `.venv`, None when there is nothing to rely on."""
-    try:
-        return Installed(**json.loads(RECORD.read_text(encoding="utf-8"))) if PYTHON.exists() else None
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def record(state: Installed) -> None:
-    """Write the record in one piece."""
-    draft = RECORD.with_suffix(".new")
-    draft.write_text(json.dumps(asdict(state), indent=2) + "\n", encoding="utf-8")
-    draft.replace(RECORD)
-
-
-def make_venv(python: str) -> None:
-    """Create `.venv` for this Python, anew when it is of another version, or complete it when pip is missing."""
-    config = VENV / "pyvenv.cfg"
-    settings = config.read_text(encoding="utf-8") if config.exists() else ""
-    version = re.search(r"^version(?:_info)? *= *(\d+\.\d+)", settings, re.MULTILINE)
-    right = version is not None and version[1] == python and PYTHON.exists()
-    if right and PYTHON.with_name("pip").exists():
-        return
-    if not (importlib.util.find_spec("venv") and importlib.util.find_spec("ensurepip")):
-        raise Refused(
-            "this Python lacks its venv module. Install it (Debian, Ubuntu: sudo apt install python3-venv), "
-            "then run the same command again"
-        )
-    say(f"creating .venv with Python {platform.python_version()}")
-    if subprocess.run(
-        [sys.executable, "-m", "venv", *([] if right else ["--clear"]), str(VENV)], check=False
-    ).returncode:
-        raise Refused("the virtual environment .venv could not be created")
-
-
 def say(text: str) -> None:
     """Tell the person what is going on."""
     print(text, file=sys.stderr, flush=True)
 
 
-def pip(arguments: list[str], flags: str, log: TextIO) -> None:
+def pip(venv: Venv, arguments: list[str], flags: str, log: TextIO) -> None:
     """Run pip, everything it says going to the log. Raises Refused with the first error."""
     environment = os.environ | {"CMAKE_ARGS": flags}
-    command = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
+    command = [str(venv.python), "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
     lines: list[str] = []
     streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with subprocess.Popen(command, cwd=ROOT, env=environment, text=True, errors="replace", **streams) as process:
@@ -150,7 +92,7 @@ def pip(arguments: list[str], flags: str, log: TextIO) -> None:
             lines.append(line)
             show_progress(line)
     if process.returncode:
-        raise Refused("\n  ".join(["pip failed:", *last_words(lines), f"The whole log: {LOG.relative_to(ROOT)}"]))
+        raise Refused("\n  ".join(["pip failed:", *last_words(lines), f"The whole log: {venv.log}"]))
 
 
 def show_progress(line: str) -> None:
@@ -160,39 +102,41 @@ def show_progress(line: str) -> None:
         print(f"\r  compiling {step[1]} ", end="", file=sys.stderr, flush=True)
 
 
-def install(goal: Installed, current: Installed | None, machine: Machine) -> None:
+def install(venv: Venv, goal: Installed, current: Installed | None, machine: Machine) -> None:
     """Do what leads to `goal`, and record it. What is compiled stays recorded when a later step fails."""
-    make_venv(goal.python)
+    venv.create(goal.python)
     calls = pip_calls(goal, current)
     flags = cmake_args(goal.backend, machine, goal.cmake_args)
-    with LOG.open("w", encoding="utf-8") as log:
+    with venv.log.open("w", encoding="utf-8") as log:
         if len(calls) > 1:
-            RECORD.unlink(missing_ok=True)
+            venv.forget()
             say("installing llama.cpp (compiling takes some minutes, once)")
-            pip(calls[0], flags, log)
-            check_llama(goal, machine)
-        record(replace(goal, project="unfinished"))
+            pip(venv, calls[0], flags, log)
+            check_llama(venv, goal, machine)
+        venv.record(replace(goal, project="unfinished"))
         say("installing the other packages")
-        pip(calls[-1], flags, log)
-    record(goal)
+        pip(venv, calls[-1], flags, log)
+    venv.record(goal)
 
 
-def check_llama(goal: Installed, machine: Machine) -> None:
+def check_llama(venv: Venv, goal: Installed, machine: Machine) -> None:
     """Raise Refused when what was compiled is for another backend than the one that was asked for."""
-    paths = {"base": str(VENV), "platbase": str(VENV)}
+    paths = {"base": str(venv.folder), "platbase": str(venv.folder)}
     libraries = Path(sysconfig.get_path("platlib", "venv", paths)) / "llama_cpp" / "lib"
     if not fits(goal.backend, machine.system, os.listdir(libraries)):
-        raise Refused(f"llama.cpp was compiled, but not for {goal.backend}. The whole log: {LOG.relative_to(ROOT)}")
+        raise Refused(f"llama.cpp was compiled, but not for {goal.backend}. The whole log: {venv.log}")
 
 
 def main() -> int:
     """Bring `.venv` up to date; return the exit status."""
-    parser = argparse.ArgumentParser(description="Install localrouter into .venv; BACKEND and CMAKE_ARGS are read.")
+    parser = argparse.ArgumentParser(description="Install localrouter; BACKEND and CMAKE_ARGS are read.")
     parser.add_argument("--dev", action="store_true", help="also what the tests and checks need")
-    dev: bool = parser.parse_args().dev
+    parser.add_argument("--venv", type=Path, default=Path(".venv"), help="folder of the environment (.venv)")
+    arguments = parser.parse_args()
+    dev, venv = bool(arguments.dev), Venv(ROOT / arguments.venv)
     started = time.monotonic()
     try:
-        machine, current = this_machine(), recorded()
+        machine, current = this_machine(), venv.installed()
         project, llama = fingerprint()
         goal, why = wanted(current, os.environ, machine, project=project, llama=llama, dev=dev)
         if goal == current:
@@ -201,7 +145,7 @@ def main() -> int:
         if compiles and (sentence := missing_compiler(machine.system, os.environ, compiler)):
             raise Refused(sentence)
         say(f"backend: {goal.backend} ({why or 'as installed before'})")
-        install(goal, current, machine)
+        install(venv, goal, current, machine)
     except Refused as refusal:
         say(f"\nlocalrouter was not installed: {refusal}")
         return 1

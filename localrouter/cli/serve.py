@@ -71,6 +71,8 @@ def _literals(annotation: object) -> list[str]:
 )
 @_setting("offline", "Open no connection to anywhere.")
 @_setting("gpu_layers", "Layers to offload: auto, all, or a number.", "LAYERS")
+@_setting("device", "GPUs to offload to, as `localrouter devices` names them.", "NAME[,NAME]")
+@_setting("tensor_split", "In which proportion GPUs share the layers, as 3,1; default: by free memory.", "N,N")
 @_setting("require_gpu", "Refuse to load on the CPU what should run on a GPU.")
 @_setting("context", "Longest prompt plus answer of a request, in tokens.", "TOKENS")
 @_setting("cells", "Positions of KV cache that all conversations of a model share.", "CELLS")

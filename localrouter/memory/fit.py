@@ -128,16 +128,26 @@ def most_on_gpu(shape: Shape, options: Options, machine: Machine) -> Plan:
     """The plan with as many layers on the GPUs as fit there, whatever is left for the RAM."""
     layers = 0
     if machine.gpus:
-        room = SHARE * machine.gpu_free
         layers = largest(
-            len(shape.layers) + 1, lambda count: with_layers(shape, options, count).gpu.total <= room, step=1
+            len(shape.layers) + 1,
+            lambda count: fits_on_gpus(with_layers(shape, options, count, machine), machine),
+            step=1,
         )
-    return with_layers(shape, options, layers)
+    return with_layers(shape, options, layers, machine)
 
 
-def with_layers(shape: Shape, options: Options, gpu_layers: int) -> Plan:
-    """The plan with so many layers on the GPUs, and with the rows that go with it."""
-    return plan(shape, replace(options, gpu_layers=gpu_layers, rows=ROWS_ON_GPU if gpu_layers else options.rows))
+def fits_on_gpus(placed: Plan, machine: Machine) -> bool:
+    """Whether each GPU has room for its part."""
+    return all(memory.total <= SHARE * gpu.free for memory, gpu in zip(placed.gpus, machine.gpus, strict=True))
+
+
+def with_layers(shape: Shape, options: Options, gpu_layers: int, machine: Machine) -> Plan:
+    """The plan with so many layers on the GPUs of a machine, and with the rows that go with it.
+
+    GPUs share layers as the options say, or else in proportion to their free memory, as llama.cpp does it by itself.
+    """
+    rows = ROWS_ON_GPU if gpu_layers else options.rows
+    return plan(shape, replace(options, gpu_layers=gpu_layers, rows=rows, shares=options.shares or machine.shares))
 
 
 def ram_needed(placed: Plan, machine: Machine) -> int:

@@ -1,27 +1,36 @@
-"""The memory of this machine. No native inference code is loaded for it: other programs and the kernel are asked."""
+"""The memory of this machine. No native inference code is loaded for it: other processes and the kernel are asked."""
 
-import importlib.util
+import logging
 import os
 import platform
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from localrouter.memory.devices import Device, DevicesUnknown, Kind, ask, is_built_for_gpu, used_by_default
+
+log = logging.getLogger(__name__)
 
 IDLE_SHARE = 0.75
 """Share of the RAM that models may have when nothing much else runs: the system and a browser need the rest."""
-_METAL_SHARE = 2 / 3  # what Metal recommends as the working set of most Macs
 _SECONDS = 10
+
+
+class UnknownDevice(Exception):
+    """A device is named that llama.cpp does not have here; the message lists those that there are."""
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU; memory in bytes."""
+    """One GPU; memory in bytes. `device` is ggml's name of it, `name` what is printed on the card."""
 
     name: str
     free: int
     total: int
+    device: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,20 +48,53 @@ class Machine:
         return sum(gpu.free for gpu in self.gpus)
 
     @property
+    def shares(self) -> tuple[float, ...]:
+        """The proportion in which GPUs share layers unless the operator chooses one: that of their free memory."""
+        return tuple(float(max(gpu.free, 1)) for gpu in self.gpus)
+
+    @property
     def idle(self) -> "Machine":
         """This machine as if nothing much else ran: the same answer whatever is loaded at the moment."""
-        gpus = tuple(Gpu(gpu.name, gpu.total, gpu.total) for gpu in self.gpus)
+        gpus = tuple(replace(gpu, free=gpu.total) for gpu in self.gpus)
         return Machine(int(self.ram_total * IDLE_SHARE), self.ram_total, gpus, self.unified)
 
 
-def this_machine() -> Machine:
-    """Look at this machine. GPUs count only where llama.cpp was built for them. Takes a moment where there are any."""
-    free, total = ram()
-    if gpu_shares_ram():
-        most = int(total * _METAL_SHARE)
-        gpus = (Gpu("Apple GPU", min(free, most), most),) if _built_for("metal") else ()
-        return Machine(free, total, gpus, unified=bool(gpus))
-    return Machine(free, total, _nvidia() if _built_for("cuda") else ())
+def this_machine(devices: str | None = None) -> Machine:
+    """Look at this machine, and at the GPUs that llama.cpp would use, or those of these names. Raises UnknownDevice.
+
+    Takes a moment where llama.cpp was built for GPUs. Where its devices cannot be listed there are no GPUs, and a
+    warning says why.
+    """
+    if not is_built_for_gpu():
+        return with_devices((), devices)
+    try:
+        return with_devices(ask(), devices)
+    except DevicesUnknown as error:
+        log.warning("no GPU is used: %s", error)
+        return with_devices((), None)
+
+
+def with_devices(devices: Sequence[Device], names: str | None = None) -> Machine:
+    """Return this machine with these of ggml's devices: those named, by default those that llama.cpp takes by itself.
+
+    `names` are separated by commas. Raises UnknownDevice.
+    """
+    chosen = used_by_default(devices) if names is None else _named(devices, names)
+    gpus = tuple(Gpu(each.description, each.free, each.total, each.name) for each in chosen)
+    integrated = any(each.kind is Kind.INTEGRATED for each in chosen)
+    return Machine(*ram(), gpus, unified=bool(gpus) and (integrated or gpu_shares_ram()))
+
+
+def _named(devices: Sequence[Device], names: str) -> tuple[Device, ...]:
+    wanted = [name.strip() for name in names.split(",")]
+    usable = {device.name: device for device in devices if device.kind in {Kind.GPU, Kind.INTEGRATED}}
+    for name in wanted:
+        if name not in usable:
+            there = f"there are {', '.join(usable)}" if usable else "llama.cpp has no GPU here"
+            raise UnknownDevice(f"device {name!r} is not on this machine; {there}")
+        if wanted.count(name) > 1:
+            raise UnknownDevice(f"device {name!r} is named twice")
+    return tuple(usable[name] for name in wanted)
 
 
 def ram() -> tuple[int, int]:
@@ -105,25 +147,6 @@ def _bytes_in(path: Path) -> int | None:
         return int(path.read_text())
     except (OSError, ValueError):  # "max": no limit
         return None
-
-
-def _nvidia() -> tuple[Gpu, ...]:
-    query = ["nvidia-smi", "--query-gpu=name,memory.free,memory.total", "--format=csv,noheader,nounits"]
-    return parse_nvidia(_said(query))
-
-
-def parse_nvidia(text: str) -> tuple[Gpu, ...]:
-    """The GPUs that nvidia-smi lists, a line each: name, free and total MiB."""
-    lines = re.findall(r"^(.+), *(\d+), *(\d+)\s*$", text, re.MULTILINE)
-    return tuple(Gpu(name, int(free) << 20, int(total) << 20) for name, free, total in lines)
-
-
-def _built_for(backend: str) -> bool:
-    """Whether the llama.cpp that is installed has this backend. It is looked for and not loaded."""
-    found = importlib.util.find_spec("llama_cpp")
-    if found is None or found.origin is None:
-        return False
-    return any(Path(found.origin).parent.glob(f"lib/*ggml-{backend}*"))
 
 
 def _said(command: list[str]) -> str:

@@ -4,7 +4,9 @@ Pure functions of a shape and of the options of a context. What llama.cpp alloca
 names its source, and tests/memory/test_plan.py holds the sums against llama.cpp's own log. Sizes are in bytes.
 """
 
+from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
 from localrouter.gguf.tensors import TYPES
@@ -59,6 +61,8 @@ class Options:
     """Rows that llama.cpp computes at once at most."""
     gpu_layers: int = 0
     """Layers on GPUs, from the last one down; one more than there are: the output layer too."""
+    shares: tuple[float, ...] = ()
+    """In which proportion GPUs share these layers, a number for each GPU, not all zero; empty: there is one GPU."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +100,13 @@ class Plan:
     shape: Shape
     options: Options
     ram: Memory
-    gpu: Memory
-    """All GPUs together."""
+    gpus: tuple[Memory, ...]
+    """Each GPU, in the order of `options.shares`."""
+
+    @property
+    def gpu(self) -> Memory:
+        """All GPUs together."""
+        return sum(self.gpus, Memory())
 
     @property
     def both(self) -> Memory:
@@ -111,16 +120,15 @@ def plan(shape: Shape, options: Options) -> Plan:
     on_gpu = min(options.gpu_layers, count + 1)
     first = max(0, count + 1 - on_gpu)  # i_gpu_start of llama-model.cpp; the output layer counts as the last one
     ram = _layers(shape, options, shape.layers[:first])
-    gpu = _layers(shape, options, shape.layers[first:]) if on_gpu else Memory()
+    gpus = _on_gpus(shape, options, first, on_gpu)
     ram += Memory(weights=shape.embedding, logits=_logits(shape, options))
     if on_gpu:
-        gpu += Memory(weights=shape.output + shape.tied, compute=compute(shape, options))
         # What is left for the CPU: the embedding's rows, and the layers that stayed.
         rows = 2 * ubatch(shape, options) * _row(shape.widths.width)
         ram += Memory(compute=compute(shape, options) if first else rows)
     else:
         ram += Memory(weights=shape.output, compute=compute(shape, options))
-    return Plan(shape, options, ram, gpu)
+    return Plan(shape, options, ram, gpus)
 
 
 def sequences(shape: Shape, options: Options) -> int:
@@ -183,6 +191,24 @@ def compute(shape: Shape, options: Options) -> int:
     masks = rows * sum(attended) * _MASK[options.flash_attention]
     inside = max(_phases(shape, options, rows))
     return max(masks + inside, _logits(shape, options) + inside // 2)
+
+
+def _on_gpus(shape: Shape, options: Options, first: int, count: int) -> tuple[Memory, ...]:
+    """What each GPU holds of `count` layers from the first one. The compute buffer of each is as for all."""
+    shares = options.shares or (1.0,)
+    gpus = [Memory() for _ in shares]
+    for offset, gpu in enumerate(_gpu_of_each(shares, count)):
+        layer = shape.layers[first + offset : first + offset + 1]
+        output = shape.output + shape.tied if offset == count - 1 else 0
+        gpus[gpu] += _layers(shape, options, layer) + Memory(weights=output)
+    buffers = Memory(compute=compute(shape, options))
+    return tuple(gpu + buffers if gpu.weights else gpu for gpu in gpus)
+
+
+def _gpu_of_each(shares: tuple[float, ...], count: int) -> list[int]:
+    """The GPU of each of `count` layers, an index of `shares`: `get_layer_buft_list` of llama-model.cpp."""
+    ends = [end / sum(shares) for end in accumulate(shares)]
+    return [min(bisect_right(ends, layer / count), len(shares) - 1) for layer in range(count)]
 
 
 def _is_dear(shape: Shape, options: Options) -> bool:

@@ -44,6 +44,8 @@ class Wishes:
     flash_attention: bool = True
     swa_full: Switch = "auto"
     ubatch: int = UBATCH
+    tensor_split: tuple[float, ...] | None = None
+    """In which proportion GPUs share layers, a number for each; None: in that of their free memory."""
 
 
 @dataclass(frozen=True)
@@ -99,11 +101,12 @@ def _placed(shape: Shape, wishes: Wishes, machine: Machine, cells: int) -> Plan:
         swa_full=wishes.swa_full == "on",
         flash_attention=wishes.flash_attention,
         ubatch=wishes.ubatch,
+        shares=wishes.tensor_split or (),
     )
     if wishes.gpu_layers == "auto":
         return most_on_gpu(shape, options, machine)
     layers = ALL_LAYERS if wishes.gpu_layers == "all" else wishes.gpu_layers
-    return with_layers(shape, options, layers if machine.gpus else 0)
+    return with_layers(shape, options, layers if machine.gpus else 0, machine)
 
 
 def _fits(placed: Plan, wishes: Wishes, machine: Machine) -> bool:

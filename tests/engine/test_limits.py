@@ -14,7 +14,7 @@ MACHINE = Machine(ram_total=64 << 30, ram_free=32 << 30)
 
 
 def idle_cells(weights: int, cache: int) -> int:
-    plan = Plan(shape_of_size(weights), Options(cells=CELLS), Memory(weights=weights, cache=cache), Memory())
+    plan = Plan(shape_of_size(weights), Options(cells=CELLS), Memory(weights=weights, cache=cache), ())
     idle = limits_of(plan, MACHINE, cache_ram=0, recurrent=True).idle_cells
     assert idle is not None
     return idle
@@ -39,7 +39,7 @@ def test_never_more_than_half_nor_less_than_a_sixteenth(weights: int, cache: int
 
 def test_where_they_can_be_archived_none_has_to_stay() -> None:
     weights = 633_000_000
-    plan = Plan(shape_of_size(weights), Options(cells=CELLS), Memory(weights=weights, cache=1 << 30), Memory())
+    plan = Plan(shape_of_size(weights), Options(cells=CELLS), Memory(weights=weights, cache=1 << 30), ())
 
     assert limits_of(plan, MACHINE, cache_ram=1000, recurrent=False).idle_cells == 0
     assert limits_of(plan, MACHINE, cache_ram=0, recurrent=False).idle_cells == CELLS // 16

@@ -10,10 +10,10 @@ import pytest
 from conversations import ask, end_of, forget, run, small_model, text_of
 
 import localrouter
-from localrouter.engine import devices
 from localrouter.engine.backend import BatchRefused, LoadError, Logits
 from localrouter.engine.batch import Batch
 from localrouter.engine.engine import Engine
+from localrouter.engine.llama import backend as llama_backend
 from localrouter.engine.llama.backend import LlamaBackend
 from localrouter.engine.messages import Finished, Generate, LoadOptions, Sampling, Segment
 from localrouter.gguf.header import GgufError, read_header
@@ -188,7 +188,7 @@ def test_a_cut_file_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_model_that_does_not_fit_is_told_before_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "machine", lambda _: Machine(ram_free=1_000_000, ram_total=10**9))
+    monkeypatch.setattr(llama_backend, "machine_of", lambda _: Machine(ram_free=1_000_000, ram_total=10**9))
 
     with pytest.raises(LoadError, match=r"Not enough memory for demo: with a cache of 512 tokens it needs .* GB"):
         LlamaBackend(DEMO, LoadOptions())

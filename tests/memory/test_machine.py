@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from localrouter.memory import machine
-from localrouter.memory.machine import Gpu, Machine, parse_nvidia, parse_vm_stat, this_machine
+from localrouter.memory.machine import Gpu, Machine, parse_vm_stat, this_machine
 
 MEMINFO = "MemTotal:       1000 kB\nMemFree:         100 kB\nMemAvailable:    600 kB\n"
 
@@ -35,19 +35,6 @@ def test_without_the_kernel_s_figures_half_is_a_guess(tmp_path: Path) -> None:
     assert 0 < free == total // 2
 
 
-def test_every_gpu_has_a_line() -> None:
-    said = "NVIDIA H100 80GB HBM3, 80995, 81559\nTesla, T4, 100, 200\n"
-    assert parse_nvidia(said) == (
-        Gpu("NVIDIA H100 80GB HBM3", 80995 << 20, 81559 << 20),
-        Gpu("Tesla, T4", 100 << 20, 200 << 20),
-    )
-
-
-@pytest.mark.parametrize("said", ["", "No devices were found\n", "Orin, [N/A], [N/A]\n"])
-def test_what_is_no_figure_is_no_gpu(said: str) -> None:
-    assert parse_nvidia(said) == ()
-
-
 VM_STAT = """\
 Mach Virtual Memory Statistics: (page size of 16384 bytes)
 Pages free:                                    100.
@@ -73,6 +60,11 @@ def test_an_idle_machine_is_the_same_whatever_is_loaded() -> None:
     busy = Machine(10, 1000, (Gpu("g", 1, 100),))
     assert busy.idle == Machine(750, 1000, (Gpu("g", 100, 100),))
     assert busy.gpu_free == 1
+
+
+def test_gpus_share_layers_by_their_free_memory() -> None:
+    assert Machine(1, 1, (Gpu("a", 300, 400), Gpu("b", 100, 400))).shares == (300, 100)
+    assert Machine(1, 1).shares == ()
 
 
 def test_this_machine_has_memory() -> None:

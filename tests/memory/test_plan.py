@@ -4,6 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmarks.plan_table import CONTEXTS, KV_TYPES, SHAPES, compare
 from localrouter.memory.plan import Options, plan, sequences, slots, ubatch
@@ -104,6 +106,27 @@ def test_weights_are_somewhere_wherever_the_layers_are() -> None:
         both = plan(SHAPE, Options(cells=256, gpu_layers=layers)).both
         assert both.weights == SHAPE.weights + (SHAPE.tied if layers else 0)
         assert both.cache == plan(SHAPE, Options(cells=256)).ram.cache
+
+
+def test_gpus_share_layers_as_llama_does_and_the_output_layer_goes_to_the_last_of_them() -> None:
+    both = plan(SHAPE, Options(cells=256, gpu_layers=99, shares=(1, 1)))
+    one, other = both.gpus
+    assert one.weights == sum(layer.weights for layer in SHAPE.layers[:3])
+    assert other.weights == sum(layer.weights for layer in SHAPE.layers[3:]) + SHAPE.output + SHAPE.tied
+    assert one.compute == other.compute > 0
+    assert both.gpu.cache == plan(SHAPE, Options(cells=256, gpu_layers=99)).gpu.cache
+
+
+def test_a_gpu_without_a_layer_takes_no_memory() -> None:
+    assert plan(SHAPE, Options(cells=256, gpu_layers=99, shares=(1, 0))).gpus[1].total == 0
+    assert plan(SHAPE, Options(cells=256, gpu_layers=1, shares=(1, 3))).gpus[1].total == 0
+
+
+@given(st.lists(st.floats(0.1, 100), min_size=1, max_size=4), st.integers(0, 6))
+def test_however_gpus_share_they_hold_the_same_weights(shares: list[float], layers: int) -> None:
+    split = plan(SHAPE, Options(cells=256, gpu_layers=layers, shares=tuple(shares)))
+    assert len(split.gpus) == len(shares)
+    assert split.gpu.weights == plan(SHAPE, Options(cells=256, gpu_layers=layers)).gpu.weights
 
 
 def test_of_a_file_of_which_only_the_size_is_known_the_weights_are_planned() -> None:

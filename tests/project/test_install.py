@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from scripts.backend import Machine, Refused, choose, cmake_args, fits, missing_compiler
-from scripts.install import Installed, last_words, make_venv, pip_calls, wanted
+from scripts.install import last_words, pip_calls, wanted
+from scripts.venv import Installed, Venv
 
 ROOT = Path(__file__).resolve().parents[2]
 NVCC = {"nvcc": "/opt/cuda/bin/nvcc"}
@@ -156,10 +157,9 @@ def test_the_end_of_a_log_is_its_first_error() -> None:
 
 
 def test_a_python_without_venv_is_told_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scripts.install.VENV", tmp_path / ".venv")
     monkeypatch.setattr("importlib.util.find_spec", {"venv": "found"}.get)
     with pytest.raises(Refused, match="apt install python3-venv"):
-        make_venv("3.11")
+        Venv(tmp_path / ".venv").create("3.11")
 
 
 def test_a_finished_environment_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,10 +168,8 @@ def test_a_finished_environment_is_left_alone(tmp_path: Path, monkeypatch: pytes
     for file in (python, python.with_name("pip")):
         file.touch()
     (tmp_path / "pyvenv.cfg").write_text("version = 3.11.7\n", encoding="utf-8")
-    monkeypatch.setattr("scripts.install.VENV", tmp_path)
-    monkeypatch.setattr("scripts.install.PYTHON", python)
     monkeypatch.setattr("subprocess.run", pytest.fail)
-    make_venv("3.11")
+    Venv(tmp_path).create("3.11")
 
 
 def test_without_compiler_one_sentence_and_a_failure(tmp_path: Path) -> None:

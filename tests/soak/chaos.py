@@ -6,6 +6,7 @@ A run is the same whenever its seed is: time is made up too. Its parts have cach
 """
 
 import argparse
+import ctypes
 import gc
 import logging
 import random
@@ -80,6 +81,8 @@ def _judge(path: str, setting: Setting, records: Sequence[Record]) -> Verdict:
 
 def _look(tally: Tally) -> None:
     gc.collect()
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc keeps what was freed, now more and now less
+        trim(0)
     process = psutil.Process()
     tally.resident.append(process.memory_info().rss)
     tally.descriptors.append(process.num_fds())

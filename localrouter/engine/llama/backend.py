@@ -13,7 +13,6 @@ from pathlib import Path
 import llama_cpp.llama_cpp as api
 import numpy as np
 
-from localrouter.engine import devices
 from localrouter.engine.backend import BatchRefused, CacheFull, LoadError, Logits
 from localrouter.engine.batch import Batch
 from localrouter.engine.grammar import GrammarVocabulary
@@ -28,6 +27,7 @@ from localrouter.engine.llama.model import (
     as_loaded,
     is_recurrent,
     kernels_fit,
+    machine_of,
     open_model,
     pool_of,
     shape_of_file,
@@ -72,11 +72,17 @@ class LlamaBackend:
         self._chains: Chains | None = None
         self.exp = fastest_exponential()
         library.start()
-        machine = devices.machine(library.ggml)
+        machine = machine_of(options)
         shape = shape_of_file(self._path)
         pool = pool_of(self._path, shape, options, machine)
         extra = options.extra_buffers == "on" or (options.extra_buffers == "auto" and kernels_fit(self._path, shape))
-        self._model = open_model(self._path, gpu_layers=pool.gpu_layers, extra_buffers=extra)
+        self._model = open_model(
+            self._path,
+            gpus=machine.gpus,
+            shares=pool.plan.options.shares,
+            gpu_layers=pool.gpu_layers,
+            extra_buffers=extra,
+        )
         plan = as_loaded(pool.plan, self._model)
         self.limits = limits_of(plan, machine, options.cache_ram, recurrent=is_recurrent(self._model))
         self._recurrent = is_recurrent(self._model)

@@ -3,10 +3,14 @@
 import ctypes
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import llama_cpp.llama_cpp as api
 from llama_cpp._ggml import libggml_base_path
+
+from localrouter.memory.devices import handles, listed
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +28,12 @@ def start() -> None:
     if ggml.ggml_backend_reg_count() == 0:
         # A portable build keeps its kernels in libraries of their own, and takes those that suit this machine best.
         ggml.ggml_backend_load_all_from_path(os.fsencode(libggml_base_path))
+
+
+def device_handles(names: Sequence[str]) -> Any:
+    """Return ggml's pointers to the devices of these names, as llama.cpp takes them: an array that ends with NULL."""
+    known = dict(zip((device.name for device in listed(ggml)), handles(ggml), strict=True))
+    return (ctypes.c_void_p * (len(names) + 1))(*(known[name] for name in names), None)
 
 
 def has_amx() -> bool:

@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,14 @@ from typing import Any
 import llama_cpp.llama_cpp as api
 
 from localrouter.engine.backend import LoadError
+from localrouter.engine.llama import library
 from localrouter.engine.llama.library import has_amx, native_log
 from localrouter.engine.messages import LoadOptions
 from localrouter.engine.probe import amx_works
 from localrouter.gguf.header import GgufError, read_headers
 from localrouter.gguf.parts import parts
-from localrouter.memory.machine import Machine
+from localrouter.memory.devices import listed
+from localrouter.memory.machine import Gpu, Machine, UnknownDevice, with_devices
 from localrouter.memory.plan import FEW_IDLE_SLOTS, FEW_SEQUENCES, Plan
 from localrouter.memory.pool import DoesNotFit, Pool, Wishes, pool_for
 from localrouter.memory.shape import Shape, shape_of_headers, shape_of_size
@@ -22,9 +25,25 @@ from localrouter.memory.shape import Shape, shape_of_headers, shape_of_size
 log = logging.getLogger(__name__)
 
 
-def open_model(path: Path, *, gpu_layers: int = 0, extra_buffers: bool = False, vocabulary_only: bool = False) -> Any:
-    """Return llama.cpp's model of a GGUF file, or of the first part of a split one. Raises LoadError."""
+def open_model(
+    path: Path,
+    *,
+    gpus: Sequence[Gpu] = (),
+    shares: Sequence[float] = (),
+    gpu_layers: int = 0,
+    extra_buffers: bool = False,
+    vocabulary_only: bool = False,
+) -> Any:
+    """Return llama.cpp's model of a GGUF file, or of the first part of a split one. Raises LoadError.
+
+    Without layers on a GPU no GPU is used at all: llama.cpp would compute long prompts there, in memory that is not in
+    the plan.
+    """
     params = api.llama_model_default_params()
+    used = library.device_handles([gpu.device for gpu in gpus] if gpu_layers else [])
+    params.devices = ctypes.cast(used, ctypes.c_void_p)
+    proportion = (ctypes.c_float * api.LLAMA_MAX_DEVICES)(*(shares if gpu_layers else ()))
+    params.tensor_split = proportion
     params.n_gpu_layers = gpu_layers
     params.vocab_only = vocabulary_only
     params.use_extra_bufts = extra_buffers
@@ -52,12 +71,25 @@ def shape_of_file(path: Path) -> Shape:
     return shape
 
 
+def machine_of(options: LoadOptions) -> Machine:
+    """This machine, with the GPUs that are to be used. Raises LoadError where one is named that is not there."""
+    try:
+        return with_devices(listed(library.ggml), options.device)
+    except UnknownDevice as error:
+        raise LoadError(f"{error}. `localrouter devices` lists what can be named.") from error
+
+
 def pool_of(path: Path, shape: Shape, options: LoadOptions, machine: Machine) -> Pool:
     """What the model is loaded with. Raises LoadError where it does not fit, or a GPU is required and not there."""
     if options.require_gpu and not machine.gpus:
         built_for_it = api.llama_supports_gpu_offload()
         why = "none was found." if built_for_it else "llama.cpp was built for the CPU: reinstall with BACKEND=..."
         raise LoadError(f"require_gpu is set, and no GPU can be used: {why}")
+    if options.tensor_split and len(options.tensor_split) != len(machine.gpus):
+        names = ", ".join(gpu.device for gpu in machine.gpus) or "none"
+        raise LoadError(
+            f"tensor_split has {len(options.tensor_split)} shares, and {len(machine.gpus)} GPUs are used: {names}."
+        )
     if options.kv_type != "f16" and options.flash_attention == "off":
         raise LoadError(f"kv_type {options.kv_type} needs flash attention, and flash_attention is off.")
     try:
@@ -80,6 +112,7 @@ def _wishes(options: LoadOptions) -> Wishes:
         flash_attention=options.flash_attention != "off",
         swa_full=options.swa_full,
         ubatch=options.ubatch,
+        tensor_split=options.tensor_split,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 import localrouter
-from localrouter.config import GpuLayers, KvType, Switch
+from localrouter.config import GpuLayers, KvType, Switch, TensorSplit
 from localrouter.gguf.parts import parts
 from localrouter.weights.manifest.model_shape import ManifestShape
 from localrouter.weights.manifest.toml_file import Strict, TomlFile, read_text
@@ -67,6 +67,8 @@ class Overrides(Strict):
 
     context: Annotated[int, Field(ge=16, le=4_194_304)] | None = None
     gpu_layers: GpuLayers | None = None
+    device: Text | None = None
+    tensor_split: Annotated[TensorSplit, Field(strict=False)] | None = None
     require_gpu: bool | None = None
     extra_buffers: Switch | None = None
     kv_type: KvType | None = None
