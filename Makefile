@@ -9,14 +9,18 @@ PYTHON := $(shell for p in $(BIN)/python python3 python3.14 python3.13 python3.1
 	$$p $(NEW_ENOUGH) 2>/dev/null && echo $$p && break; done)
 endif
 
-define ensure
+define need_python
 @$(or $(PYTHON),false) $(NEW_ENOUGH) 2>/dev/null || { \
 	echo "localrouter needs Python 3.11 or newer, and $(or $(PYTHON),none is on the PATH)$(if $(PYTHON), is not)." \
 	"Install one, or name it: PYTHON=/path/to/python3.12 make $@" >&2; exit 1; }
+endef
+
+define ensure
+$(need_python)
 @$(PYTHON) -m scripts.install $(1)
 endef
 
-.PHONY: help install serve test test-air-gap check clients soak bench bench-goals demo-model clean
+.PHONY: help install serve test test-gpu check-cuda test-air-gap check clients soak bench bench-goals demo-model clean
 
 help: ## print this
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -31,6 +35,22 @@ serve: ## run the server; ARGS="--port 8001" passes options on
 test: ## run all tests; ARGS="-k stream" passes options on
 	$(call ensure,--dev)
 	$(BIN)/python -m pytest $(ARGS)
+
+# llama.cpp takes a Vulkan device in software, which llvmpipe is, only when it is named.
+test-gpu: export BACKEND := $(or $(BACKEND),vulkan)
+test-gpu: export GGML_VK_VISIBLE_DEVICES ?= 0
+test-gpu: ## tests/gpu with a Vulkan build, on Mesa's llvmpipe where no GPU is; BACKEND=cuda|metal|rocm: on a GPU
+	$(need_python)
+	@case $(BACKEND) in auto|cpu) echo "BACKEND=$(BACKEND) names no GPU" >&2; exit 1;; esac
+	$(if $(filter vulkan,$(BACKEND)),@$(PYTHON) -m scripts.vulkan_headers)
+	$(call ensure,--dev --venv .venv-$(BACKEND))
+	.venv-$(BACKEND)/bin/python -m pytest tests/gpu $(ARGS)
+
+CUDA = $(PYTHON) -m scripts.cuda_toolkit --venv .venv-cuda
+check-cuda: ## build for CUDA and look at it; needs nvcc, no GPU; takes over 30 minutes, so CI leaves it out
+	$(need_python)
+	@$(CUDA) $(PYTHON) -m scripts.install --dev --venv .venv-cuda
+	$(CUDA) .venv-cuda/bin/python -m pytest tests/gpu/test_cuda_build.py $(ARGS)
 
 test-air-gap: ## carry a bundle with wheels to where no network is; compiles llama.cpp for any CPU
 	$(call ensure,--dev)
@@ -68,5 +88,5 @@ demo-model: .venv-training/done ## train the demo model again (needs torch, in a
 	touch $@
 
 clean: ## remove what the targets above created, the environments too
-	rm -rf .venv .venv-training build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-training .venv-vulkan .venv-cuda .venv-metal .venv-rocm build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

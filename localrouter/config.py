@@ -29,10 +29,9 @@ def _check_shares(shares: tuple[float, ...]) -> tuple[float, ...]:
 
 
 TensorSplit = Annotated[
-    tuple[Annotated[float, Field(ge=0, allow_inf_nan=False, strict=False)], ...],
+    tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...],
     BeforeValidator(_numbers),
     AfterValidator(_check_shares),
-    NoDecode,
 ]
 """In which proportion GPUs share the layers of a model."""
 
@@ -52,7 +51,7 @@ class EngineSettings(BaseSettings):
     """Layers to offload: as many as fit, all of them, or a number."""
     device: str | None = Field(None, min_length=1)
     """GPUs to offload to, as `localrouter devices` names them, separated by commas; default: those llama.cpp takes."""
-    tensor_split: TensorSplit | None = None
+    tensor_split: Annotated[TensorSplit | None, NoDecode] = None
     """In which proportion several GPUs share the layers, as 3,1; default: in that of their free memory."""
     require_gpu: bool = False
     """Refuse to load on the CPU what should run on a GPU."""

@@ -14,6 +14,7 @@
     ├── ServiceError                 our own fault
     │   ├── EngineFailed                 500, a worker died or could not go on
     │   ├── ModelLoadFailed              500
+    │   │   └── OffloadFailed                with layers on a GPU
     │   └── ShuttingDown                 503
     └── OperatorError                for whoever starts the program: settings, manifest, files
         ├── ConfigError
@@ -131,6 +132,17 @@ class ModelLoadFailed(ServiceError):
     """The build is on disk and could not be loaded."""
 
     code = "model_load_failed"
+
+
+class OffloadFailed(ModelLoadFailed):
+    """The build could not be loaded with layers on a GPU; with safer settings it may be.
+
+    `crashed`: the worker died or hung, instead of reporting what is missing.
+    """
+
+    def __init__(self, message: str, *, crashed: bool) -> None:
+        super().__init__(message)
+        self.crashed = crashed
 
 
 class ShuttingDown(ServiceError):

@@ -11,8 +11,8 @@ from typing import Literal, Protocol
 
 from localrouter.config import EngineSettings, Settings
 from localrouter.engine.client import EngineClient, Generation
+from localrouter.engine.fallback import default_store, learn_from_crash, start_with_fallbacks
 from localrouter.engine.messages import Gauge, Generate, Load, LoadOptions, ModelInfo, Segment, Tokens
-from localrouter.engine.process import WorkerProcess
 from localrouter.errors import ModelLoadFailed, Overloaded, ShuttingDown
 from localrouter.weights.catalog import Catalog, ResolvedModel
 from localrouter.weights.manifest.manifest import Overrides
@@ -272,8 +272,14 @@ async def start_worker(model: ResolvedModel, settings: Settings) -> EngineClient
         exclude_none=True
     )
     load = Load(model.path, model.backend, LoadOptions(**options), _template(model))
-    worker = await WorkerProcess.start(load, timeout=settings.load_timeout)
-    return EngineClient(model.model, worker, max_queue=settings.max_queue)
+    store = default_store()
+    worker = await start_with_fallbacks(load, timeout=settings.load_timeout, store=store)
+    return EngineClient(
+        model.model,
+        worker,
+        max_queue=settings.max_queue,
+        on_early_crash=lambda fate: learn_from_crash(load, worker.info, fate, store),
+    )
 
 
 def _template(model: ResolvedModel) -> str | None:

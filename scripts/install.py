@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
+from scripts import vulkan_headers
 from scripts.backend import LEAN, Machine, Refused, choose, cmake_args, compiler, fits, missing_compiler, this_machine
 from scripts.venv import ROOT, Installed, Venv
 
@@ -80,9 +81,17 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def pip(venv: Venv, arguments: list[str], flags: str, log: TextIO) -> None:
+def include_paths(venv: Venv, backend: str, machine: Machine) -> dict[str, str]:
+    """Return the variables that name headers to compile `backend` with, beside the system's; they are in `venv`."""
+    if backend != "vulkan" or machine.system != "Linux":
+        return {}
+    include = vulkan_headers.headers(venv.folder / "vulkan-headers", vulkan_headers.SYSTEM, os.environ)
+    return vulkan_headers.with_include(include, os.environ) if include else {}
+
+
+def pip(venv: Venv, arguments: list[str], variables: Mapping[str, str], log: TextIO) -> None:
     """Run pip, everything it says going to the log. Raises Refused with the first error."""
-    environment = os.environ | {"CMAKE_ARGS": flags}
+    environment = os.environ | variables
     command = [str(venv.python), "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
     lines: list[str] = []
     streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
@@ -106,17 +115,25 @@ def install(venv: Venv, goal: Installed, current: Installed | None, machine: Mac
     """Do what leads to `goal`, and record it. What is compiled stays recorded when a later step fails."""
     venv.create(goal.python)
     calls = pip_calls(goal, current)
-    flags = cmake_args(goal.backend, machine, goal.cmake_args)
+    flags = {"CMAKE_ARGS": cmake_args(goal.backend, machine, goal.cmake_args)}
     with venv.log.open("w", encoding="utf-8") as log:
         if len(calls) > 1:
             venv.forget()
             say("installing llama.cpp (compiling takes some minutes, once)")
-            pip(venv, calls[0], flags, log)
+            pip(venv, calls[0], flags | include_paths(venv, goal.backend, machine), log)
             check_llama(venv, goal, machine)
         venv.record(replace(goal, project="unfinished"))
         say("installing the other packages")
         pip(venv, calls[-1], flags, log)
     venv.record(goal)
+
+
+def missing_for(backend: str, machine: Machine) -> str | None:
+    """Return the sentence for a machine that lacks what compiling for `backend` takes, None for one that has it all."""
+    sentence = missing_compiler(machine.system, os.environ, compiler)
+    if sentence or backend != "vulkan" or machine.system != "Linux":
+        return sentence
+    return vulkan_headers.missing(vulkan_headers.SYSTEM, os.environ, vulkan_headers.PARTS)
 
 
 def check_llama(venv: Venv, goal: Installed, machine: Machine) -> None:
@@ -142,7 +159,7 @@ def main() -> int:
         if goal == current:
             return 0
         compiles = current is None or current.native != goal.native
-        if compiles and (sentence := missing_compiler(machine.system, os.environ, compiler)):
+        if compiles and (sentence := missing_for(goal.backend, machine)):
             raise Refused(sentence)
         say(f"backend: {goal.backend} ({why or 'as installed before'})")
         install(venv, goal, current, machine)

@@ -7,6 +7,7 @@ from litestar.enums import HttpMethod
 
 from localrouter.api.errors import RETRY_WHILE_STOPPING
 from localrouter.api.service import service_of
+from localrouter.engine.messages import Fallback
 from localrouter.router import EngineStatus
 
 READ = [HttpMethod.GET, HttpMethod.HEAD]
@@ -34,6 +35,8 @@ class ModelHealth(msgspec.Struct, frozen=True):
     cells: int | None
     in_flight: int
     starts: int
+    fallbacks: list[Fallback]
+    """What was given up of the settings because the model failed with them on this device."""
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -75,4 +78,5 @@ def _health(status: EngineStatus) -> ModelHealth:
         cells=info.cells if info else None,
         in_flight=status.in_flight,
         starts=status.starts,
+        fallbacks=list(info.fallbacks) if info else [],
     )

@@ -13,7 +13,7 @@ from litestar.params import FromPath
 
 from localrouter.api.service import Catalog, Service, service_of
 from localrouter.chat.template import template_digest
-from localrouter.engine.messages import TemplateSource
+from localrouter.engine.messages import Fallback, TemplateSource
 from localrouter.errors import ModelNotDownloaded
 from localrouter.router import EngineStatus
 from localrouter.weights.catalog import ResolvedModel
@@ -38,6 +38,8 @@ class ModelObject(msgspec.Struct, frozen=True):
     device: str | None = None
     offloaded_layers: int | None = None
     layers: int | None = None
+    fallbacks: list[Fallback] | None = None
+    """What was given up of the settings because the model failed with them on this device."""
     chat_template: TemplateSource | None = None
     chat_template_sha256: str | None = None
     object: Literal["model"] = "model"
@@ -104,6 +106,7 @@ def _object(name: str, model: ResolvedModel, created: int, loaded: Mapping[str, 
         device=status.info.device.name,
         offloaded_layers=status.info.device.offloaded_layers,
         layers=status.info.device.layers,
+        fallbacks=list(status.info.fallbacks),
         chat_template=status.info.template_source,
         chat_template_sha256=template_digest(status.info),
     )

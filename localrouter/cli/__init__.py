@@ -19,6 +19,7 @@ COMMANDS = {
     "verify": ("localrouter.cli.verify", "verify_builds"),
     "lock": ("localrouter.cli.lock", "lock"),
     "plan": ("localrouter.cli.plan", "plan"),
+    "devices": ("localrouter.cli.devices", "devices"),
     "bench": ("localrouter.cli.bench", "bench"),
     "conformance": ("localrouter.cli.conformance", "conformance"),
     "bundle": ("localrouter.cli.bundle", "bundle"),

@@ -22,10 +22,12 @@ from localrouter.cli.options import (
     print_data,
     talk,
 )
+from localrouter.cli.settings import settings_of
 from localrouter.config import EngineSettings
+from localrouter.errors import ConfigError
 from localrouter.memory.fit import Fit, Place, fit
-from localrouter.memory.machine import Machine, this_machine
-from localrouter.memory.plan import KV_TYPES, Memory, Options, Switch
+from localrouter.memory.machine import Machine, UnknownDevice, this_machine
+from localrouter.memory.plan import KV_TYPES, Memory, Options, Plan, Switch
 from localrouter.memory.pool import POOL
 from localrouter.memory.shape import Shape
 from localrouter.weights.hub.remote_header import Ranges
@@ -39,6 +41,9 @@ KV: keys, values and recurrent states (w: sliding layers hold windows only);
 other: compute buffers and logits.
 longest: the longest context that fits. facts: of the file, of the header on
 the hub, of the manifest, or of the size alone (+: cache and buffers are more)."""
+
+_SETTINGS = ("kv_type", "swa_full", "device", "tensor_split")
+"""Options that are settings of `localrouter serve` too."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,8 @@ class _Row:
 )
 @click.option("--kv-type", type=click.Choice([*KV_TYPES]), help="How keys and values are stored.")
 @click.option("--swa-full", type=click.Choice(get_args(Switch)), help="Whether sliding layers hold the whole context.")
+@click.option("--device", metavar="NAME[,NAME]", help="GPUs to offload to, as `localrouter devices` names them.")
+@click.option("--tensor-split", metavar="N,N", help="In which proportion these GPUs share the layers, as 3,1.")
 @manifest_option("The model manifest to read instead of the one that comes with localrouter.")
 @offline_option
 @json_option
@@ -74,27 +81,48 @@ def plan(
     given = _given(split_entries(more["models"]))
     entries = [*given, *(Registry.read(manifest).select(names) if names or not given else ())]
     hub = None if more["offline"] or not names else _hub()
-    machine = this_machine()
-    settings = EngineSettings()
-    kv, swa_full = more["kv_type"] or settings.kv_type, more["swa_full"] or settings.swa_full
+    settings = settings_of(EngineSettings, {name: more[name] for name in _SETTINGS})
+    machine = _machine(settings)
     rows = []
     for entry in entries:
         shape = shape_of_build(entry, hub, lambda why: talk(why, "yellow"))
-        tokens = context or entry_context(shape)
-        options = Options(
-            cells=tokens * parallel,
-            sequences=max(parallel, settings.max_sequences),
-            kv=kv,
-            flash_attention=settings.flash_attention != "off",
-            ubatch=settings.ubatch,
-        )
-        fitted = fit(shape, options, machine, parallel=parallel, swa_full=swa_full) if shape.weights else None
+        options = _options(settings, context or entry_context(shape), parallel)
+        fitted = fit(shape, options, machine, parallel=parallel, swa_full=settings.swa_full) if shape.weights else None
         rows.append(_Row(entry, shape, fitted))
     if as_json:
-        click.echo(json.dumps({"machine": asdict(machine), "builds": [_as_json(row) for row in rows]}, indent=2))
+        builds = [_as_json(row, machine) for row in rows]
+        click.echo(json.dumps({"machine": asdict(machine), "builds": builds}, indent=2))
         return
     print_data(_table(rows))
-    talk(f"\n{_LEGEND}\n{_asked(context, parallel, kv)}\n{in_words(machine)}", "dim")
+    talk(f"\n{_LEGEND}\n{_asked(context, parallel, settings.kv_type)}\n{in_words(machine)}", "dim")
+
+
+def _machine(settings: EngineSettings) -> Machine:
+    """This machine with the GPUs that the settings choose. Raises ConfigError where these cannot be used."""
+    try:
+        machine = this_machine(settings.device)
+    except UnknownDevice as error:
+        hint = "`localrouter devices` lists what can be named, also in LOCALROUTER_DEVICE"
+        raise ConfigError(f"--device: {error}", hint=hint) from None
+    count, shares = len(machine.gpus), settings.tensor_split
+    if shares is not None and len(shares) != count:
+        names = ", ".join(gpu.device for gpu in machine.gpus) or "none"
+        raise ConfigError(
+            f"--tensor-split must have a share for each GPU that is used, {count} ({names}), and has {len(shares)}",
+            hint="pass another --tensor-split, look at LOCALROUTER_TENSOR_SPLIT, or choose GPUs with --device",
+        )
+    return machine
+
+
+def _options(settings: EngineSettings, tokens: int, parallel: int) -> Options:
+    return Options(
+        cells=tokens * parallel,
+        sequences=max(parallel, settings.max_sequences),
+        kv=settings.kv_type,
+        flash_attention=settings.flash_attention != "off",
+        ubatch=settings.ubatch,
+        shares=settings.tensor_split or (),
+    )
 
 
 def _given(models: Mapping[str, str]) -> list[Entry]:
@@ -117,7 +145,7 @@ def in_words(machine: Machine) -> str:
     """The memory of a machine, for a person."""
     words = f"This machine: {human_size(machine.ram_free)} of {human_size(machine.ram_total)} RAM free"
     for gpu in machine.gpus:
-        words += f"; {gpu.name}: {human_size(gpu.free)} of {human_size(gpu.total)} free"
+        words += f"; {f'{gpu.device} {gpu.name}'.strip()}: {human_size(gpu.free)} of {human_size(gpu.total)} free"
     if not machine.gpus:
         words += ", no GPU that llama.cpp could use"
     return words + (", which is the same memory." if machine.unified else ".")
@@ -172,7 +200,7 @@ def _place(fitted: Fit) -> Text:
     return Text("no", "red")
 
 
-def _as_json(row: _Row) -> dict[str, Any]:
+def _as_json(row: _Row, machine: Machine) -> dict[str, Any]:
     told: dict[str, Any] = {"model": row.entry.build.name, "name": row.entry.name, "facts": row.shape.source}
     if row.fit is None:
         return told | {"complete": False, "place": None}
@@ -184,12 +212,19 @@ def _as_json(row: _Row) -> dict[str, Any]:
         "swa_full": planned.options.swa_full if row.shape.sliding else None,
         "ram": _bytes(planned.ram),
         "gpu": _bytes(planned.gpu),
+        "gpus": _on_each_gpu(planned, machine),
         "place": row.fit.place.value,
         "layers": len(row.shape.layers) + 1,
         "layers_on_gpu": row.fit.layers_on_gpu,
         "longest_context": row.fit.longest or None,
         "trained_context": row.shape.trained,
     }
+
+
+def _on_each_gpu(planned: Plan, machine: Machine) -> list[dict[str, Any]]:
+    """What each GPU of the machine holds. A plan for the CPU alone has not a part for each."""
+    parts = planned.gpus if planned.options.gpu_layers else [Memory() for _ in machine.gpus]
+    return [{"device": gpu.device, **_bytes(part)} for gpu, part in zip(machine.gpus, parts, strict=True)]
 
 
 def _bytes(memory: Memory) -> dict[str, int]:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
 
 import rich_click as click
 from click.shell_completion import CompletionItem
-from pydantic import ValidationError
 from rich.console import Console
 
 from localrouter.cli.exit_status import exit_statuses
 from localrouter.cli.options import named_file
+from localrouter.cli.settings import option_of, settings_of, variable_of
 from localrouter.config import Settings
 from localrouter.errors import ConfigError
 
@@ -23,22 +23,14 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def _variable(name: str) -> str:
-    return f"LOCALROUTER_{name.upper()}"
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
 def _setting(name: str, meaning: str, metavar: str | None = None) -> Callable[[Command], Command]:
     """Return the option for a field of Settings. Without a metavar it is a switch; the type is checked by Settings."""
     default = Settings.model_fields[name].default
     told = "" if default is None else f", default: {str(default).lower() if metavar is None else default}"
-    text = f"{meaning} [{_variable(name)}{told}]"
+    text = f"{meaning} [{variable_of(name)}{told}]"
     if metavar is None:
-        return click.option(f"{_flag(name)}/--no-{_flag(name)[2:]}", name, default=None, help=text)
-    return click.option(_flag(name), name, metavar=metavar, default=None, help=text, shell_complete=_words)
+        return click.option(f"{option_of(name)}/--no-{option_of(name)[2:]}", name, default=None, help=text)
+    return click.option(option_of(name), name, metavar=metavar, default=None, help=text, shell_complete=_words)
 
 
 def _words(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -108,16 +100,7 @@ def read_settings(options: Mapping[str, object]) -> Settings:
 
     Raises ConfigError, which names the option and the variable of a setting that cannot be used.
     """
-    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    try:
-        settings = Settings(**given)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name = str(first["loc"][0])
-        raise ConfigError(
-            f"{_flag(name)}: {first['msg'][0].lower()}{first['msg'][1:]}, but it is {str(first['input'])!r}",
-            hint=f"pass another {_flag(name)}, or look at {_variable(name)} in the environment",
-        ) from None
+    settings = settings_of(Settings, options)
     if settings.api_key is not None and not settings.api_key.get_secret_value().strip():
         raise ConfigError("--api-key: the key is empty", hint="unset LOCALROUTER_API_KEY to serve without a key")
     settings.require_flash_attention_for_quantized_cache()

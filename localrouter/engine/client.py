@@ -85,8 +85,20 @@ class Generation:
 class EngineClient:
     """A loaded model in its worker process."""
 
-    def __init__(self, model: str, worker: WorkerProcess, *, max_queue: int) -> None:
-        """`model` is the full name of the build; `max_queue` requests may wait beside those being computed."""
+    def __init__(
+        self,
+        model: str,
+        worker: WorkerProcess,
+        *,
+        max_queue: int,
+        on_early_crash: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        """`model` is the full name of the build; `max_queue` requests may wait beside those being computed.
+
+        `on_early_crash` is called with the fate of a worker that crashes before it has answered any request.
+        """
+        self._on_early_crash = on_early_crash
+        self._has_answered = False
         self.model = model
         self.gauge = Gauge()
         self._worker = worker
@@ -192,6 +204,8 @@ class EngineClient:
         await worker.stop()
         if not self._closing:
             log.error("the worker of %s %s", self.model, worker.fate)
+            if worker.has_crashed and not self._has_answered:
+                self._on_early_crash(worker.fate)
 
     def _hear(self, report: Report) -> None:
         if isinstance(report, Step):
@@ -207,6 +221,7 @@ class EngineClient:
                 continue
             if isinstance(event, Finished):
                 del self._generations[event.id]
+                self._has_answered |= event.reason in {"stop", "length"}
                 self._pace.ended(time.monotonic(), idle=not self._generations)
             generation.put(event)
 

@@ -1,13 +1,14 @@
 """What crosses the border between the serving process and a worker.
 
-Commands go down (`Load` first, then `Generate`, `Tokenize`, `Detokenize`, `Cancel`, `Stop`), reports come up: one
-`Ready` or `LoadFailed`, then one `Step` per engine step with everything that happened in it, and `Tokens`. On the wire
-each message is a 4-byte big-endian length and that many bytes of msgpack.
+Commands go down (`Load` first, then `Generate`, `Tokenize`, `Detokenize`, `Cancel`, `Stop`), reports come up: `Loading`
+from a backend with devices, one `Ready` or `LoadFailed`, then one `Step` per engine step with everything that happened
+in it, and `Tokens`. On the wire each message is a 4-byte big-endian length and that many bytes of msgpack.
 
 For every `Generate` the worker sends one `Accepted`, any number of `Piece`s and exactly one `Finished`; a request that
 is refused, or cancelled before its prompt was looked at, gets the `Finished` alone.
 """
 
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -102,6 +103,22 @@ class LoadOptions(msgspec.Struct, frozen=True):
     step_ms: int = 300
 
 
+class Fallback(msgspec.Struct, frozen=True):
+    """A setting with which a model failed on a device, the safer value in its place, and why."""
+
+    device: str
+    """ggml's names of the GPUs, as `Device.ids`; the fallback does not apply on others."""
+    setting: Literal["gpu_sampling", "flash_attention", "gpu_layers"]
+    value: str | int
+    why: str
+
+
+def with_fallbacks(options: LoadOptions, fallbacks: Sequence[Fallback], device: str) -> LoadOptions:
+    """Return the settings, with the fallbacks that apply on this device in place of those that failed."""
+    changes = {each.setting: each.value for each in fallbacks if each.device == device}
+    return msgspec.structs.replace(options, **changes)
+
+
 class Load(msgspec.Struct, tag=True, frozen=True):
     """The first command: load this file with this backend ("llama" or "echo")."""
 
@@ -110,6 +127,8 @@ class Load(msgspec.Struct, tag=True, frozen=True):
     options: LoadOptions = LoadOptions()
     chat_template: str | None = None
     """The template to use instead of the file's own."""
+    fallbacks: tuple[Fallback, ...] = ()
+    """Safer settings than those of `options`, the later of one setting before the earlier."""
 
 
 class Generate(msgspec.Struct, tag=True, frozen=True):
@@ -166,6 +185,18 @@ class Device(msgspec.Struct, frozen=True):
     name: str
     offloaded_layers: int
     layers: int
+    ids: str = ""
+    """ggml's names of the GPUs that hold layers, separated by commas; empty on the CPU."""
+
+
+class Loading(msgspec.Struct, tag=True, frozen=True):
+    """The worker has decided what to load with, and begins to read the weights."""
+
+    device: Device
+    options: LoadOptions
+    """The settings that are used: those of `Load`, with the fallbacks that apply."""
+    fallbacks: tuple[Fallback, ...] = ()
+    """The fallbacks that apply on this device."""
 
 
 class ModelInfo(msgspec.Struct, frozen=True):
@@ -192,6 +223,10 @@ class ModelInfo(msgspec.Struct, frozen=True):
     """Where the chat template is from."""
     marks: dict[str, int] = {}
     """Control tokens, and those of the vocabulary's own definition that mark something (`<think>`): their numbers."""
+    options: LoadOptions = LoadOptions()
+    """The settings that the model was loaded with."""
+    fallbacks: tuple[Fallback, ...] = ()
+    """What was given up of the settings that were asked for, because the model failed with them."""
 
 
 class Ready(msgspec.Struct, tag=True, frozen=True):
@@ -273,4 +308,4 @@ class Step(msgspec.Struct, tag=True, frozen=True):
     gauge: Gauge
 
 
-Report: TypeAlias = Ready | LoadFailed | Step | Tokens
+Report: TypeAlias = Loading | Ready | LoadFailed | Step | Tokens

@@ -3,15 +3,17 @@
 import asyncio
 import logging
 import os
+import signal
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
 from localrouter.engine import wire
-from localrouter.engine.messages import Load, LoadFailed, ModelInfo, Ready, Report, Stop
-from localrouter.errors import ModelLoadFailed
+from localrouter.engine.messages import Load, LoadFailed, Loading, ModelInfo, Ready, Report, Stop
+from localrouter.errors import ModelLoadFailed, OffloadFailed
 
 log = logging.getLogger(__name__)
 
@@ -30,26 +32,39 @@ class WorkerProcess:
     info: ModelInfo
 
     @classmethod
-    async def start(cls, load: Load, *, timeout: float) -> Self:  # noqa: ASYNC109 - a limit that the caller's task outlives
+    async def start(
+        cls,
+        load: Load,
+        *,
+        timeout: float,  # noqa: ASYNC109 - a limit that the caller's task outlives
+        on_loading: Callable[[Loading], None] = lambda _: None,
+    ) -> Self:
         """Start a worker and return it once its model is loaded.
 
-        Raises ModelLoadFailed when it cannot load, dies, or takes longer than `timeout` seconds. Nothing is left behind
-        when the caller is cancelled meanwhile.
+        Raises ModelLoadFailed when it cannot load, dies, or takes longer than `timeout` seconds; OffloadFailed when
+        that happens with layers on a GPU, after `on_loading` was called with what the worker loads with. Nothing is
+        left behind when the caller is cancelled meanwhile.
         """
         process, reader, writer = await _spawn()
-        incoming = wire.reports()
+        incoming, start = wire.reports(), _Start(on_loading)
         try:
             writer.write(wire.frame(load))
-            info = await asyncio.wait_for(_first_report(reader, incoming), timeout)
+            info = await asyncio.wait_for(start.ready(reader, incoming), timeout)
         except BaseException as error:
             writer.close()
             await _end(process, 0)
             if isinstance(error, TimeoutError):
-                raise ModelLoadFailed(f"The model did not load within {timeout:g} seconds.") from error
+                raise start.failure(f"The model did not load within {timeout:g} seconds.", crashed=True) from error
             if isinstance(error, EOFError | OSError | wire.WireError):  # not EOF where it died before it read anything
-                raise ModelLoadFailed(f"The worker {_fate(process)} while it loaded the model.") from error
+                message = f"The worker {_fate(process)} while it loaded the model."
+                raise start.failure(message, crashed=is_crash(process.returncode)) from error
             raise
         return cls(process, reader, writer, incoming, info)
+
+    @property
+    def has_crashed(self) -> bool:
+        """Whether it ended by a fault of its own."""
+        return is_crash(self.process.returncode)
 
     async def stop(self) -> None:
         """End the worker, by force if it does not go by itself."""
@@ -86,15 +101,34 @@ async def _spawn() -> tuple[asyncio.subprocess.Process, asyncio.StreamReader, as
     return process, reader, writer
 
 
-async def _first_report(reader: asyncio.StreamReader, incoming: wire.Unframer[Report]) -> ModelInfo:
-    """Return what the worker says of the model. Raises ModelLoadFailed, or EOFError when it dies."""
-    while data := await reader.read(1 << 16):
-        for report in incoming.feed(data):
-            if isinstance(report, Ready):
-                return report.info
-            if isinstance(report, LoadFailed):
-                raise ModelLoadFailed(report.message)
-    raise EOFError
+class _Start:
+    """What a worker reports until its model is loaded."""
+
+    def __init__(self, on_loading: Callable[[Loading], None]) -> None:
+        self._on_loading = on_loading
+        self._offloads = False
+
+    async def ready(self, reader: asyncio.StreamReader, incoming: wire.Unframer[Report]) -> ModelInfo:
+        """Return the worker's description of the loaded model. Raises ModelLoadFailed, or EOFError when it dies."""
+        while data := await reader.read(1 << 16):
+            for report in incoming.feed(data):
+                if isinstance(report, Ready):
+                    return report.info
+                if isinstance(report, LoadFailed):
+                    raise self.failure(report.message, crashed=False)
+                if isinstance(report, Loading):
+                    self._offloads = report.device.offloaded_layers > 0
+                    self._on_loading(report)
+        raise EOFError
+
+    def failure(self, message: str, *, crashed: bool) -> ModelLoadFailed:
+        """Return the error of a start that failed."""
+        return OffloadFailed(message, crashed=crashed) if self._offloads else ModelLoadFailed(message)
+
+
+def is_crash(status: int | None) -> bool:
+    """Whether a process with this exit status ended by a fault of its own, and not by a signal from outside."""
+    return status is not None and status < 0 and -status not in {signal.SIGKILL, signal.SIGTERM, signal.SIGINT}
 
 
 async def _end(process: asyncio.subprocess.Process, patience: float) -> None:

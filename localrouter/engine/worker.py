@@ -28,6 +28,7 @@ from localrouter.engine.messages import (
     Generate,
     Load,
     LoadFailed,
+    Loading,
     Ready,
     Report,
     Step,
@@ -71,7 +72,7 @@ class Worker:
         load = self._inbox.get()
         assert isinstance(load, Load)
         try:
-            backend = self._open(load)
+            backend = self._open(load, self._send)
         except LoadError as error:
             self._send(LoadFailed(str(error)))
             return
@@ -170,20 +171,23 @@ class Worker:
         with self._sending:
             self._connection.sendall(wire.frame(report))
 
-    def _open(self, load: Load) -> Backend:
-        return open_backend(load)
+    def _open(self, load: Load, on_loading: Callable[[Loading], None]) -> Backend:
+        return open_backend(load, on_loading)
 
     def _leave(self, status: int) -> None:
         os._exit(status)
 
 
-def open_backend(load: Load) -> Backend:
-    """Return the backend that the command asks for. Raises LoadError."""
+def open_backend(load: Load, on_loading: Callable[[Loading], None] = lambda _: None) -> Backend:
+    """Return the backend that the command asks for, after `on_loading` was called with what it loads with.
+
+    Raises LoadError.
+    """
     if load.backend == "echo":
         return EchoBackend(load.options, **{name: float(value) for name, value in parse_qsl(load.path)})
     from localrouter.engine.llama.backend import LlamaBackend  # noqa: PLC0415 - native code, only where it is needed
 
-    return LlamaBackend(load.path, load.options, load.chat_template)
+    return LlamaBackend(load.path, load.options, load.chat_template, load.fallbacks, on_loading)
 
 
 def _tokens(backend: Backend, command: Tokenize | Detokenize) -> Tokens:

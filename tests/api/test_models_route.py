@@ -1,13 +1,15 @@
 """`/v1/models` and `/health`: what can be answered for, and what it is doing."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import httpx
+import msgspec
 import pytest
 from serving_fakes import INFO, FakeRouter, client_of, make_app, ready_status
 
 from localrouter.api.service import service_of
-from localrouter.engine.messages import Gauge
+from localrouter.engine.messages import Fallback, Gauge
 from localrouter.router import EngineStatus
 
 
@@ -36,6 +38,14 @@ async def test_a_loaded_model_says_where_it_runs(router: FakeRouter, client: htt
     model = (await client.get("/v1/models/echo")).json()
     assert (model["status"], model["context_length"], model["device"]) == ("ready", INFO.context, "CPU")
     assert (model["offloaded_layers"], model["layers"], model["chat_template"]) == (0, 3, "fallback chatml")
+
+
+async def test_what_was_given_up_for_a_device_is_shown(router: FakeRouter, client: httpx.AsyncClient) -> None:
+    given_up = Fallback("Vulkan0", "flash_attention", "off", "The worker was ended by signal 11.")
+    router.statuses = [replace(ready_status(), info=msgspec.structs.replace(INFO, fallbacks=(given_up,)))]
+    told = [msgspec.to_builtins(given_up)]
+    assert (await client.get("/v1/models/echo")).json()["fallbacks"] == told
+    assert (await client.get("/health/ready")).json()["models"][0]["fallbacks"] == told
 
 
 async def test_a_model_on_its_way_is_loading(router: FakeRouter, client: httpx.AsyncClient) -> None:

@@ -21,7 +21,7 @@ from localrouter import __version__, config
 from localrouter.api.server import base_url, bind
 from localrouter.cli import COMMANDS, main
 from localrouter.cli.serve import announce, read_settings, serve
-from localrouter.config import Settings
+from localrouter.config import EngineSettings, Settings
 from localrouter.errors import ConfigError, OperatorError
 from localrouter.memory import plan
 from localrouter.memory.fit import Choice
@@ -114,6 +114,10 @@ def test_the_words_of_the_settings_are_those_of_the_engine() -> None:
         ("kv_type", "f32"),
         ("swa_full", "maybe"),
         ("ubatch", "1"),
+        ("device", ""),
+        ("tensor_split", "3;1"),
+        ("tensor_split", "-1,2"),
+        ("tensor_split", "0,0"),
         ("cache_ram", "-1"),
         ("grace", "-1"),
         ("api_key", ""),
@@ -127,6 +131,30 @@ def test_a_setting_that_cannot_be_used_is_named_with_its_variable(
         read_settings({})
     assert f"--{name.replace('_', '-')}" in caught.value.message
     assert f"LOCALROUTER_{name.upper()}" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(("written", "shares"), [("3,1", (3, 1)), (" 0.5, 0 ,2", (0.5, 0, 2)), ("3", (3,))])
+def test_shares_of_gpus_are_written_with_commas_on_the_command_line_and_in_the_environment(
+    monkeypatch: pytest.MonkeyPatch, written: str, shares: tuple[float, ...]
+) -> None:
+    assert EngineSettings.model_validate({"tensor_split": written}).tensor_split == shares
+    monkeypatch.setenv("LOCALROUTER_TENSOR_SPLIT", written)
+    assert EngineSettings().tensor_split == shares
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("0,0", "at least one share must be above 0, but it is '0,0'"),
+        ("-1,2", "input should be greater than or equal to 0, but it is '-1'"),
+        ("3;1", "input should be a valid number, unable to parse string as a number, but it is '3;1'"),
+        ("inf,1", "input should be a finite number, but it is 'inf'"),
+    ],
+)
+def test_shares_that_cannot_be_used_are_refused_in_words(written: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_settings({"tensor_split": written})
+    assert caught.value.message == f"--tensor-split: {said}"
 
 
 def test_other_machines_are_let_in_only_with_a_key() -> None:

@@ -44,6 +44,8 @@ def names(line: str) -> list[str]:
 def test_commands_and_options_are_offered() -> None:
     assert names("localrouter ") == [*COMMANDS]
     assert names("localrouter pr") == ["prune"]
+    assert names("localrouter dev") == ["devices"]
+    assert names("localrouter devices --j") == ["--json"]
     assert names("localrouter bundle i") == ["import"]
     assert names("localrouter prune --d") == ["--dry-run"]
     assert names("localrouter completion z") == ["zsh"]

@@ -105,7 +105,7 @@ def test_the_same_end_has_the_same_status_in_every_command(
     assert ("error: /x: no" in result.stderr) == (status == WRONG_USE)
 
 
-@pytest.mark.parametrize("name", ["list", "show big", "du", "plan", "prune", "verify", "completion fish"])
+@pytest.mark.parametrize("name", ["list", "show big", "du", "plan", "devices", "prune", "verify", "completion fish"])
 def test_0_is_done(home: Home, name: str) -> None:
     result = run(*name.split())
     assert result.exit_code == 0, result.output
@@ -117,7 +117,11 @@ def test_a_name_that_nothing_has_is_2(home: Home, name: str) -> None:
     assert (result.exit_code, "error: " in result.stderr) == (WRONG_USE, True)
 
 
-@pytest.mark.parametrize("name", sorted({*COMMANDS} - {"completion", "bundle", "serve", "add", "bench", "conformance"}))
+WITHOUT_MANIFEST = {"completion", "bundle", "serve", "add", "devices", "bench", "conformance"}
+"""Those that read no manifest, or none with these words alone."""
+
+
+@pytest.mark.parametrize("name", sorted({*COMMANDS} - WITHOUT_MANIFEST))
 def test_a_wrong_manifest_is_2(home: Home, name: str) -> None:
     home.manifest.write_text(MANIFEST + "wrong = 1\n")
     words = ["big"] if name in {"show", "pull", "remove"} else []

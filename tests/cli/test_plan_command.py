@@ -8,7 +8,8 @@ from click.testing import CliRunner, Result
 
 from localrouter.cli import plan as command
 from localrouter.errors import ConfigError, HubUnreachable
-from localrouter.memory.machine import Gpu, Machine
+from localrouter.memory.devices import Device, Kind
+from localrouter.memory.machine import Gpu, Machine, with_devices
 
 MANIFEST = f"""
 version = 1
@@ -56,7 +57,7 @@ def write_gguf(path: Path) -> None:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "manifest.toml").write_text(MANIFEST)
     write_gguf(tmp_path / "here.gguf")
-    monkeypatch.setattr(command, "this_machine", lambda: Machine(16 * 10**9, 32 * 10**9))
+    monkeypatch.setattr(command, "this_machine", lambda _: Machine(16 * 10**9, 32 * 10**9))
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")  # --offline sets it
     return tmp_path
 
@@ -138,10 +139,69 @@ def test_windows_that_sliding_layers_hold_are_marked(home: Path) -> None:
 
 def test_layers_on_gpus_are_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     on = Machine(16 * 10**9, 32 * 10**9, (Gpu("RTX 2060", 6 * 10**9, 6 * 10**9),))
-    monkeypatch.setattr(command, "this_machine", lambda: on)
+    monkeypatch.setattr(command, "this_machine", lambda _: on)
     result = run(home, "m:told", "--context", "8192", "--offline")
     assert "/41 GPU" in result.stdout
     assert "RTX 2060: 6.00 GB of 6.00 GB free" in result.stderr
+
+
+CARDS = [Device(f"GPU{n}", "card", "CUDA", Kind.GPU, size, size) for n, size in enumerate((6 * 10**9, 3 * 10**9))]
+
+
+@pytest.fixture
+def cards(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home on a machine with two cards, the first one with twice the memory of the second."""
+    monkeypatch.setattr(command, "this_machine", lambda names: with_devices(CARDS, names))
+    return home
+
+
+def weights_on_gpus(home: Path, *arguments: str, env: dict[str, str] | None = None) -> dict[str, int]:
+    shape = "{ full_attention_layers = 29, kv_heads = 2, head_len = 64, vocabulary = 1000 }"
+    build = f'[[models.g.builds]]\nname = "G"\npath = "g.gguf"\nsize = 1_000_000_000\nshape = {shape}\n'
+    (home / "manifest.toml").write_text(f"version = 1\n[models.g]\n{build}")
+    (found,) = plans(run(home, "g", "--context", "4096", "--json", "--offline", *arguments, env=env)).values()
+    gpus: list[dict[str, int]] = found["gpus"]  # type: ignore[assignment]
+    assert sum(gpu["total"] for gpu in gpus) == found["gpu"]["total"]  # type: ignore[index]
+    return {str(gpu["device"]): gpu["weights"] for gpu in gpus}
+
+
+def test_gpus_share_a_model_by_free_memory_or_as_they_are_told(cards: Path) -> None:
+    by_memory, told = weights_on_gpus(cards), weights_on_gpus(cards, "--tensor-split", "1,4")
+    assert by_memory["GPU0"] / by_memory["GPU1"] == pytest.approx(2, rel=0.1)
+    assert told["GPU1"] / told["GPU0"] == pytest.approx(4, rel=0.1)
+
+
+def test_named_gpus_are_planned_for_in_that_order(cards: Path) -> None:
+    assert list(weights_on_gpus(cards, "--device", "GPU1,GPU0")) == ["GPU1", "GPU0"]
+    assert list(weights_on_gpus(cards, "--device", "GPU1")) == ["GPU1"]
+
+
+def test_gpus_and_shares_are_taken_from_the_environment_too(cards: Path) -> None:
+    options = ["--device", "GPU1,GPU0", "--tensor-split", "3,1"]
+    variables = {"LOCALROUTER_DEVICE": "GPU1,GPU0", "LOCALROUTER_TENSOR_SPLIT": "3,1"}
+    assert weights_on_gpus(cards, *options) == weights_on_gpus(cards, env=variables) != weights_on_gpus(cards)
+
+
+def test_a_model_that_fits_nowhere_has_nothing_on_each_gpu(cards: Path) -> None:
+    found = plans(run(cards, "m:sized", "--json", "--offline"))["Sized"]
+    assert [gpu["total"] for gpu in found["gpus"]] == [0, 0]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--device", "GPU7"], "--device: device 'GPU7' is not on this machine; there are GPU0, GPU1"),
+        (["--tensor-split", "1"], r"a share for each GPU that is used, 2 \(GPU0, GPU1\), and has 1"),
+        (["--tensor-split", "3,1", "--device", "GPU1"], r"1 \(GPU1\), and has 2"),
+        (["--tensor-split", "0,0"], "--tensor-split: at least one share must be above 0"),
+    ],
+)
+def test_gpus_and_shares_that_cannot_be_used_are_refused_with_a_hint(
+    cards: Path, arguments: list[str], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        run(cards, "--offline", *arguments)
+    assert caught.value.hint
 
 
 class FakeHub:

@@ -78,6 +78,7 @@ OFFLINE = (
     Offline(("lock",), ("--check",), says=("localrouter is offline", "leave out --offline"), status=2),
     Offline(("plan",), says=("localrouter-demo-Q8_0", "qwen:0.8b")),
     Offline(("plan",), ("qwen:0.8b",), says=("manifest",)),
+    Offline(("devices",), says=("device", "CPU")),
     Offline(("bundle", "create"), ("again.tar", "demo"), says=("again.tar: ",)),
     Offline(("bundle", "create"), ("wheels.tar", "demo", "--with-wheels"), says=("--offline forbids it",), status=2),
     Offline(("bundle", "create"), ("none.tar", "qwen:0.8b"), says=("localrouter pull qwen:0.8b",), status=2),

@@ -11,7 +11,6 @@ import psutil
 import pytest
 from conversations import prompt
 
-from localrouter.engine import process
 from localrouter.engine.client import EngineClient, Generation, Pace
 from localrouter.engine.messages import (
     Finished,
@@ -164,6 +163,33 @@ async def test_a_dead_worker_answers_no_question(client: EngineClient) -> None:
         await client.detokenize([1])
 
 
+@pytest.mark.parametrize(("number", "told"), [(signal.SIGABRT, ["was ended by signal 6"]), (signal.SIGKILL, [])])
+async def test_a_crash_before_the_first_answer_is_told_and_an_end_from_outside_is_not(
+    number: int, told: list[str]
+) -> None:
+    fates: list[str] = []
+    worker = await WorkerProcess.start(ECHO, timeout=30)
+    client = EngineClient("echo", worker, max_queue=1, on_early_crash=fates.append)
+    await submit(client, "x" * 1000).accepted()
+
+    client._worker.process.send_signal(number)
+    await client._reading
+
+    assert fates == told
+
+
+async def test_a_crash_after_an_answer_is_no_early_one() -> None:
+    fates: list[str] = []
+    worker = await WorkerProcess.start(ECHO, timeout=30)
+    client = EngineClient("echo", worker, max_queue=1, on_early_crash=fates.append)
+    await answer(submit(client, "hi"))
+
+    client._worker.process.send_signal(signal.SIGABRT)
+    await client._reading
+
+    assert fates == []
+
+
 async def test_a_dead_worker_ends_what_runs_and_takes_no_more(client: EngineClient) -> None:
     generation = submit(client, "x" * 1000)
     await generation.accepted()
@@ -215,7 +241,7 @@ async def test_a_worker_that_is_given_up_while_it_loads_is_not_left_behind(monke
         loads.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(process, "_first_report", load_for_ever)
+    monkeypatch.setattr("localrouter.engine.process._Start.ready", load_for_ever)
     before = {*psutil.Process().children()}
     starting = asyncio.create_task(WorkerProcess.start(ECHO, timeout=30))
     await loads.wait()

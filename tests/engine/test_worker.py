@@ -20,6 +20,7 @@ from localrouter.engine.messages import (
     Generate,
     Grammar,
     Load,
+    Loading,
     LoadOptions,
     Piece,
     Ready,
@@ -59,7 +60,7 @@ class ThreadedWorker(Worker):
         super().__init__(connection)
         self._given = backend
 
-    def _open(self, load: Load) -> Backend:
+    def _open(self, load: Load, on_loading: Callable[[Loading], None]) -> Backend:
         return self._given
 
     def _leave(self, status: int) -> None:

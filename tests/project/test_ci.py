@@ -1,4 +1,4 @@
-"""`.ci/run` fails when the checks or the tests fail, and ends with pytest's closing lines."""
+"""`.ci/run` fails when checks, tests or GPU tests fail or cannot run, and ends with pytest's closing lines."""
 
 import os
 import subprocess
@@ -7,29 +7,51 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-MAKE = """#!/bin/sh
-echo "$1" >> "$CALLS"
+FAKES = {
+    "make": """#!/bin/sh
+echo "$1:$BACKEND" >> "$CALLS"
 case $1 in
   check) exit $CHECK ;;
   test) echo "== 3 passed =="; [ $TEST = 0 ] || echo "make: *** [test] Error $TEST" >&2; exit $TEST ;;
+  test-gpu) echo "== 2 passed =="; exit $GPU ;;
 esac
-"""
+""",
+    "apt-get": '#!/bin/sh\necho "apt-get-$1" >> "$CALLS"\nexit $APT\n',
+    "python3": "#!/bin/sh\n[ $1 = -c ] || exit $PARTS\n",
+}
+ALL = ["check:cpu", "test:cpu", "test-gpu:vulkan"]
 
 
-def ci(folder: Path, *, check: int, test: int) -> subprocess.CompletedProcess[str]:
-    """Run `.ci/run` with a `make` that only notes its calls, and returns these statuses."""
-    for name, script in {"make": MAKE, "apt-get": "#!/bin/sh\n"}.items():
+def ci(folder: Path, **statuses: int) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    """Run `.ci/run` with programs that note their calls and return these statuses (0); return the calls too."""
+    for name, script in FAKES.items():
         (folder / name).write_text(script, encoding="utf-8")
         (folder / name).chmod(0o755)
-    statuses = {"CHECK": str(check), "TEST": str(test), "CALLS": str(folder / "calls")}
-    environment = os.environ | {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"} | statuses
+    zero = dict.fromkeys(("CHECK", "TEST", "GPU", "APT", "PARTS"), 0)
+    given = {name: str(status) for name, status in (zero | statuses).items()} | {"CALLS": str(folder / "calls")}
+    environment = os.environ | {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"} | given
     command = ["bash", str(ROOT / ".ci" / "run")]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return done, (folder / "calls").read_text(encoding="utf-8").split()
 
 
-@pytest.mark.parametrize(("check", "test", "passes"), [(0, 0, True), (2, 0, False), (0, 2, False), (0, 5, False)])
-def test_ci_passes_only_when_checks_and_tests_do(tmp_path: Path, check: int, test: int, passes: bool) -> None:
-    done = ci(tmp_path, check=check, test=test)
-    assert (done.returncode == 0) is passes
-    assert (tmp_path / "calls").read_text(encoding="utf-8").split() == ["check", "test"]
+@pytest.mark.parametrize(("check", "test", "gpu"), [(0, 0, 0), (2, 0, 0), (0, 2, 0), (0, 5, 0), (0, 0, 2), (2, 2, 2)])
+def test_ci_passes_only_when_checks_tests_and_gpu_tests_do(tmp_path: Path, check: int, test: int, gpu: int) -> None:
+    done, calls = ci(tmp_path, CHECK=check, TEST=test, GPU=gpu)
+    assert (done.returncode == 0) is (check == test == gpu == 0)
+    assert calls == ALL
+    assert done.stdout.splitlines()[-1] == "== 3 passed =="
+
+
+def test_ci_installs_what_vulkan_needs_after_the_tests(tmp_path: Path) -> None:
+    done, calls = ci(tmp_path, PARTS=1)
+    assert done.returncode == 0
+    assert calls == [*ALL[:2], "apt-get-update", "apt-get-install", ALL[2]]
+
+
+def test_gpu_tests_that_cannot_run_are_no_pass(tmp_path: Path) -> None:
+    done, calls = ci(tmp_path, PARTS=1, APT=100)
+    assert done.returncode != 0
+    assert "make test-gpu was not run: " in done.stdout
+    assert calls == [*ALL[:2], "apt-get-update"]
     assert done.stdout.splitlines()[-1] == "== 3 passed =="

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from scripts.backend import Machine, Refused, choose, cmake_args, fits, missing_compiler
+from scripts.cuda_toolkit import FLAGS, Toolkit, folder_of, look, release, variables
 from scripts.install import last_words, pip_calls, wanted
 from scripts.venv import Installed, Venv
 
@@ -188,3 +189,47 @@ def test_without_compiler_one_sentence_and_a_failure(tmp_path: Path) -> None:
     assert run.stderr.strip().count("\n") == 0
     assert "no C/C++ compiler" in run.stderr
     assert not (tmp_path / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    ("files", "toolkit"),
+    [
+        ([], Toolkit("13.0", cublas=False, driver=False)),
+        (["cuda/targets/x/lib/libcublas.so"], Toolkit("13.0", cublas=False, driver=False)),
+        (["cuda/lib64/libcublas.so", "cuda/include/cublas_v2.h"], Toolkit("13.0", cublas=True, driver=False)),
+        (["usr/lib/x/libcublas.so", "usr/include/cublas_v2.h"], Toolkit("13.0", cublas=True, driver=False)),
+        (["cuda/targets/x/lib/stubs/libcuda.so"], Toolkit("13.0", cublas=False, driver=True)),
+        (["usr/lib/x/libcuda.so"], Toolkit("13.0", cublas=False, driver=True)),
+    ],
+)
+def test_cublas_counts_with_header_and_the_driver_with_or_without_its_stub(
+    tmp_path: Path, files: list[str], toolkit: Toolkit
+) -> None:
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    assert look("13.0", tmp_path / "cuda", tmp_path) == toolkit
+
+
+def test_a_whole_cuda_toolkit_needs_only_the_flags_of_the_check() -> None:
+    found = variables(Toolkit("12.8", cublas=True, driver=True), Path("/pip"), {"CMAKE_ARGS": "-DMINE=1"})
+    assert found == {"BACKEND": "cuda", "CMAKE_ARGS": f"{FLAGS} -DMINE=1"}
+
+
+def test_a_lone_nvcc_compiles_with_pips_cublas_and_without_virtual_memory() -> None:
+    found = variables(Toolkit("13.0", cublas=False, driver=False), Path("/pip"), {"LD_LIBRARY_PATH": "/mine"})
+    assert "-DCUDA_cublasLt_LIBRARY=/pip/nvidia/cu13/lib/libcublasLt.so.13" in found["CMAKE_ARGS"]
+    assert "-DGGML_CUDA_NO_VMM=ON" in found["CMAKE_ARGS"]
+    assert found["CPATH"] == found["CPLUS_INCLUDE_PATH"] == "/pip/nvidia/cu13/include"
+    assert found["LD_LIBRARY_PATH"] == "/pip/nvidia/cu13/lib:/mine"
+
+
+def test_a_release_of_cuda_without_a_known_cublas_is_refused() -> None:
+    with pytest.raises(Refused, match=r"CUDA 12\.1 lacks cuBLAS"):
+        variables(Toolkit("12.1", cublas=False, driver=True), Path("/pip"), {})
+
+
+def test_nvcc_tells_its_release_and_its_folder_even_when_it_is_a_script() -> None:
+    assert release("Cuda compilation tools, release 13.0, V13.0.88") == "13.0"
+    assert folder_of("#$ _HERE_=/opt/cuda/bin\n#$ TOP=/opt/cuda/bin/..\n") == Path("/opt/cuda")
+    assert folder_of("nvcc fatal") is None

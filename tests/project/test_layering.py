@@ -24,7 +24,7 @@ NATIVE = "localrouter.engine.llama."
 """The package that may import llama_cpp."""
 IN_ITS_OWN_PROCESS = {"localrouter.bench.inprocess"}
 """What may see the inside of the engine, because it runs where nothing is served, as a worker does."""
-VISIBLE = {"localrouter.engine.messages", "localrouter.engine.client", "localrouter.engine.process"}
+VISIBLE = {f"localrouter.engine.{name}" for name in ("messages", "client", "process", "fallback")}
 
 
 def name_of(path: Path) -> str:

@@ -7,11 +7,12 @@ asserted here.
 import ctypes
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import llama_cpp.llama_cpp as api
 import numpy as np
+from msgspec.structs import replace
 
 from localrouter.engine.backend import BatchRefused, CacheFull, LoadError, Logits
 from localrouter.engine.batch import Batch
@@ -34,7 +35,7 @@ from localrouter.engine.llama.model import (
 )
 from localrouter.engine.llama.rows import Rows
 from localrouter.engine.llama.vocabulary import Vocabulary
-from localrouter.engine.messages import Device, LoadOptions, ModelInfo, Segment
+from localrouter.engine.messages import Device, Fallback, Loading, LoadOptions, ModelInfo, Segment, with_fallbacks
 from localrouter.engine.prefix_cache import Checkpoint
 from localrouter.engine.recipe import Recipe
 from localrouter.engine.threads import fewest_fast_threads, physical_cores
@@ -57,6 +58,8 @@ _FLASH_ATTENTION = {
 }
 _TRIED_ROWS = 8
 """So many draws in a step are tried on a GPU."""
+_REHEARSED_ROWS = 64
+"""Tokens of the prompt that is computed at load where layers are on a GPU."""
 _TIMED_WEIGHTS = 1 << 30
 """Above this many bytes every core helps, and timing would only make loading slower."""
 
@@ -64,8 +67,19 @@ _TIMED_WEIGHTS = 1 << 30
 class LlamaBackend:
     """A GGUF file, loaded."""
 
-    def __init__(self, path: str, options: LoadOptions, chat_template: str | None = None) -> None:
-        """Load the GGUF at `path`, with this chat template in place of its own. Raises LoadError."""
+    def __init__(
+        self,
+        path: str,
+        options: LoadOptions,
+        chat_template: str | None = None,
+        fallbacks: Sequence[Fallback] = (),
+        on_loading: Callable[[Loading], None] = lambda _: None,
+    ) -> None:
+        """Load the GGUF at `path`, with this chat template in place of its own.
+
+        Fallbacks for the devices in use go before the options. `on_loading` is called before the weights are read.
+        Raises LoadError.
+        """
         self._path = Path(path)
         self._view_of: tuple[int, int] = (0, 0)
         self._view: Logits = np.empty((0, 0), np.float32)
@@ -73,8 +87,13 @@ class LlamaBackend:
         self.exp = fastest_exponential()
         library.start()
         machine = machine_of(options)
+        ids = ",".join(gpu.device for gpu in machine.gpus)
+        options = with_fallbacks(options, fallbacks, ids)
         shape = shape_of_file(self._path)
         pool = pool_of(self._path, shape, options, machine)
+        device = _device(machine, pool.gpu_layers, len(shape.layers) + 1)
+        applied = tuple(each for each in fallbacks if each.device == ids)
+        on_loading(Loading(device, options, applied))
         extra = options.extra_buffers == "on" or (options.extra_buffers == "auto" and kernels_fit(self._path, shape))
         self._model = open_model(
             self._path,
@@ -91,7 +110,9 @@ class LlamaBackend:
         self._vocabulary = Vocabulary(self._model, chat_template)
         threads = self._choose_threads(options, on_gpu=pool.gpu_layers > 0)
         self._chains = self._choose_chains(options, pool)
-        self.info = self._describe(pool, machine, threads)
+        self.info = replace(self._describe(pool, machine, threads), options=options, fallbacks=applied)
+        if pool.gpu_layers:
+            self._rehearse()
         log.debug("%s", self.info)
 
     def tokenize(self, prompt: list[Segment], *, begin: bool = True) -> list[int]:
@@ -276,6 +297,22 @@ class LlamaBackend:
             chains.close()
         return chains if helps else None
 
+    def _rehearse(self) -> None:
+        """Compute what a first request does, so that a device that cannot do it ends the worker before one comes."""
+        rows = min(_REHEARSED_ROWS, self.limits.prefill_rows, self.limits.cells // 2)
+        prompt = Batch(list(range(rows)), list(range(rows)), [0] * rows, [])
+        self._decode(prompt)
+        slots = [0]
+        if self.limits.slots > 1 and self.fork(0, 1, rows, None):
+            slots = [0, 1]
+        for position in range(rows, rows + 2):
+            step = Batch([0] * len(slots), [position] * len(slots), slots, list(range(len(slots))))
+            logits = self._decode(step)
+        if not np.isfinite(logits).all():
+            log.warning("the first logits on %s are not finite", self.info.device.name)
+        for slot in slots:
+            self.clear(slot)
+
     def _seconds_per_token(self, threads: int) -> float:
         """Time one-row steps. The fastest of a few tells one thread from two, also on a busy machine."""
         api.llama_set_n_threads(self._context, threads, threads)
@@ -310,4 +347,5 @@ class LlamaBackend:
 def _device(machine: Machine, offloaded: int, layers: int) -> Device:
     if not offloaded:
         return Device("CPU", 0, layers)
-    return Device(", ".join(gpu.name for gpu in machine.gpus), min(offloaded, layers), layers)
+    names, ids = ", ".join(gpu.name for gpu in machine.gpus), ",".join(gpu.device for gpu in machine.gpus)
+    return Device(names, min(offloaded, layers), layers, ids)

@@ -24,6 +24,7 @@ Source = Literal["asset", "path", "hub"]
 _WORDS = {
     "version": "only version 1 of the format is known",
     "gpu_layers": 'must be "auto", "all" or a number of layers',
+    "tensor_split": "must be an array of numbers, not all of them 0, as [3, 1]",
 }
 
 

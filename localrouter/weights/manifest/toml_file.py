@@ -75,10 +75,11 @@ class TomlFile:
         return mistakes
 
     def _wording(self, detail: ErrorDetails, key: KeyPath) -> str:
+        about_the_value = detail["type"] not in {"missing", "extra_forbidden"}
+        if about_the_value and key and key[-1] in self.words:
+            return self.words[str(key[-1])]
         if detail["type"] in _WORDINGS:
             return _WORDINGS[detail["type"]]
-        if key and key[-1] in self.words:
-            return self.words[str(key[-1])]
         message = detail["msg"].removeprefix("Value error, ")
         return message[0].lower() + message[1:]
 

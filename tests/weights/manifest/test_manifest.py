@@ -16,6 +16,8 @@ from localrouter.weights.store import ASSETS
 from training import pin
 
 ONE = 'version = 1\n[models.a]\n[[models.a.builds]]\nname = "A-Q8_0"\n'
+SPLIT = 'version=1\n[models.a]\ntensor_split={}\nbuilds=[{{name="x",path="x"}}]'
+NUMBERS = "must be an array of numbers, not all of them 0, as [3, 1]"
 HUB = ONE + 'repo = "them/A-GGUF"\nfile = "A-Q8_0.gguf"\n'
 
 
@@ -129,6 +131,8 @@ def test_an_alias_may_override_engine_settings(tmp_path: Path) -> None:
     settings = {
         "context": 4096,
         "gpu_layers": "all",
+        "device": "Vulkan1,Vulkan0",
+        "tensor_split": [3, 0.5],
         "require_gpu": True,
         "extra_buffers": "off",
         "kv_type": "q8_0",
@@ -176,6 +180,7 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> N
             ONE + f'path="x"\nrevision="{"a" * 40}"',
             ":3: models.a.builds[0]: revision goes with repo and file",
         ),
+        (ONE + 'path="x"\ntensor_split=[1]', ":6: models.a.builds[0].tensor_split: unknown key"),
         (ONE + 'path="x"\nsizes=3', ":6: models.a.builds[0].sizes: unknown key"),
         (ONE + 'path="x"\nsize="3"', ":6: models.a.builds[0].size: input should be a valid integer"),
         (ONE + 'path="x"\nsizes=3\nfoo=4', ":6: models.a.builds[0].sizes: unknown key (and 1 more)"),
@@ -218,6 +223,12 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> N
             'version=1\n[models.a]\ngpu_layers="some"\nbuilds=[{name="x",path="x"}]',
             ':3: models.a.gpu_layers: must be "auto", "all" or a number of layers',
         ),
+        *((SPLIT.format(value), f":3: models.a.tensor_split: {NUMBERS}") for value in ("3", '"3,1"', "[]", "[0, 0]")),
+        *(
+            (SPLIT.format(value), ":3: models.a.tensor_split[1]: input should be a valid number")
+            for value in ('[1, "3"]', "[1, true]")
+        ),
+        (SPLIT.format("[-1, 3]"), ":3: models.a.tensor_split[0]: input should be greater than or equal to 0"),
     ],
 )
 def test_a_mistake_is_named_with_line_and_key(tmp_path: Path, text: str, message: str) -> None:
