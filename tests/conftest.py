@@ -14,8 +14,9 @@ HOME = tempfile.mkdtemp(prefix="localrouter-tests-")
 
 
 def pytest_configure() -> None:
-    """Keep a developer's own manifest, models and Hugging Face cache out of the tests, before anything reads them."""
-    os.environ |= {"XDG_CONFIG_HOME": f"{HOME}/config", "XDG_DATA_HOME": f"{HOME}/data", "HF_HOME": f"{HOME}/hub"}
+    """Keep a developer's own files and caches out of the tests, before anything reads where they are."""
+    os.environ |= {f"XDG_{name}_HOME": f"{HOME}/{name.lower()}" for name in ("CONFIG", "DATA", "STATE")}
+    os.environ["HF_HOME"] = f"{HOME}/hub"
 
 
 def pytest_unconfigure() -> None:

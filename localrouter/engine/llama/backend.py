@@ -34,6 +34,7 @@ from localrouter.engine.llama.model import (
     shape_of_file,
 )
 from localrouter.engine.llama.rows import Rows
+from localrouter.engine.llama.sampling_trial import device_sampling_works
 from localrouter.engine.llama.vocabulary import Vocabulary
 from localrouter.engine.messages import Device, Fallback, Loading, LoadOptions, ModelInfo, Segment, with_fallbacks
 from localrouter.engine.prefix_cache import Checkpoint
@@ -109,7 +110,7 @@ class LlamaBackend:
         self._open_context(plan, options)
         self._vocabulary = Vocabulary(self._model, chat_template)
         threads = self._choose_threads(options, on_gpu=pool.gpu_layers > 0)
-        self._chains = self._choose_chains(options, pool)
+        self._chains = self._choose_chains(options, pool, ids)
         self.info = replace(self._describe(pool, machine, threads), options=options, fallbacks=applied)
         if pool.gpu_layers:
             self._rehearse()
@@ -274,10 +275,12 @@ class LlamaBackend:
         api.llama_set_n_threads(self._context, threads, options.threads or cores)
         return threads
 
-    def _choose_chains(self, options: LoadOptions, pool: Pool) -> Chains | None:
-        """Have llama.cpp draw where the logits are on a GPU, and a trial shows that it does so well."""
+    def _choose_chains(self, options: LoadOptions, pool: Pool, devices: str) -> Chains | None:
+        """Have llama.cpp sample where the logits are on a GPU, and trials show that it does so well, and faster."""
         holds_logits = pool.gpu_layers > int(api.llama_model_n_layer(self._model))
         if options.gpu_sampling == "off" or (options.gpu_sampling == "auto" and not holds_logits):
+            return None
+        if options.gpu_sampling == "auto" and not device_sampling_works(devices, self._vocabulary.size):
             return None
         chains = Chains(self._context)
         if options.gpu_sampling == "on":
