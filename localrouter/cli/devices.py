@@ -13,6 +13,7 @@ from localrouter.cli.list import human_size
 from localrouter.cli.options import json_option, print_data, talk
 from localrouter.cli.settings import settings_of
 from localrouter.config import EngineSettings
+from localrouter.engine.fallback import default_store
 from localrouter.errors import OperatorError
 from localrouter.memory.devices import Device, DevicesUnknown, ask, is_built_for_gpu
 from localrouter.memory.machine import UnknownDevice, with_devices
@@ -22,12 +23,17 @@ _BUILD = "`BACKEND=... make install` builds it for a GPU: cuda, metal, vulkan or
 
 @click.command("devices", epilog=exit_statuses("listed"))
 @json_option
-def devices(*, as_json: bool) -> None:
+@click.option("--forget", is_flag=True, help="Let models try again what they failed with on a GPU, and end.")
+def devices(*, as_json: bool, forget: bool) -> None:
     """List the devices that llama.cpp can compute on, with their memory.
 
     `>` marks the GPUs that models are offloaded to: those that LOCALROUTER_DEVICE names, by default those that
     llama.cpp takes by itself.
     """
+    store = default_store()
+    if forget:
+        talk(f"forgotten: the safer settings of {_files(store.forget())}")
+        return
     names = settings_of(EngineSettings, {}).device
     found = list_devices(ask)
     used, remark = used_of(found, names, built_for_gpu=is_built_for_gpu())
@@ -38,6 +44,12 @@ def devices(*, as_json: bool) -> None:
         print_data(_table(found, used))
     if remark:
         talk(remark, "yellow")
+    if count := store.count():
+        talk(f"{_files(count)} failed on a GPU and run with safer settings; --forget lets them try again", "yellow")
+
+
+def _files(count: int) -> str:
+    return "1 model file" if count == 1 else f"{count} model files"
 
 
 def list_devices(asked: Callable[[], Sequence[Device]]) -> Sequence[Device]:

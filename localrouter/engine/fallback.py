@@ -73,9 +73,13 @@ class FallbackStore:
         except OSError as error:
             log.warning("fallbacks are not remembered: %s: %s", self._path, error.strerror)
 
+    def count(self) -> int:
+        """Return for how many model files fallbacks are remembered."""
+        return len(self._read())
+
     def forget(self) -> int:
-        """Forget all fallbacks; return of how many files there were some."""
-        count = len(self._read())
+        """Forget all fallbacks; return for how many model files there were some. Raises OSError."""
+        count = self.count()
         self._path.unlink(missing_ok=True)
         return count
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -10,6 +11,8 @@ from click.testing import CliRunner, Result
 from localrouter.cli import devices as command
 from localrouter.cli import main
 from localrouter.cli.devices import list_devices, used_of
+from localrouter.engine.fallback import default_store
+from localrouter.engine.messages import Fallback
 from localrouter.errors import OperatorError
 from localrouter.memory.devices import Device, DevicesUnknown, Kind
 
@@ -29,6 +32,17 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
         return CliRunner().invoke(main, ["devices", *options], env=env)
 
     return run_with
+
+
+def test_models_that_failed_on_a_gpu_are_told_of_until_they_are_forgotten(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    default_store().remember("m.gguf", [Fallback("CUDA0", "flash_attention", "off", "It crashed.")])
+    assert "1 model file failed on a GPU" in run(CARD, CPU).stderr
+    assert "forgotten: the safer settings of 1 model file" in run(CARD, CPU, options=("--forget",)).stderr
+    assert default_store().of("m.gguf") == ()
+    assert run(CARD, CPU).stderr == ""
 
 
 def test_a_row_has_what_ggml_and_the_driver_say(run: Run) -> None:
