@@ -22,11 +22,10 @@ from localrouter.cli.options import (
     print_data,
     talk,
 )
-from localrouter.cli.settings import settings_of
+from localrouter.cli.settings import machine_of, settings_of
 from localrouter.config import EngineSettings
-from localrouter.errors import ConfigError
 from localrouter.memory.fit import Fit, Place, fit
-from localrouter.memory.machine import Machine, UnknownDevice, this_machine
+from localrouter.memory.machine import Machine
 from localrouter.memory.plan import KV_TYPES, Memory, Options, Plan, Switch
 from localrouter.memory.pool import POOL
 from localrouter.memory.shape import Shape
@@ -82,7 +81,7 @@ def plan(
     entries = [*given, *(Registry.read(manifest).select(names) if names or not given else ())]
     hub = None if more["offline"] or not names else _hub()
     settings = settings_of(EngineSettings, {name: more[name] for name in _SETTINGS})
-    machine = _machine(settings)
+    machine = machine_of(settings)
     rows = []
     for entry in entries:
         shape = shape_of_build(entry, hub, lambda why: talk(why, "yellow"))
@@ -95,23 +94,6 @@ def plan(
         return
     print_data(_table(rows))
     talk(f"\n{_LEGEND}\n{_asked(context, parallel, settings.kv_type)}\n{in_words(machine)}", "dim")
-
-
-def _machine(settings: EngineSettings) -> Machine:
-    """This machine with the GPUs that the settings choose. Raises ConfigError where these cannot be used."""
-    try:
-        machine = this_machine(settings.device)
-    except UnknownDevice as error:
-        hint = "`localrouter devices` lists what can be named, also in LOCALROUTER_DEVICE"
-        raise ConfigError(f"--device: {error}", hint=hint) from None
-    count, shares = len(machine.gpus), settings.tensor_split
-    if shares is not None and len(shares) != count:
-        names = ", ".join(gpu.device for gpu in machine.gpus) or "none"
-        raise ConfigError(
-            f"--tensor-split must have a share for each GPU that is used, {count} ({names}), and has {len(shares)}",
-            hint="pass another --tensor-split, look at LOCALROUTER_TENSOR_SPLIT, or choose GPUs with --device",
-        )
-    return machine
 
 
 def _options(settings: EngineSettings, tokens: int, parallel: int) -> Options:

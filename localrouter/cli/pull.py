@@ -12,9 +12,10 @@ from rich.console import Console
 from localrouter.cli.exit_status import exit_statuses
 from localrouter.cli.list import human_size
 from localrouter.cli.options import go_offline, json_option, manifest_option, offline_option
+from localrouter.cli.settings import machine_of, settings_of
+from localrouter.config import EngineSettings
 from localrouter.errors import ConfigError
 from localrouter.memory.fit import USEFUL_CELLS, Choice, choose
-from localrouter.memory.machine import this_machine
 from localrouter.weights.manifest.registry import Entry, Registry
 from localrouter.weights.shapes import shape_of_build
 from localrouter.weights.store import Found
@@ -79,7 +80,7 @@ def _meant(registry: Registry, names: Iterable[str], talk: Console) -> Iterator[
             continue
         cells = registry.models[entries[0].alias].context or USEFUL_CELLS
         shapes = [shape_of_build(entry) for entry in entries]
-        choice = choose(shapes, this_machine().idle, cells, among="builds")
+        choice = choose(shapes, machine_of(settings_of(EngineSettings, {})).idle, cells, among="builds")
         talk.print(_why(name, entries[choice.index], shapes[choice.index].weights, choice))
         yield entries[choice.index]
 

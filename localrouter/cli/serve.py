@@ -13,7 +13,7 @@ from rich.console import Console
 
 from localrouter.cli.exit_status import exit_statuses
 from localrouter.cli.options import named_file
-from localrouter.cli.settings import option_of, settings_of, variable_of
+from localrouter.cli.settings import machine_of, option_of, settings_of, variable_of
 from localrouter.config import Settings
 from localrouter.errors import ConfigError
 
@@ -114,11 +114,13 @@ def _run(settings: Settings, models: Iterable[str]) -> None:
     from localrouter.api.app import create_app
     from localrouter.api.server import Server, base_url, bind
     from localrouter.chat.renderer import RendererPool
+    from localrouter.memory.machine import this_machine
     from localrouter.router import Router
     from localrouter.weights.catalog import Catalog
     from localrouter.weights.manifest.extra import split_entries
 
-    catalog = Catalog.read(settings.manifest, split_entries(models))
+    chosen = machine_of(settings) if settings.device or settings.tensor_split else None
+    catalog = Catalog.read(settings.manifest, split_entries(models), machine=lambda: chosen or this_machine())
     listener = bind(settings.host, settings.port)
     _log_to_stderr(settings.log_level)
     os.environ["LOCALROUTER_LOG_LEVEL"] = settings.log_level  # for the workers

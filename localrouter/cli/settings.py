@@ -6,7 +6,9 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
+from localrouter.config import EngineSettings
 from localrouter.errors import ConfigError
+from localrouter.memory.machine import Machine, UnknownDevice, this_machine
 
 Form = TypeVar("Form", bound=BaseSettings)
 
@@ -36,3 +38,20 @@ def settings_of(form: type[Form], options: Mapping[str, object]) -> Form:
             f"{option_of(name)}: {said[0].lower()}{said[1:]}, but it is {str(first['input'])!r}",
             hint=f"pass another {option_of(name)}, or look at {variable_of(name)} in the environment",
         ) from None
+
+
+def machine_of(settings: EngineSettings) -> Machine:
+    """This machine with the GPUs that the settings choose. Raises ConfigError where these cannot be used."""
+    try:
+        machine = this_machine(settings.device)
+    except UnknownDevice as error:
+        hint = "`localrouter devices` lists what can be named, also in LOCALROUTER_DEVICE"
+        raise ConfigError(f"--device: {error}", hint=hint) from None
+    count, shares = len(machine.gpus), settings.tensor_split
+    if shares is not None and len(shares) != count:
+        names = ", ".join(gpu.device for gpu in machine.gpus) or "none"
+        raise ConfigError(
+            f"--tensor-split must have a share for each GPU that is used, {count} ({names}), and has {len(shares)}",
+            hint="pass another --tensor-split, look at LOCALROUTER_TENSOR_SPLIT, or choose GPUs with --device",
+        )
+    return machine

@@ -70,6 +70,8 @@ def this_machine(devices: str | None = None) -> Machine:
     try:
         return with_devices(ask(), devices)
     except DevicesUnknown as error:
+        if devices is not None:
+            raise UnknownDevice(f"device {devices!r} cannot be looked for: {error}") from error
         log.warning("no GPU is used: %s", error)
         return with_devices((), None)
 

@@ -123,9 +123,15 @@ class Catalog:
         self._names = _names(self._groups.values(), _full_names(given.values(), listed.values()))
 
     @classmethod
-    def read(cls, manifest: Path | None = None, extra: Mapping[str, str] = MappingProxyType({})) -> "Catalog":
+    def read(
+        cls,
+        manifest: Path | None = None,
+        extra: Mapping[str, str] = MappingProxyType({}),
+        *,
+        machine: Callable[[], Machine] = this_machine,
+    ) -> "Catalog":
         """The catalog of a manifest file; default: the one that comes with localrouter and the user's own."""
-        return cls(Registry.read(manifest).manifest, Path(), extra)
+        return cls(Registry.read(manifest).manifest, Path(), extra, machine=machine)
 
     def resolve(self, name: str) -> ResolvedModel:
         """The build that answers to an alias, to `alias:variant` or to a full name.

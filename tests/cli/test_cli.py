@@ -207,6 +207,13 @@ def test_a_model_that_cannot_be_served_is_refused_before_the_port_is_taken(entry
     assert result.stderr.startswith("error: --model")
 
 
+def test_a_gpu_that_is_not_there_is_refused_before_the_port_is_taken() -> None:
+    result = CliRunner().invoke(main, ["serve", "--device", "Nothing7"])
+    assert result.exit_code == 2
+    assert "device 'Nothing7' is not on this machine" in result.stderr
+    assert "localrouter devices" in result.stderr
+
+
 def test_a_manifest_that_is_not_there_is_refused(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["serve", "--manifest", str(tmp_path / "none.toml")])
     assert (result.exit_code, "hint: " in result.stderr) == (2, True)

@@ -57,7 +57,7 @@ def write_gguf(path: Path) -> None:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "manifest.toml").write_text(MANIFEST)
     write_gguf(tmp_path / "here.gguf")
-    monkeypatch.setattr(command, "this_machine", lambda _: Machine(16 * 10**9, 32 * 10**9))
+    monkeypatch.setattr("localrouter.cli.settings.this_machine", lambda _: Machine(16 * 10**9, 32 * 10**9))
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")  # --offline sets it
     return tmp_path
 
@@ -139,7 +139,7 @@ def test_windows_that_sliding_layers_hold_are_marked(home: Path) -> None:
 
 def test_layers_on_gpus_are_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     on = Machine(16 * 10**9, 32 * 10**9, (Gpu("RTX 2060", 6 * 10**9, 6 * 10**9),))
-    monkeypatch.setattr(command, "this_machine", lambda _: on)
+    monkeypatch.setattr("localrouter.cli.settings.this_machine", lambda _: on)
     result = run(home, "m:told", "--context", "8192", "--offline")
     assert "/41 GPU" in result.stdout
     assert "RTX 2060: 6.00 GB of 6.00 GB free" in result.stderr
@@ -151,7 +151,7 @@ CARDS = [Device(f"GPU{n}", "card", "CUDA", Kind.GPU, size, size) for n, size in 
 @pytest.fixture
 def cards(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home on a machine with two cards, the first one with twice the memory of the second."""
-    monkeypatch.setattr(command, "this_machine", lambda names: with_devices(CARDS, names))
+    monkeypatch.setattr("localrouter.cli.settings.this_machine", lambda names: with_devices(CARDS, names))
     return home
 
 

@@ -16,7 +16,6 @@ import pytest
 from click.testing import CliRunner
 from hub_server import HubServer
 
-from localrouter.cli import pull as command
 from localrouter.cli.pull import pull
 from localrouter.memory.machine import Machine
 
@@ -280,7 +279,7 @@ size = 1_000_000
 
 def meant(home: Home, monkeypatch: pytest.MonkeyPatch, machine: Machine, manifest: str = CHOICE) -> str:
     """What pull says of its choice, offline, so that nothing is brought."""
-    monkeypatch.setattr(command, "this_machine", lambda: machine)
+    monkeypatch.setattr("localrouter.cli.settings.this_machine", lambda _: machine)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     home.manifest.write_text(manifest)
     return str(run(home, "sizes", "--unlocked", "--offline").stderr.splitlines()[0])

@@ -15,7 +15,7 @@ from localrouter.engine.batch import Batch
 from localrouter.engine.engine import Engine
 from localrouter.engine.llama import backend as llama_backend
 from localrouter.engine.llama.backend import LlamaBackend
-from localrouter.engine.messages import Finished, Generate, LoadOptions, Sampling, Segment
+from localrouter.engine.messages import Fallback, Finished, Generate, Loading, LoadOptions, Sampling, Segment
 from localrouter.gguf.header import GgufError, read_header
 from localrouter.gguf.header_bytes import MAX_KEPT
 from localrouter.memory.machine import Machine
@@ -185,6 +185,28 @@ def test_a_cut_file_is_an_error(tmp_path: Path) -> None:
 
     with pytest.raises(LoadError, match="could not load"):
         LlamaBackend(str(path), LoadOptions())
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (LoadOptions(device="Nothing7"), "'Nothing7' is not on this machine"),
+        (LoadOptions(tensor_split=(1, 2, 3, 4, 5)), "tensor_split has 5 shares"),
+    ],
+)
+def test_devices_that_cannot_be_used_are_told_before_anything_is_loaded(options: LoadOptions, why: str) -> None:
+    with pytest.raises(LoadError, match=why):
+        LlamaBackend(DEMO, options)
+
+
+def test_what_it_loads_with_is_told_before_the_weights_are_read() -> None:
+    seen: list[Loading] = []
+    fallbacks = (Fallback("Vulkan0", "flash_attention", "off", "It crashed."),)
+    backend = LlamaBackend(DEMO, LoadOptions(gpu_layers=0, threads=1, cells=512), None, fallbacks, seen.append)
+    backend.close()
+
+    assert [(each.device.offloaded_layers, each.options.flash_attention) for each in seen] == [(0, "auto")]
+    assert backend.info.fallbacks == (), "they were for another device"
 
 
 def test_a_model_that_does_not_fit_is_told_before_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,17 +93,19 @@ def test_without_layers_on_it_the_gpu_is_left_alone(tmp_path: Path) -> None:
         assert server.get("/v1/models/demo")["device"] == "CPU"
 
 
-def test_a_device_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
-    with demo(tmp_path, "--device", "Nothing7") as server:
-        error = ask(server).json()["error"]
-    assert error["code"] == "model_load_failed"
-    assert "'Nothing7' is not on this machine" in error["message"]
-    assert gpu().name in error["message"]
-
-
-def test_shares_for_more_gpus_than_are_used_are_refused(tmp_path: Path) -> None:
-    with demo(tmp_path, "--tensor-split", "1,2,3,4,5") as server:
-        assert "tensor_split has 5 shares" in ask(server).json()["error"]["message"]
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (("--device", "Nothing7"), "device 'Nothing7' is not on this machine; there are"),
+        (("--tensor-split", "1,2,3,4,5"), "5 "),
+    ],
+)
+def test_devices_that_cannot_be_used_are_refused_at_start(options: tuple[str, ...], why: str) -> None:
+    command = [sys.executable, "-m", "localrouter", "serve", "--port", "0", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert done.returncode == 2
+    assert why in done.stderr
+    assert gpu().name in done.stderr
 
 
 @needs_vulkan

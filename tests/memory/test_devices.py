@@ -120,8 +120,10 @@ def test_where_ggml_cannot_be_asked_there_are_no_gpus_and_a_warning(
 
     monkeypatch.setattr(machine, "is_built_for_gpu", lambda: True)
     monkeypatch.setattr(machine, "ask", ask)
-    assert this_machine("Vulkan7").gpus == ()
+    assert this_machine().gpus == ()
     assert "the driver ended it" in caplog.text
+    with pytest.raises(UnknownDevice, match="'Vulkan7' cannot be looked for: the driver ended it"):
+        this_machine("Vulkan7")
 
 
 def test_the_installed_library_lists_the_cpu_in_a_process_of_its_own() -> None:
