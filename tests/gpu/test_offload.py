@@ -97,7 +97,7 @@ def test_without_layers_on_it_the_gpu_is_left_alone(tmp_path: Path) -> None:
     ("options", "why"),
     [
         (("--device", "Nothing7"), "device 'Nothing7' is not on this machine; there are"),
-        (("--tensor-split", "1,2,3,4,5"), "5 "),
+        (("--tensor-split", "1,2,3,4,5"), "a share for each GPU that is used"),
     ],
 )
 def test_devices_that_cannot_be_used_are_refused_at_start(options: tuple[str, ...], why: str) -> None:
