@@ -107,11 +107,9 @@ async def start_with_fallbacks(
     start: Start = WorkerProcess.start,
 ) -> WorkerProcess:
     """Start a worker, with safer settings each time that it fails with layers on a GPU. Raises ModelLoadFailed."""
-    fallbacks, learned = store.of(load.path), False
-    for each in fallbacks:
-        log.info(
-            "loading %s with %s=%s on %s: %s", Path(load.path).name, each.setting, each.value, each.device, each.why
-        )
+    known = fallbacks = store.of(load.path)
+    for each in known:
+        log.info("%s on %s: remembered %s=%s: %s", Path(load.path).name, *_words(each))
     seen: list[Loading] = []
     while True:
         try:
@@ -122,10 +120,11 @@ async def start_with_fallbacks(
             if given_up is None:
                 raise
             _tell(load, given_up)
-            fallbacks, learned = (*fallbacks, given_up), learned or failure.crashed
+            fallbacks = (*fallbacks, given_up)
+            known = (*known, given_up) if failure.crashed else known
         else:
-            if learned:
-                store.remember(load.path, fallbacks)
+            if known != store.of(load.path):
+                store.remember(load.path, known)
             return worker
 
 
@@ -140,8 +139,11 @@ def learn_from_crash(load: Load, info: ModelInfo, fate: str, store: FallbackStor
 
 
 def _tell(load: Load, given_up: Fallback) -> None:
-    name = Path(load.path).name
-    log.warning("%s on %s: %s From now on %s=%s", name, given_up.device, given_up.why, given_up.setting, given_up.value)
+    log.warning("%s on %s: the next start has %s=%s: %s", Path(load.path).name, *_words(given_up))
+
+
+def _words(each: Fallback) -> tuple[str, str, str | int, str]:
+    return each.device, each.setting, each.value, each.why
 
 
 def _key(model: str) -> str:

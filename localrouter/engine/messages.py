@@ -113,10 +113,26 @@ class Fallback(msgspec.Struct, frozen=True):
     why: str
 
 
-def with_fallbacks(options: LoadOptions, fallbacks: Sequence[Fallback], device: str) -> LoadOptions:
+def applicable(asked: LoadOptions, fallbacks: Sequence[Fallback], device: str) -> tuple[Fallback, ...]:
+    """Return the fallbacks for this device that change nothing which the operator has chosen.
+
+    Also for a quantized cache flash attention stays, and where a GPU is required, layers on it.
+    """
+
+    def is_free(each: Fallback) -> bool:
+        if each.setting == "flash_attention" and asked.kv_type != "f16":
+            return False
+        if each.setting == "gpu_layers" and each.value == 0 and asked.require_gpu:
+            return False
+        return bool(getattr(asked, each.setting) == "auto")
+
+    return tuple(each for each in fallbacks if each.device == device and is_free(each))
+
+
+def with_fallbacks(asked: LoadOptions, fallbacks: Sequence[Fallback], device: str) -> LoadOptions:
     """Return the settings, with the fallbacks that apply on this device in place of those that failed."""
-    changes = {each.setting: each.value for each in fallbacks if each.device == device}
-    return msgspec.structs.replace(options, **changes)
+    changes = {each.setting: each.value for each in applicable(asked, fallbacks, device)}
+    return msgspec.structs.replace(asked, **changes)
 
 
 class Load(msgspec.Struct, tag=True, frozen=True):

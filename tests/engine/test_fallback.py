@@ -92,6 +92,30 @@ def test_a_lack_of_memory_takes_fewer_layers_at_once_and_is_not_remembered(store
     assert remembered(store) == []
 
 
+def test_of_a_lack_of_memory_and_a_crash_only_the_crash_is_remembered(store: FallbackStore) -> None:
+    machine = Machine(lambda options: options.gpu_layers == 12 and options.gpu_sampling == "off", crashes=False)
+
+    async def scarce_then_crashing(load: Load, **more: object) -> str:
+        machine.crashes = len(machine.tried) == 1
+        return await machine.start(load, **more)  # type: ignore[arg-type]
+
+    asyncio.run(start_with_fallbacks(Load("m.gguf"), timeout=1, store=store, start=scarce_then_crashing))  # type: ignore[arg-type]
+    assert [(each.gpu_layers, each.gpu_sampling) for each in machine.tried[1:]] == [(12, "auto"), (12, "off")]
+    assert remembered(store) == [("gpu_sampling", "off")]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        LoadOptions(gpu_sampling="on", flash_attention="on", gpu_layers="all"),
+        LoadOptions(gpu_sampling="on", kv_type="q8_0", require_gpu=True),
+    ],
+)
+def test_what_is_remembered_changes_no_setting_that_the_operator_chose(asked: LoadOptions) -> None:
+    fallbacks = [Fallback(GPU.ids, *rung, why=WHY) for rung in LADDER if rung != ("gpu_layers", 12)]  # type: ignore[arg-type]
+    assert with_fallbacks(asked, fallbacks, GPU.ids) == asked
+
+
 def test_where_a_gpu_is_required_the_cpu_is_no_way_out(store: FallbackStore) -> None:
     machine = Machine(lambda options: False)
     with pytest.raises(OffloadFailed):
@@ -135,7 +159,7 @@ def test_whatever_is_asked_for_giving_up_comes_to_an_end(asked: LoadOptions, cra
         given_up = next_fallback(asked, loading, crashed=crashed, why=WHY)
         if given_up is None:
             break
-        assert with_fallbacks(options, [given_up], GPU.ids) != options
+        assert with_fallbacks(asked, [*fallbacks, given_up], GPU.ids) != options
         fallbacks.append(given_up)
     assert len(fallbacks) <= len(LADDER)
     assert not (asked.require_gpu and ("gpu_layers", 0) in {(each.setting, each.value) for each in fallbacks})

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from localrouter.engine.llama import sampling_trial
-from localrouter.engine.llama.sampling_trial import Trial, device_sampling_works
+from localrouter.engine.llama.sampling_trial import Trial, WrongSample, device_sampling_works
 
 
 @pytest.fixture
@@ -25,13 +25,13 @@ def test_llama_on_a_cpu_passes(trial: Trial) -> None:
 @pytest.mark.parametrize("token", [-1, 2051, None])
 def test_a_token_that_cannot_be_is_noticed(trial: Trial, token: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial._chains, "token", lambda output: token)
-    with pytest.raises(AssertionError, match=r"sampled|not in the vocabulary"):
+    with pytest.raises(WrongSample, match=r"sampled|not in the vocabulary"):
         trial.run()
 
 
 def test_a_token_that_is_not_likely_enough_is_noticed(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial._chains, "token", lambda output: 5)
-    with pytest.raises(AssertionError, match="likeliest"):
+    with pytest.raises(WrongSample, match="likeliest"):
         trial.run()
 
 

@@ -36,7 +36,16 @@ from localrouter.engine.llama.model import (
 from localrouter.engine.llama.rows import Rows
 from localrouter.engine.llama.sampling_trial import device_sampling_works
 from localrouter.engine.llama.vocabulary import Vocabulary
-from localrouter.engine.messages import Device, Fallback, Loading, LoadOptions, ModelInfo, Segment, with_fallbacks
+from localrouter.engine.messages import (
+    Device,
+    Fallback,
+    Loading,
+    LoadOptions,
+    ModelInfo,
+    Segment,
+    applicable,
+    with_fallbacks,
+)
 from localrouter.engine.prefix_cache import Checkpoint
 from localrouter.engine.recipe import Recipe
 from localrouter.engine.threads import fewest_fast_threads, physical_cores
@@ -89,11 +98,11 @@ class LlamaBackend:
         library.start()
         machine = machine_of(options)
         ids = ",".join(gpu.device for gpu in machine.gpus)
-        options = with_fallbacks(options, fallbacks, ids)
+        applied = applicable(options, fallbacks, ids)
+        options = with_fallbacks(options, applied, ids)
         shape = shape_of_file(self._path)
         pool = pool_of(self._path, shape, options, machine)
         device = _device(machine, pool.gpu_layers, len(shape.layers) + 1)
-        applied = tuple(each for each in fallbacks if each.device == ids)
         on_loading(Loading(device, options, applied))
         extra = options.extra_buffers == "on" or (options.extra_buffers == "auto" and kernels_fit(self._path, shape))
         self._model = open_model(

@@ -98,6 +98,10 @@ def _tensors(vocabulary: int) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield "blk.0.ffn_down.weight", (_WIDTH, _FEED_FORWARD)
 
 
+class WrongSample(Exception):
+    """The devices do not sample as they should; the message says what was seen."""
+
+
 class Trial:
     """A model of one layer on the devices, on the CPU where there are none, and the samplers of its context."""
 
@@ -115,14 +119,14 @@ class Trial:
         params.n_outputs_max_per_seq = 1
         params.kv_unified = True
         self._context = api.llama_init_from_model(self._model, params)
-        assert self._context, "no context could be opened"
+        _require(bool(self._context), "no context could be opened")
         self._memory = api.llama_get_memory(self._context)
         self._vocabulary = vocabulary
         self._rows = Rows(128)
         self._chains = Chains(self._context)
 
     def run(self) -> None:
-        """Sample in all ways that the engine does. Raises AssertionError for a token that the logits do not allow."""
+        """Sample in all ways that the engine does. Raises WrongSample for a token that the logits do not allow."""
         everybody = list(range(_SEQUENCES))
         self._prefill(everybody)
         rows = self._step(everybody, [None] * _SEQUENCES)
@@ -149,12 +153,12 @@ class Trial:
         for output, (recipe, row) in enumerate(zip(recipes, rows, strict=True)):
             token = self._chains.token(output)
             if recipe is None:
-                assert token is None
+                _require(token is None, "a sequence without a chain was sampled")
                 continue
-            assert token is not None, "nothing was sampled"
-            assert 0 <= token < self._vocabulary, f"token {token} is not in the vocabulary"
+            if token is None or not 0 <= token < self._vocabulary:
+                raise WrongSample(f"token {token} is not in the vocabulary")
             least = np.partition(row, -recipe.top_k)[-recipe.top_k] - _TOLERANCE * row.std()
-            assert row[token] >= least, f"token {token} is not among the {recipe.top_k} likeliest"
+            _require(row[token] >= least, f"token {token} is not among the {recipe.top_k} likeliest")
 
     def _step(self, slots: list[int], recipes: list[Recipe | None]) -> Logits:
         """Compute one more token of each sequence. Return a copy of the logits."""
@@ -172,7 +176,13 @@ class Trial:
     def _decode(self, batch: Batch, recipes: Sequence[Recipe | None]) -> None:
         self._chains.prepare(batch, recipes)
         code = api.llama_decode(self._context, self._rows.fill(batch))
-        assert code == 0, f"llama_decode returned {code}"
+        _require(code == 0, f"llama_decode returned {code}")
+
+
+def _require(right: bool, message: str) -> None:
+    """Raise WrongSample unless something is right; an assert would hold nothing where Python runs with -O."""
+    if not right:
+        raise WrongSample(message)
 
 
 def main() -> None:
