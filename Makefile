@@ -36,7 +36,9 @@ test: ## run all tests; ARGS="-k stream" passes options on
 	$(call ensure,--dev)
 	$(BIN)/python -m pytest $(ARGS)
 
-# llama.cpp takes a Vulkan device in software, which llvmpipe is, only when it is named.
+# llama.cpp takes a Vulkan device in software, which llvmpipe is, only when it is named; the C file says what else that
+# one needs.
+KEPT_BUFFERS = $(CURDIR)/.venv-vulkan/kept_buffers.so
 test-gpu: export BACKEND := $(or $(BACKEND),vulkan)
 test-gpu: export GGML_VK_VISIBLE_DEVICES ?= 0
 test-gpu: ## tests/gpu with a Vulkan build, on Mesa's llvmpipe where no GPU is; BACKEND=cuda|metal|rocm: on a GPU
@@ -44,7 +46,8 @@ test-gpu: ## tests/gpu with a Vulkan build, on Mesa's llvmpipe where no GPU is; 
 	@case $(BACKEND) in auto|cpu) echo "BACKEND=$(BACKEND) names no GPU" >&2; exit 1;; esac
 	$(if $(filter vulkan,$(BACKEND)),@$(PYTHON) -m scripts.vulkan_headers)
 	$(call ensure,--dev --venv .venv-$(BACKEND))
-	.venv-$(BACKEND)/bin/python -m pytest tests/gpu $(ARGS)
+	$(if $(filter vulkan,$(BACKEND)),@$(CC) -shared -fPIC -o $(KEPT_BUFFERS) tests/gpu/kept_buffers.c -ldl)
+	$(if $(filter vulkan,$(BACKEND)),LD_PRELOAD=$(KEPT_BUFFERS)) .venv-$(BACKEND)/bin/python -m pytest -n 2 tests/gpu $(ARGS)
 
 CUDA = $(PYTHON) -m scripts.cuda_toolkit --venv .venv-cuda
 check-cuda: ## build for CUDA and look at it; needs nvcc, no GPU; takes over 30 minutes, so CI leaves it out

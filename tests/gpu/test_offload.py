@@ -29,8 +29,8 @@ needs_vulkan = pytest.mark.skipif(
 
 @contextmanager
 def demo(folder: Path, *arguments: str, **environment: str) -> Iterator[RunningServer]:
-    """Serve the embedded model with a memory of its own for what failed before."""
-    with serving(*arguments, XDG_STATE_HOME=str(folder), **environment) as server:
+    """Serve the embedded model as a user does, with a memory of its own for what failed before."""
+    with serving(*arguments, XDG_STATE_HOME=str(folder), LD_PRELOAD="", **environment) as server:
         yield server
 
 

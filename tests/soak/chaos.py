@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
+from msgspec.structs import replace
 
 from localrouter.engine.llama.backend import LlamaBackend
 
@@ -36,20 +37,20 @@ GROWTH = 24 << 20
 """Bytes by which memory may differ after parts that do the same."""
 
 
-def run(path: str, count: int, seed: int) -> Tally:
+def run(path: str, count: int, seed: int, settings: Sequence[Setting] = SETTINGS) -> Tally:
     """Serve so many requests with the model at `path`, and return what was counted. Raises AssertionError."""
     tally, begin = Tally(), time.monotonic()
-    parts = max(2, min(ROUNDS * len(SETTINGS), count // REQUESTS_PER_PART))
+    parts = max(2, min(ROUNDS * len(settings), count // REQUESTS_PER_PART))
     for number in range(parts):
         share = count * (number + 1) // parts - count * number // parts
         try:
-            _play(path, SETTINGS[number % len(SETTINGS)], share, seed + number, tally)
+            _play(path, settings[number % len(settings)], share, seed + number, tally)
         except AssertionError as error:
             error.add_note(f"part {number} of {parts} of a run of {count} requests with seed {seed}")
             raise
         _look(tally)
     tally.seconds = time.monotonic() - begin
-    if parts == ROUNDS * len(SETTINGS):
+    if parts == ROUNDS * len(settings):
         assert tally.growth <= GROWTH, f"memory has grown by {tally.growth} bytes"
     assert len(set(tally.descriptors)) == 1, f"open descriptors: {tally.descriptors}"
     return tally
@@ -71,10 +72,10 @@ def _play(path: str, setting: Setting, count: int, seed: int, tally: Tally) -> N
 
 
 def _judge(path: str, setting: Setting, records: Sequence[Record]) -> Verdict:
-    """Compute some answers again, alone, on a backend that has never seen anything else."""
-    backend, verdict = LlamaBackend(path, setting.options), Verdict()
+    """Compute some answers again, alone, on a backend that has never seen anything else and samples nothing itself."""
+    backend, verdict = LlamaBackend(path, replace(setting.options, gpu_sampling="off")), Verdict()
     for record in records:
-        Truth(backend).judge(record.tokens[: record.prompt_tokens], record.answer, verdict)
+        Truth(backend, together=setting.together).judge(record.tokens[: record.prompt_tokens], record.answer, verdict)
     backend.close()
     return verdict
 

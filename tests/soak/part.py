@@ -13,11 +13,9 @@ from localrouter.engine.sequence import Sequence
 
 from .faults import Faults
 from .ledger import Ledger, Record
-from .models import WORDS
 from .tally import Tally
 from .workload import Request, Words, compose, requests
 
-CONTEXT = 1100
 TILE, SLOWER = 64, 4
 """Fewer rows than a tile take so many times longer each: in a step with a few of them, padding pays."""
 STALL = 300
@@ -40,6 +38,11 @@ class Setting:
     """Cells of ended conversations that are kept outside the cache, where this is possible."""
     row_seconds: float
     """What a row seems to take: decides how prompts are cut."""
+    context: int = 1100
+    scale: float = 1
+    """Of the lengths of prompts and answers, beside those for a context of 1,100 tokens."""
+    together: int = 7
+    """Rows of an answer that are computed at once where it is judged."""
 
     @property
     def options(self) -> LoadOptions:
@@ -48,7 +51,7 @@ class Setting:
             threads=1,
             extra_buffers="off",
             cells=self.cells,
-            context=CONTEXT,
+            context=self.context,
             max_sequences=self.sequences,
             flash_attention="on" if self.flash_attention else "off",
             swa_full="off" if self.windows else "on",
@@ -74,7 +77,7 @@ class Part:
             idle_cells=int(setting.idle_share * setting.cells),
             archive_cells=min(limits.archive_cells, setting.archive_cells),
         )
-        self.backend, self.tally, self.seed = backend, tally, seed
+        self.backend, self.setting, self.tally, self.seed = backend, setting, tally, seed
         self.has_scratch = limits.pads or limits.archive_cells > 0
         """Whether the backend has a sequence of its own behind the slots."""
         self.faults = Faults(backend, random.Random(seed))
@@ -86,7 +89,7 @@ class Part:
 
     def play(self, count: int) -> None:
         """Serve so many requests to their ends, then forget everything."""
-        arrivals = requests(self.seed, count, self.words)[::-1]
+        arrivals = requests(self.seed, count, self.words, self.setting.scale)[::-1]
         cancels = sorted((each.step + each.patience, each.number) for each in arrivals if each.patience is not None)
         cancels.reverse()
         now = quiet = 0
@@ -112,8 +115,8 @@ class Part:
 
     def _submit(self, request: Request) -> None:
         conversations = {number: record.tokens for number, record in self.ledger.records.items()}
-        tokens = compose(request.prompt, conversations, self.words, CONTEXT)
-        record = Record(request, len(tokens), tokens, CONTEXT)
+        tokens = compose(request.prompt, conversations, self.words, self.setting.context)
+        record = Record(request, len(tokens), tokens, self.setting.context)
         command = Generate(request.number, [], request.sampling, request.max_tokens, tokens=tokens)
         self.ledger.submitted(record, self.engine.submit(command))
 
@@ -212,5 +215,5 @@ class Part:
 
 def words_of(backend: LlamaBackend) -> Words:
     """Return the tokens that prompts are made of: all words, and the first of the control tokens that ends a turn."""
-    end = next(token for token in range(WORDS) if backend.is_end(token))
+    end = next(token for token in range(backend.info.vocabulary) if backend.is_end(token))
     return Words(range(300, end), end)

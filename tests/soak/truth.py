@@ -51,14 +51,14 @@ class Verdict:
 class Truth:
     """A backend of its own, which computes one conversation at a time."""
 
-    def __init__(self, backend: LlamaBackend) -> None:
-        self._backend = backend
+    def __init__(self, backend: LlamaBackend, *, together: int = 7) -> None:
+        """`together` are the rows of an answer that the second computation puts into a batch."""
+        self._backend, self._together = backend, min(together, backend.limits.slots)
 
     def judge(self, prompt: list[int], answer: list[int], verdict: Verdict) -> None:
         """Add an answer that was greedy to a verdict."""
-        slots = self._backend.limits.slots
         one, other = (
-            self._logits([*prompt, *answer[:-1]], len(prompt), *cut) for cut in ((128, 1), (50, min(slots, 7)))
+            self._logits([*prompt, *answer[:-1]], len(prompt), *cut) for cut in ((128, 1), (50, self._together))
         )
         gaps = one.max(axis=1) - one[range(len(answer)), answer]
         verdict.answers += 1

@@ -46,6 +46,8 @@ class Prompt:
     seed: int
     own: int
     """Tokens of its own."""
+    scale: float = 1
+    """Of the system prompts' lengths."""
     system: int | None = None
     """It begins with this system prompt."""
     base: int | None = None
@@ -74,18 +76,18 @@ class Request:
         return self.sampling == Sampling(temperature=0, seed=self.sampling.seed, logprobs=self.sampling.logprobs)
 
 
-def requests(seed: int, count: int, words: Words) -> list[Request]:
-    """Return so many requests in the order in which they arrive, numbered from 0."""
+def requests(seed: int, count: int, words: Words, scale: float = 1) -> list[Request]:
+    """Return so many requests in the order in which they arrive, numbered from 0. `scale` shortens all lengths."""
     draw = random.Random(seed)
     made: list[Request] = []
     step = 0
     while len(made) < count:
         step += _gap(draw)
-        prompt = _prompt(draw, len(made))
+        prompt = _prompt(draw, len(made), scale)
         copies = draw.randint(2, 8) if draw.random() < 0.12 else 1
         for number in range(len(made), min(len(made) + copies, count)):
             patience = None if draw.random() < 0.75 else draw.choice([0, 1, 2, draw.randint(0, 80)])
-            sampling, most = _sampling(draw, words), draw.randint(1, MOST_TOKENS)
+            sampling, most = _sampling(draw, words), draw.randint(1, _scaled(MOST_TOKENS, scale))
             made.append(Request(number, step, prompt, sampling, most, patience))
     return made
 
@@ -97,7 +99,7 @@ def compose(prompt: Prompt, conversations: Mapping[int, Sequence[int]], words: W
     draw = random.Random(prompt.seed)
     tokens: list[int] = []
     if prompt.system is not None:
-        tokens = system_prompt(prompt.system, words)
+        tokens = system_prompt(prompt.system, words, prompt.scale)
     if prompt.base is not None:
         earlier = conversations[prompt.base]
         tokens = list(earlier[: round(prompt.kept * len(earlier))])[: 2 * context // 3]
@@ -110,10 +112,10 @@ def compose(prompt: Prompt, conversations: Mapping[int, Sequence[int]], words: W
     return _stretched(tokens, prompt.length, draw, words, context)
 
 
-def system_prompt(number: int, words: Words) -> list[int]:
+def system_prompt(number: int, words: Words, scale: float = 1) -> list[int]:
     """Return a beginning that many prompts share, whatever the seed of a run."""
     draw = random.Random(number)
-    return [*draw.choices(words.text, k=draw.randint(20, 400)), words.end]
+    return [*draw.choices(words.text, k=_scaled(draw.randint(20, 400), scale)), words.end]
 
 
 def _stretched(tokens: list[int], length: Length, draw: random.Random, words: Words, context: int) -> list[int]:
@@ -125,6 +127,10 @@ def _stretched(tokens: list[int], length: Length, draw: random.Random, words: Wo
     return tokens if length is Length.TOO_LONG else tokens[:longest]
 
 
+def _scaled(length: int, scale: float) -> int:
+    return max(1, round(length * scale))
+
+
 def _gap(draw: random.Random) -> int:
     """Steps since the request before: bursts, a steady stream, and now and then a pause in which all end."""
     chance = draw.random()
@@ -133,16 +139,16 @@ def _gap(draw: random.Random) -> int:
     return 0 if chance < 0.55 else draw.randint(1, 8)
 
 
-def _prompt(draw: random.Random, before: int) -> Prompt:
-    seed, own = draw.randrange(1 << 32), _own(draw)
+def _prompt(draw: random.Random, before: int, scale: float) -> Prompt:
+    seed, own = draw.randrange(1 << 32), _scaled(_own(draw), scale)
     chance = draw.random()
     length = draw.choices([*Length], weights=[96, 2, 1, 1])[0]
     if chance < 0.12:
-        return Prompt(seed, own, length=length)
+        return Prompt(seed, own, scale, length=length)
     if chance < 0.45 or not before:
-        return Prompt(seed, own, system=draw.randrange(SYSTEMS), length=length)
+        return Prompt(seed, own, scale, system=draw.randrange(SYSTEMS), length=length)
     kept = 1.0 if draw.random() < 0.6 else draw.random()
-    return Prompt(seed, own, base=draw.randrange(max(0, before - RECENT), before), kept=kept, length=length)
+    return Prompt(seed, own, scale, base=draw.randrange(max(0, before - RECENT), before), kept=kept, length=length)
 
 
 def _own(draw: random.Random) -> int:
