@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from localrouter.bench.vocabulary import CONTROL, TEMPLATE, Vocabulary
-from localrouter.chat.template import CHATML
+from localrouter.chat.fallback_template import CHATML
 from localrouter.gguf.header_bytes import U32, U64, Ended, HeaderBytes, Malformed
 from localrouter.gguf.writer import Value
 

@@ -14,6 +14,7 @@ from localrouter.engine.client import EngineClient, Generation
 from localrouter.engine.fallback import default_store, learn_from_crash, start_with_fallbacks
 from localrouter.engine.messages import Gauge, Generate, Load, LoadOptions, ModelInfo, Segment, Tokens
 from localrouter.errors import ModelLoadFailed, Overloaded, ShuttingDown
+from localrouter.gguf.turn_format import FALLBACK_ADVICE
 from localrouter.weights.catalog import Catalog, ResolvedModel
 from localrouter.weights.manifest.manifest import Overrides
 
@@ -234,6 +235,11 @@ class Router:
             *(info.device.name, info.device.offloaded_layers, info.device.layers),
             *(info.context, info.cells, info.threads),
         )
+        if model.backend == "llama" and info.chat_template is None:
+            log.warning(
+                "%s has no chat template: it is asked with %s, a format that it may not have been trained on; %s",
+                *(model.model, info.template_source, FALLBACK_ADVICE),
+            )
         self._let_expire(place)
         return place.client
 

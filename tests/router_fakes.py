@@ -9,7 +9,7 @@ from fake_engine import INFO
 
 from localrouter.config import Settings
 from localrouter.engine.client import Generation
-from localrouter.engine.messages import Gauge, Generate, Segment, Tokens
+from localrouter.engine.messages import Gauge, Generate, ModelInfo, Segment, Tokens
 from localrouter.errors import ModelLoadFailed
 from localrouter.router import Router
 from localrouter.weights.catalog import Catalog, ResolvedModel
@@ -19,10 +19,10 @@ from localrouter.weights.manifest.manifest import default_manifest_path, load_ma
 class FakeEngine:
     """An engine that only knows whether it is alive and busy."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, info: ModelInfo = INFO) -> None:
         self.model = model
         self.gauge = Gauge()
-        self.info = INFO
+        self.info = info
         self.in_flight = 0
         self.is_alive = True
         self.may_end = asyncio.Event()
@@ -50,9 +50,10 @@ class FakeLauncher:
         self.go = asyncio.Event()
         self.go.set()
         self.failure: ModelLoadFailed | None = None
+        self.info = INFO
 
     async def __call__(self, model: ResolvedModel, settings: Settings) -> FakeEngine:
-        self.started.append(FakeEngine(model.model))
+        self.started.append(FakeEngine(model.model, self.info))
         engine = self.started[-1]
         await self.go.wait()
         if self.failure:

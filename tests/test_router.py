@@ -161,3 +161,28 @@ async def test_closing_stops_a_load_that_is_under_way(router: Router, launcher: 
 
     with pytest.raises((asyncio.CancelledError, ShuttingDown)):
         await waiting
+
+
+def bare_router(tmp_path: Path, launcher: FakeLauncher) -> Router:
+    (tmp_path / "bare.gguf").write_bytes(b"GGUF")
+    build = Build(name="Bare-Q8_0", path="bare.gguf")
+    manifest = Manifest(version=1, models={"bare": Model(builds=(build,))})
+    return Router(Catalog(manifest, tmp_path), Settings(), launcher)
+
+
+async def test_a_model_without_a_chat_template_is_warned_of_when_it_is_loaded(
+    tmp_path: Path, launcher: FakeLauncher, caplog: pytest.LogCaptureFixture
+) -> None:
+    await bare_router(tmp_path, launcher).engine("bare")
+    [warning] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "Bare-Q8_0 has no chat template: it is asked with fallback chatml" in warning
+    assert "use an instruction-tuned file" in warning
+
+
+async def test_what_has_a_template_or_no_weights_is_not_warned_of(
+    tmp_path: Path, router: Router, launcher: FakeLauncher, caplog: pytest.LogCaptureFixture
+) -> None:
+    await router.engine("a")
+    launcher.info = msgspec.structs.replace(launcher.info, chat_template="{{ messages }}", template_source="model")
+    await bare_router(tmp_path, launcher).engine("bare")
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]

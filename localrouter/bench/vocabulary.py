@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from localrouter.bench.words import WORDS
-from localrouter.chat.template import CHATML
+from localrouter.chat.fallback_template import CHATML
 from localrouter.gguf.writer import Value
 
 TEMPLATE = "tokenizer.chat_template"

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from localrouter.chat.fallback_template import template_stop
 from localrouter.chat.families.detection import family_of, thinks
 from localrouter.chat.families.family import Family
 from localrouter.chat.form import content_of, form_param
@@ -86,10 +87,11 @@ async def prepare(request: ChatRequest, info: ModelInfo, renderer: Renderer) -> 
         )
     )
     thought = thought_state(prompt, family, thinks=thinks(info))
+    has_form = not isinstance(content_of(request), AnyText)
     lark = answer_grammar(_answer(request, offer, thought), family, info.marks)
     return PreparedRequest(
         prompt=prompt,
-        sampling=sampling,
+        sampling=sampling if has_form else _with_stop(sampling, template_stop(info)),
         max_tokens=request.max_completion_tokens or request.max_tokens,
         choices=choices,
         offer=offer,
@@ -97,9 +99,14 @@ async def prepare(request: ChatRequest, info: ModelInfo, renderer: Renderer) -> 
         thought=thought,
         thinking=thinking_of(request, family, is_open=thought == "open") if thinks(info) else None,
         grammar=None if lark is None else Grammar(lark),
-        has_form=not isinstance(content_of(request), AnyText),
+        has_form=has_form,
         form_param=form_param(request),
     )
+
+
+def _with_stop(sampling: Sampling, stop: tuple[str, ...]) -> Sampling:
+    """Return how to draw, with more stop strings. Content in a promised form gets none: its grammar ends it."""
+    return msgspec.structs.replace(sampling, stop=tuple(dict.fromkeys((*sampling.stop, *stop)))) if stop else sampling
 
 
 def _answer(request: ChatRequest, offer: Offer, thought: ThoughtState) -> Answer:

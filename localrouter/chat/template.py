@@ -18,19 +18,10 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from localrouter.chat.fallback_template import effective_template
 from localrouter.chat.protection import Protection, new_mark
 from localrouter.engine.messages import ModelInfo, Segment
 from localrouter.errors import InvalidRequest
-
-CHATML = """\
-{%- for message in messages %}
-    {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}
-{%- endfor %}
-{%- if add_generation_prompt %}
-    {{- '<|im_start|>assistant\\n' }}
-{%- endif %}
-"""
-"""What a model without a template of its own is asked with; `/v1/models` says when that is so."""
 
 ADVICE = "Name a template that works as `chat_template` of the model in the manifest."
 LARGE = "template_too_large"
@@ -166,13 +157,13 @@ def _compiled(source: str, bos_token: str, eos_token: str, control_tokens: tuple
 
 def template_digest(info: ModelInfo) -> str:
     """Return the sha256 of the template that a model is asked with."""
-    return sha256((info.chat_template or CHATML).encode()).hexdigest()
+    return sha256(effective_template(info).encode()).hexdigest()
 
 
 def template_of(info: ModelInfo) -> ChatTemplate:
-    """Return the model's own template, or ChatML when it has none. Raises InvalidRequest when it is not valid Jinja."""
+    """Return the template that a model is asked with. Raises InvalidRequest when it is not valid Jinja."""
     control = tuple(dict.fromkeys([*info.control_tokens, *info.marks]))
-    return _compiled(info.chat_template or CHATML, info.bos_token, info.eos_token, control)
+    return _compiled(effective_template(info), info.bos_token, info.eos_token, control)
 
 
 _OWN = {"messages", "tools", "add_generation_prompt", "bos_token", "eos_token"}

@@ -1,7 +1,7 @@
 """`localrouter list`: the models there are, which of their builds are on this machine, and which one would answer."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ from rich.text import Text
 
 from localrouter.cli.exit_status import exit_statuses
 from localrouter.cli.options import data_width, json_option, manifest_option, models_option, print_data, talk
+from localrouter.gguf.header import GgufError
+from localrouter.gguf.turn_format import FALLBACK_ADVICE, fallback_of_file
 from localrouter.weights.catalog import BuildStatus, Catalog, CatalogEntry, State
 from localrouter.weights.manifest.extra import split_entries
 
@@ -33,8 +35,9 @@ _NARROWEST_NAME = 12
 def list_models(manifest: Path | None, models: tuple[str, ...], as_json: bool) -> None:
     """List the models, their builds, and what is on this machine."""
     entries = Catalog.read(manifest, split_entries(models)).entries()
+    fallbacks = {build: _fallback(build) for entry in entries for build in entry.builds}
     if as_json:
-        click.echo(json.dumps([_as_json(entry) for entry in entries], indent=2))
+        click.echo(json.dumps([_as_json(entry, fallbacks) for entry in entries], indent=2))
         return
     widths = _widths(entries, data_width())
     for number, entry in enumerate(entries):
@@ -44,9 +47,25 @@ def list_models(manifest: Path | None, models: tuple[str, ...], as_json: bool) -
         print_data(_table(entry, widths))
         if why := _why(entry):
             print_data(why)
+        for build in entry.builds:
+            if fallback := fallbacks[build]:
+                print_data(Text(f"  {build.model}: no chat template, asked with {fallback}", "yellow"))
     talk(f"\n{_LEGEND}", "dim")
     if any(build.state is State.WRONG_SIZE for entry in entries for build in entry.builds):
         talk("wrong size: not the file that was pinned or added; localrouter verify NAME says what to do", "yellow")
+    if any(fallbacks.values()):
+        talk(f"no chat template: {FALLBACK_ADVICE}", "yellow")
+
+
+def _fallback(build: BuildStatus) -> str | None:
+    """What stands in for the chat template that neither the file nor the manifest has, as `/v1/models` calls it."""
+    if build.path is None or build.chat_template is not None:
+        return None
+    try:
+        turns = fallback_of_file(Path(build.path))
+    except GgufError:
+        return None  # `verify` speaks of files that are bad
+    return turns and f"fallback {turns}"
 
 
 def human_size(size: int) -> str:
@@ -97,7 +116,7 @@ def _widths(entries: list[CatalogEntry], total: int) -> list[int]:
     return widths
 
 
-def _as_json(entry: CatalogEntry) -> dict[str, Any]:
+def _as_json(entry: CatalogEntry, fallbacks: Mapping[BuildStatus, str | None]) -> dict[str, Any]:
     return {
         "alias": entry.alias,
         "description": entry.description,
@@ -110,6 +129,7 @@ def _as_json(entry: CatalogEntry) -> dict[str, Any]:
                 "state": build.state.value,
                 "size": build.size,
                 "license": build.license,
+                "fallback_template": fallbacks[build],
                 "chosen": build == entry.chosen,
             }
             for build in entry.builds

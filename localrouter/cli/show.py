@@ -12,6 +12,7 @@ from rich.text import Text
 from localrouter.cli.exit_status import exit_statuses
 from localrouter.cli.list import human_size
 from localrouter.cli.options import json_option, manifest_option, print_data
+from localrouter.gguf.turn_format import FALLBACK_ADVICE
 from localrouter.weights.facts import facts
 from localrouter.weights.manifest.registry import Registry
 
@@ -21,6 +22,7 @@ _STATES = {
     "not_downloaded": "not downloaded: run localrouter pull {name}",
     "missing": "the file is missing",
 }
+_WARNING = "warning"
 
 
 @click.command("show", epilog=exit_statuses("shown"))
@@ -42,7 +44,7 @@ def show(name: str, manifest: Path | None, *, as_json: bool) -> None:
         table.add_column()
         table.add_column(overflow="fold")
         for label, value in _rows(known):
-            table.add_row(Text(f"  {label}", "dim"), Text(value))
+            table.add_row(Text(f"  {label}", "dim"), Text(value, "yellow" if label == _WARNING else ""))
         print_data(table)
 
 
@@ -65,13 +67,17 @@ def _rows(known: dict[str, Any]) -> Iterator[tuple[str, str]]:
         ("pinned by", known["pinned_by"] or ("nothing: run localrouter lock " + name if known["repo"] else None)),
         ("size", f"{human_size(known['size'])} ({known['size']:,} bytes)" if known["size"] else None),
         ("sha256", known["sha256"]),
+        ("chat template", known["chat_template"]),
         ("template", known["template_sha256"] and f"sha256 {known['template_sha256']}"),
         ("state", _STATES[known["state"]].format(name=name)),
         *(("path", path) for path in known["paths"]),
         ("named in", known["manifest"]),
     )
     yield from ((label, str(value)) for label, value in rows if value)
-    yield from _header_rows(known["header"] or {})
+    header = known["header"] or {}
+    if fallback := header.get("fallback_template"):
+        yield _WARNING, f"no chat template: asked with {fallback}; {FALLBACK_ADVICE}"
+    yield from _header_rows(header)
 
 
 def _source(known: dict[str, Any]) -> str:
@@ -83,6 +89,6 @@ def _header_rows(header: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "header", header["error"]
         return
     for key, value in header.items():
-        if value is not None and key not in {"template_sha256", "version"}:
+        if value is not None and key not in {"template_sha256", "version", "fallback_template"}:
             text = human_size(value) if key == "weight_bytes" else f"{value:,}" if type(value) is int else str(value)
             yield f"header: {key.replace('_', ' ')}", {"True": "yes", "False": "no"}.get(text, text)

@@ -15,7 +15,9 @@ import msgspec
 
 from localrouter.memory.plan import SEQUENCES, UBATCH, KvType, Switch
 
-TemplateSource: TypeAlias = Literal["model", "manifest", "fallback chatml"]
+TemplateSource: TypeAlias = Literal[
+    "model", "manifest", "fallback chatml", "fallback gemma4", "fallback gemma", "fallback plain"
+]
 FinishReason: TypeAlias = Literal["stop", "length", "cancelled", "error"]
 
 
@@ -236,7 +238,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
     control_tokens: list[str]
     """Texts that the tokenizer reads as one control token each."""
     template_source: TemplateSource = "fallback chatml"
-    """Where the chat template is from."""
+    """Where the chat template is from; a fallback is for a model without one, and in the format of its vocabulary."""
     marks: dict[str, int] = {}
     """Control tokens, and those of the vocabulary's own definition that mark something (`<think>`): their numbers."""
     options: LoadOptions = LoadOptions()

@@ -8,7 +8,7 @@ https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 import struct
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
@@ -21,6 +21,8 @@ from localrouter.gguf.tensors import TYPES, Tensor
 Number: TypeAlias = int | float | bool
 Scalar: TypeAlias = Number | str
 
+CHAT_TEMPLATE = "tokenizer.chat_template"
+"""The key of the chat template."""
 MAX_METADATA = 65_536
 """Key-value pairs; real files have some dozens."""
 MAX_TENSORS = 65_536
@@ -69,6 +71,8 @@ class GgufHeader:
     """In the order of their data."""
     data_offset: int
     """Where the data of the tensors begins."""
+    array_offsets: Mapping[str, int] = field(default_factory=dict)
+    """Where each array begins: the type of its elements, their count, then the elements."""
 
     @property
     def tensor_count(self) -> int:
@@ -117,6 +121,11 @@ class GgufHeader:
     def license(self) -> str | None:
         """The licence as the maker of the file wrote it."""
         return self._text("general.license")
+
+    @property
+    def chat_template(self) -> str | None:
+        """The chat template; None where there is none, or an empty one."""
+        return self._text(CHAT_TEMPLATE) or None
 
     @property
     def context_length(self) -> int | None:
@@ -192,12 +201,14 @@ def _header(source: HeaderBytes) -> GgufHeader:
     metadata: dict[str, Scalar] = {}
     arrays: dict[str, int] = {}
     lists: dict[str, tuple[Number, ...]] = {}
+    array_offsets: dict[str, int] = {}
     for _ in range(pairs):
         key = source.text(limit=MAX_KEY)
         if key in metadata or key in arrays:
             raise Malformed(f"the metadata key {key[:80]!r} stands there twice")
         kind = source.integer(U32)
         if kind == _ARRAY:
+            array_offsets[key] = source.position
             arrays[key], numbers = _array(source)
             if numbers is not None:
                 lists[key] = numbers
@@ -207,7 +218,7 @@ def _header(source: HeaderBytes) -> GgufHeader:
     infos = tuple(_tensors(source, tensors, alignment))
     source.check_end()
     data = _padded(source.position, alignment) if infos else source.position
-    return GgufHeader(version, metadata, arrays, lists, infos, data)
+    return GgufHeader(version, metadata, arrays, lists, infos, data, array_offsets)
 
 
 def _version(source: HeaderBytes) -> int:

@@ -6,7 +6,7 @@ come from a file, or from its first megabytes in memory.
 
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import BinaryIO
 
 MAX_HEADER = 256 * 1024 * 1024
@@ -113,10 +113,28 @@ class HeaderBytes:
             position += 8 + int(U64.unpack_from(window, offset)[0])
         self.position = position
 
+    def find_texts(self, count: int, wanted: Collection[bytes]) -> dict[bytes, int]:
+        """Skip `count` texts; return the places, counted from 0, of those that are wanted, the first place of each."""
+        longest, lengths = max(map(len, wanted), default=0), {len(text) for text in wanted}
+        found: dict[bytes, int] = {}
+        position, start, window = self.position, self._start, self._window
+        for number in range(count):
+            offset = position - start + 8
+            if not 8 <= offset <= len(window) - longest:
+                self.position = position
+                self._fill(8)
+                offset, start, window = 8, self._start, self._window
+            length = int(U64.unpack_from(window, offset - 8)[0])
+            if length in lengths and (text := window[offset : offset + length]) in wanted:
+                found.setdefault(text, number)
+            position += 8 + length
+        self.position = position
+        return found
+
     def take(self, length: int) -> bytes:
         """The next `length` bytes."""
         offset = self.position - self._start
-        if offset + length > len(self._window):
+        if offset < 0 or offset + length > len(self._window):
             self._fill(length)
             offset = 0
         self.position += length

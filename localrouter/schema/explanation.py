@@ -26,7 +26,7 @@ class ExplainedTemplate(msgspec.Struct, frozen=True):
     """The chat template that made the prompt."""
 
     source: str
-    """`model`, `manifest` or `fallback chatml`."""
+    """`model`, `manifest`, or `fallback` and the turn format of the vocabulary: `fallback chatml`."""
     sha256: str
     family: str
     """How the model writes thoughts and calls."""

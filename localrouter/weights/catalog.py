@@ -50,7 +50,11 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class BuildStatus:
-    """One build as it is on this machine. `size` is the file's, or what the manifest says, or None."""
+    """One build as it is on this machine. `size` is the file's, or what the manifest says, or None.
+
+    `path` is the file that can be loaded, of a split build the first; None: there is none. `chat_template` is the file
+    with a template that the manifest names.
+    """
 
     model: str
     variant: str | None
@@ -58,6 +62,8 @@ class BuildStatus:
     state: State
     size: int | None
     license: str | None
+    path: str | None = None
+    chat_template: str | None = None
 
 
 @dataclass(frozen=True)
@@ -250,7 +256,11 @@ def _status(origin: Origin, location: Location) -> BuildStatus:
     if isinstance(origin, Echo):
         return BuildStatus(origin.name, None, "echo", State.ON_DISK, None, None)
     size: int | None = origin.size if isinstance(location, Missing) else location.size
-    return BuildStatus(origin.name, origin.variant, origin.source, _state(origin, location), size, origin.license)
+    path = location.path if isinstance(location, Found) else None
+    state = _state(origin, location)
+    return BuildStatus(
+        origin.name, origin.variant, origin.source, state, size, origin.license, path, origin.chat_template
+    )
 
 
 def _state(build: Build, location: Location) -> State:

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from localrouter.gguf.header import GgufError, GgufHeader, read_header
-from localrouter.weights.hub.resolve import TEMPLATE, template_digest
+from localrouter.gguf.header import CHAT_TEMPLATE, GgufError, GgufHeader, read_header
+from localrouter.gguf.turn_format import fallback_of_header
+from localrouter.weights.hub.resolve import template_digest
 from localrouter.weights.manifest.manifest import Source
 from localrouter.weights.manifest.registry import Entry
 from localrouter.weights.store import Damaged, Found, Location
@@ -28,10 +29,11 @@ def facts(entry: Entry) -> dict[str, Any]:
         "files": [] if pin is None else [{"name": f.name, "size": f.size, "sha256": f.sha256} for f in pin.files],
         "sha256": build.sha256,
         "template_sha256": None if pin is None else pin.template_sha256,
+        "chat_template": build.chat_template,
         "manifest": str(entry.manifest),
         "state": _state(build.source, location),
         "paths": [str(path) for path in entry.files(location.path)] if isinstance(location, (Found, Damaged)) else [],
-        "header": _header(location),
+        "header": _header(location, has_template=build.chat_template is not None),
     }
 
 
@@ -44,7 +46,7 @@ def header_facts(header: GgufHeader) -> dict[str, Any]:
         "parameters": header.parameters,
         "context_length": header.context_length,
         "license": header.license,
-        "chat_template": TEMPLATE in header.metadata,
+        "chat_template": CHAT_TEMPLATE in header.metadata,
         "template_sha256": template_digest(header),
         "tensors": header.tensor_count,
         "weight_bytes": header.weight_bytes,
@@ -52,12 +54,18 @@ def header_facts(header: GgufHeader) -> dict[str, Any]:
     }
 
 
-def _header(location: Location) -> dict[str, Any] | None:
-    """The header's facts, or an error; of a file that is not there nothing."""
+def _header(location: Location, *, has_template: bool) -> dict[str, Any] | None:
+    """The header's facts, or an error; of a file that is not there nothing.
+
+    `fallback_template` is what stands in for a chat template where neither the file nor the manifest has one.
+    """
     if not isinstance(location, (Found, Damaged)):
         return None
     try:
-        return header_facts(read_header(Path(location.path)))
+        path = Path(location.path)
+        header = read_header(path)
+        turns = None if has_template else fallback_of_header(path, header)
+        return header_facts(header) | {"fallback_template": turns and f"fallback {turns}"}
     except GgufError as error:
         return {"error": error.message}
 

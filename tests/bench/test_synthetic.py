@@ -15,7 +15,7 @@ from localrouter.bench.synthetic import synthetic_model, write_model
 from localrouter.bench.tensors import size_of, tensors_of
 from localrouter.bench.vocabulary import CONTROL, made_up
 from localrouter.bench.workloads import Conversation
-from localrouter.chat.template import CHATML
+from localrouter.chat.fallback_template import CHATML
 from localrouter.errors import ConfigError
 
 SMALL = {

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from localrouter.chat.conversation import Conversation, conversation_of
+from localrouter.chat.fallback_template import CHATML
 from localrouter.chat.families.fallback import FALLBACK
 from localrouter.chat.families.family import Family
 from localrouter.chat.families.gemma import GEMMA4
 from localrouter.chat.families.qwen import QWEN3
-from localrouter.chat.template import CHATML, ChatTemplate
+from localrouter.chat.template import ChatTemplate
 from localrouter.chat.turns import turns_of
 from localrouter.errors import InvalidRequest
 from localrouter.schema.messages import Message

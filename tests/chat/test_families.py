@@ -8,13 +8,13 @@ from fake_engine import INFO
 from msgspec.structs import replace
 from real_vocabularies import needs_shared, template_text
 
+from localrouter.chat.fallback_template import CHATML
 from localrouter.chat.families.detection import can_switch_thinking, family_of, shows_tools, thinks
 from localrouter.chat.families.fallback import FALLBACK, call_text, instructions, result_text
 from localrouter.chat.families.family import Family
 from localrouter.chat.families.gemma import GEMMA4
 from localrouter.chat.families.qwen import QWEN3, QWEN3_CODER
 from localrouter.chat.parser import Arguments, CallBegun, CallEnded, Parser
-from localrouter.chat.template import CHATML
 from localrouter.engine.messages import ModelInfo
 from training.evaluate import ASSET
 

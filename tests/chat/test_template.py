@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localrouter.chat.template import CHATML, ChatTemplate
+from localrouter.chat.fallback_template import CHATML
+from localrouter.chat.template import ChatTemplate
 from localrouter.engine.messages import Segment
 from localrouter.errors import InvalidRequest
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import gguf
 import pytest
 from click.testing import CliRunner, Result
+from gguf_bytes import SAMPLE, header, text_pair
 
 from localrouter.cli.list import human_size, list_models
 from localrouter.errors import ConfigError, ManifestError
@@ -114,6 +115,7 @@ def test_json_is_one_list_for_programs(home: Path) -> None:
         "state": "on_disk",
         "size": 4,
         "license": "mit",
+        "fallback_template": None,
         "chosen": True,
     }
     assert [build["state"] for build in small["builds"]] == ["wrong_size"]
@@ -166,3 +168,39 @@ def test_mistakes_are_left_to_the_program_s_one_place_for_them(home: Path) -> No
 )
 def test_sizes_have_three_digits(size: int, words: str) -> None:
     assert human_size(size) == words
+
+
+BARE = """
+version = 1
+[models.bare]
+builds = [
+    { name = "Bare-Q8_0", path = "bare.gguf" },
+    { name = "Mended-Q8_0", path = "bare.gguf", chat_template = "mended.jinja", variant = "mended" },
+    { name = "Gone-Q8_0", path = "gone.gguf", variant = "gone" },
+]
+"""
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    (tmp_path / "manifest.toml").write_text(BARE)
+    (tmp_path / "bare.gguf").write_bytes(SAMPLE)
+    return tmp_path
+
+
+def test_a_file_without_a_chat_template_is_warned_of_unless_the_manifest_has_one(bare: Path) -> None:
+    result = run(bare)
+    assert [line for line in lines(result) if "no chat template" in line] == [
+        "  Bare-Q8_0: no chat template, asked with fallback plain"
+    ]
+    assert "no chat template: use an instruction-tuned file, or name a template" in result.stderr
+
+
+def test_json_names_the_fallback_of_a_file_without_a_chat_template(bare: Path) -> None:
+    [entry] = json.loads(run(bare, "--json").stdout)
+    assert [build["fallback_template"] for build in entry["builds"]] == ["fallback plain", None, None]
+
+
+def test_where_every_file_has_a_template_nothing_is_said_of_it(bare: Path) -> None:
+    (bare / "bare.gguf").write_bytes(header(text_pair("tokenizer.chat_template", "{{ messages }}")))
+    assert "template" not in run(bare).output

@@ -35,3 +35,20 @@ def test_a_broken_file_is_shown_with_its_error(home: Home) -> None:
 def test_an_unknown_name_is_an_error(home: Home) -> None:
     result = home.run(show, "nix")
     assert (result.exit_code, "'nix' does not exist" in result.stderr) == (2, True)
+
+
+def test_a_file_without_a_chat_template_is_shown_with_a_warning(home: Home) -> None:
+    home.cache.add(REPO, FILE, home.gguf("x").read_bytes())
+    text = home.run(show, "Big-9B").stdout
+    assert "no chat template: asked with fallback plain; use an instruction-tuned file" in " ".join(text.split())
+    [known] = json.loads(home.run(show, "Big-9B", "--json").stdout)
+    assert known["header"]["fallback_template"] == "fallback plain"
+
+
+def test_a_template_of_the_manifest_is_shown_in_place_of_the_warning(home: Home) -> None:
+    home.cache.add(REPO, FILE, home.gguf("x").read_bytes())
+    manifest = home.manifest.read_text()
+    home.manifest.write_text(manifest.replace('variant = "9b"', 'variant = "9b"\nchat_template = "mended.jinja"'))
+    text = home.run(show, "Big-9B").stdout
+    assert "mended.jinja" in text
+    assert "no chat template" not in text

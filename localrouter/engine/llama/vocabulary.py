@@ -3,7 +3,7 @@
 import ctypes
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -11,12 +11,20 @@ import llama_cpp.llama_cpp as api
 
 from localrouter.engine.grammar import GrammarVocabulary
 from localrouter.engine.messages import Segment, TemplateSource
+from localrouter.gguf.turn_format import DELIMITERS, TurnFormat, turn_format
 
 _AT_ONCE = 1 << 14
 """Characters after which a text is cut before the next token that llama.cpp finds in it by its spelling: it takes time
 that grows with the square of how many there are, 90 s for 65,536 short messages."""
 _REMEMBERED = 1 << 22
 """Characters of segments whose tokens are kept: each turn of a conversation sends all of the turns before it again."""
+
+_FALLBACKS: Mapping[TurnFormat, TemplateSource] = {
+    "chatml": "fallback chatml",
+    "gemma4": "fallback gemma4",
+    "gemma": "fallback gemma",
+    "plain": "fallback plain",
+}
 
 
 class Vocabulary:
@@ -36,16 +44,22 @@ class Vocabulary:
         own_template = (api.llama_model_chat_template(model, None) or b"").decode(errors="replace")
         self.template = own_template if template is None else template
         """Empty where there is none."""
-        self.template_source: TemplateSource = "manifest" if template is not None else "model"
-        if not self.template:
-            self.template_source = "fallback chatml"
         own = {self._text(token): token for token, each in attributes if each & api.LLAMA_TOKEN_ATTR_USER_DEFINED}
         self._spelled = {True: _longest_first(own | self.controls), False: _longest_first(own)}
         """Tokens that llama.cpp finds by their spelling, in control segments and in others."""
         named = {text: token for text, token in own.items() if _is_mark(text, self.template)}
+        self.template_source: TemplateSource = "manifest" if template is not None else "model"
+        if not self.template:
+            self.template_source = self._fall_back(turn_format(own.keys() | self.controls.keys()), own | self.controls)
         self.marks = self.controls | named
         """Control tokens, and tokens of the vocabulary's own definition that mark something."""
         self._in_marks = re.compile("<(?=" + "|".join(re.escape(mark[1:]) for mark in named) + ")") if named else None
+
+    def _fall_back(self, turns: TurnFormat, special: Mapping[str, int]) -> TemplateSource:
+        """Return the name of the fallback template. The token that ends its turns ends answers, as `is_end` says."""
+        if turns in DELIMITERS:
+            self._ends[special[DELIMITERS[turns].end]] = True
+        return _FALLBACKS[turns]
 
     def tokenize(self, prompt: list[Segment], *, begin: bool = True) -> list[int]:
         """Return the tokens of a prompt; with `begin` the one that begins a text included, where the model wants one.

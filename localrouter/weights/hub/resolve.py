@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from localrouter.errors import HubNotFound, ManifestError
-from localrouter.gguf.header import GgufError, GgufHeader, read_header
+from localrouter.gguf.header import CHAT_TEMPLATE, GgufError, GgufHeader, read_header
 from localrouter.weights.hub.remote_header import Ranges, remote_header
 from localrouter.weights.manifest.lock import Lock
 from localrouter.weights.manifest.pin import Pin
@@ -18,7 +18,6 @@ from localrouter.weights.store import Found
 T = TypeVar("T")
 S = TypeVar("S")
 
-TEMPLATE = "tokenizer.chat_template"
 AT_ONCE = 4
 """Builds that the hub is asked about at the same time."""
 GONE, NOTHING = "gone", "-"
@@ -87,7 +86,7 @@ def changes(old: Lock, new: Lock) -> list[Change]:
 
 def template_digest(header: GgufHeader) -> str | None:
     """The sha256 of the chat template in a header; None: there is none."""
-    text = header.metadata.get(TEMPLATE)
+    text = header.metadata.get(CHAT_TEMPLATE)
     return hashlib.sha256(text.encode()).hexdigest() if isinstance(text, str) else None
 
 
