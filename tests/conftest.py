@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,14 @@ HOME = tempfile.mkdtemp(prefix="localrouter-tests-")
 
 
 def pytest_configure() -> None:
-    """Keep a developer's own files and caches out of the tests, before anything reads where they are."""
+    """Keep what differs between machines and shells out of the tests, before anything reads it.
+
+    That is a developer's own files and caches, and signals that are ignored: a shell starts `make test &` with SIGINT
+    ignored, and every command that a test starts would inherit this.
+    """
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
     os.environ |= {f"XDG_{name}_HOME": f"{HOME}/{name.lower()}" for name in ("CONFIG", "DATA", "STATE")}
     os.environ["HF_HOME"] = f"{HOME}/hub"
 
