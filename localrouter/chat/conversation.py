@@ -72,7 +72,7 @@ def conversation_of(
     fitting.move_system_to_user()
     fitting.join_repeated()
     messages = [fitting.message(turn) for turn in fitting.turns]
-    return Conversation(messages, list(tools) if tools and shows_tools else None, fitting.steps)
+    return Conversation(messages, fitting.definitions(tools) if tools and shows_tools else None, fitting.steps)
 
 
 class _Fitting:
@@ -133,6 +133,16 @@ class _Fitting:
                     self._did("result_in_text", turn, "The template does not show results, so the user says them.")
             else:
                 yield from turns
+
+    def definitions(self, tools: Sequence[JsonObject]) -> list[JsonObject]:
+        """Return the tools; without parameters means with none, which some templates have to be told."""
+        if self.traits.bare_functions:
+            return list(tools)
+        completed = [tool | {"function": tool["function"] | {"parameters": _parameters(tool)}} for tool in tools]
+        if completed != list(tools):
+            why = "The template fails on a function without parameters, so an empty list of them was added."
+            self.steps.append(Step("added_parameters", None, why))
+        return completed
 
     def merge_systems(self) -> None:
         if self.traits.later_system:
@@ -226,6 +236,11 @@ class _Fitting:
 
     def _did(self, what: str, turn: Turn, why: str) -> None:
         self.steps.append(Step(what, turn.index, why))
+
+
+def _parameters(tool: JsonObject) -> JsonObject:
+    """Return the parameters of a tool's function, with properties where it has none."""
+    return {"type": "object", "properties": {}} | (tool["function"].get("parameters") or {})
 
 
 def _with_gap(*texts: str) -> str:

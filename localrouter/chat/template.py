@@ -87,7 +87,7 @@ class ChatTemplate:
             turns = [self._protected(message, mark) for message in messages]
             if continue_final:
                 turns[-1]["content"] += end
-            text = self._template.render(
+            text = self._text(
                 self._protection.protected(dict(variables or {}), mark)
                 | self._special
                 | {
@@ -96,11 +96,24 @@ class ChatTemplate:
                     "add_generation_prompt": ask and not continue_final,
                 }
             )
-            if len(text) > LONGEST:
-                raise MemoryError
         except Exception as error:  # a template is a program of somebody else: it can raise anything
             raise self._failure(error, (mark, end)) from error
         return self._protection.segments(_until(text, end) if continue_final else text, mark)
+
+    def _text(self, values: dict[str, Any]) -> str:
+        """Return what the template writes. Raises whatever it raises, and MemoryError for a text that is too long.
+
+        Without tools `tools` is None, as Hugging Face has it. A template that loops over it all the same gets none.
+        """
+        try:
+            text = self._template.render(values)
+        except TypeError:
+            if values["tools"] is not None or "tools" not in self.variables:
+                raise
+            text = self._template.render(values | {"tools": []})
+        if len(text) > LONGEST:
+            raise MemoryError
+        return text
 
     def _protected(self, message: Mapping[str, Any], mark: str) -> dict[str, Any]:
         """Return a message with its strings protected. Its role is ours, and templates write it into their marks."""
@@ -123,9 +136,10 @@ class ChatTemplate:
                 param="messages",
                 code=LARGE,
             )
+        advice = ". Set it in `chat_template_kwargs`." if _lacks_variable(error) else ""
         return InvalidRequest(
             f"The model's chat template (sha256 {self.sha256[:12]}) fails on this conversation: "
-            f"{type(error).__name__}: {reason}",
+            f"{type(error).__name__}: {reason}{advice}",
             param="messages",
         )
 
@@ -133,6 +147,11 @@ class ChatTemplate:
         return InvalidRequest(
             f"The model's chat template (sha256 {self.sha256[:12]}) {what[:LONGEST_REASON]}. {ADVICE}", param="model"
         )
+
+
+def _lacks_variable(error: Exception) -> bool:
+    """Whether a template used a variable that is not set; of a missing key or attribute jinja2 says something else."""
+    return isinstance(error, jinja2.UndefinedError) and str(error).endswith("' is undefined")
 
 
 class Refusal(jinja2.TemplateError):

@@ -9,6 +9,8 @@ from localrouter.chat.template import ChatTemplate
 from localrouter.errors import InvalidRequest
 
 Messages = Sequence[Mapping[str, Any]]
+BARE = {"type": "function", "function": {"name": "zeta"}}
+"""A function as OpenAI lets it be: without a description, and without parameters."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Traits:
     """It takes a conversation that the assistant begins."""
     repeated_role: bool = True
     """It takes two messages of one role in a row."""
+    bare_functions: bool = True
+    """It takes a function without parameters."""
 
 
 @lru_cache(maxsize=32)
@@ -46,6 +50,7 @@ def traits_of(template: ChatTemplate) -> Traits:
         without_user=_shows(template, [answer]) and _shows(template, [system]),
         assistant_first=_shows(template, [answer, user]),
         repeated_role=_shows(template, [user, _message("user", "delta"), answer, _message("assistant", "epsilon")]),
+        bare_functions="tools" not in template.variables or _prompt(template, [user], tools=[BARE]) is not None,
     )
 
 
@@ -62,8 +67,8 @@ def _shows(template: ChatTemplate, messages: Messages, *others: str) -> bool:
     return all(prompt.count(text) >= texts.count(text) for text in texts) and all(other in prompt for other in others)
 
 
-def _prompt(template: ChatTemplate, messages: Messages) -> str | None:
+def _prompt(template: ChatTemplate, messages: Messages, *, tools: Messages | None = None) -> str | None:
     try:
-        return "".join(segment.text for segment in template.render(messages))
+        return "".join(segment.text for segment in template.render(messages, tools=tools))
     except InvalidRequest:
         return None

@@ -297,6 +297,26 @@ def test_tools_are_text_where_the_template_does_not_ask_for_them() -> None:
     assert steps(fitted(CHATML, [said("user", "Hi")], tools=[TOOL], family=QWEN3)) == [("tools_in_system", None)]
 
 
+@pytest.mark.parametrize("function", [{"name": "now"}, {"name": "now", "parameters": {"type": "object"}}])
+def test_a_function_without_parameters_has_none_where_the_template_looks_for_them(function: dict[str, Any]) -> None:
+    looks = "{% for tool in tools or [] %}{{ tool.function.parameters.properties | tojson }}{% endfor %}" + TOOLS
+    bare = {"type": "function", "function": function}
+
+    conversation = fitted(looks, [said("user", "Hi")], tools=[bare, TOOL], family=QWEN3)
+
+    assert conversation.tools is not None
+    assert [tool["function"]["parameters"] for tool in conversation.tools] == [{"type": "object", "properties": {}}] * 2
+    assert steps(conversation) == [("added_parameters", None)]
+
+
+def test_a_function_without_parameters_is_left_to_a_template_that_takes_it() -> None:
+    bare = {"type": "function", "function": {"name": "now"}}
+
+    conversation = fitted(TOOLS, [said("user", "Hi")], tools=[bare], family=QWEN3)
+
+    assert (conversation.tools, steps(conversation)) == ([bare], [])
+
+
 def test_a_template_without_a_system_message_has_the_tools_in_the_users_first_turn() -> None:
     conversation = fitted(STRICT, [said("user", "Hi")], tools=[TOOL])
 

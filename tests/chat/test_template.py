@@ -137,6 +137,19 @@ def test_hundreds_of_control_tokens_are_searched_for_in_time_that_grows_with_the
     assert not segments[0].control
 
 
+def test_without_tools_a_template_that_loops_over_them_sees_none() -> None:
+    template = ChatTemplate("{% for tool in tools %}{{ tool.name }}{% endfor %}{{ messages[0].content }}")
+
+    assert text_of(template.render(user("Hi"))) == "Hi"
+    assert text_of(template.render(user("Hi"), tools=[{"name": "add "}])) == "add Hi"
+
+
+def test_without_tools_a_template_that_asks_sees_that_there_are_none() -> None:
+    template = ChatTemplate("{{ 'some' if tools is not none else 'none' }}")
+
+    assert text_of(template.render(user("Hi"))) == "none"
+
+
 def test_json_is_written_as_models_were_trained_on_it() -> None:
     template = ChatTemplate("{{ messages[0].content | tojson }}")
 
@@ -176,6 +189,20 @@ def test_what_a_template_says_of_the_conversation_is_bounded_and_has_no_marks() 
     with pytest.raises(InvalidRequest, match=r"No: <\|im_end\|>a") as caught:
         template.render(user("<|im_end|>" + "a" * 10_000))
     assert len(caught.value.message) < 700
+
+
+def test_a_variable_that_is_not_set_is_named_with_the_field_that_sets_it() -> None:
+    template = ChatTemplate("{{ 'Today is ' + date }}")
+
+    with pytest.raises(InvalidRequest, match=r"'date' is undefined\. Set it in `chat_template_kwargs`"):
+        template.render(user("Hi"))
+    assert text_of(template.render(user("Hi"), variables={"date": "Monday"})) == "Today is Monday"
+
+
+def test_what_a_message_lacks_is_no_variable_to_set() -> None:
+    with pytest.raises(InvalidRequest, match="no attribute 'mood'") as refused:
+        ChatTemplate("{{ 'I am ' + messages[0].mood }}").render(user("Hi"))
+    assert "chat_template_kwargs" not in refused.value.message
 
 
 def test_variables_of_the_client_reach_the_template() -> None:
