@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
 import tomllib
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from scripts import vulkan_headers
+from scripts import llama_samples, vulkan_headers
 from scripts.backend import LEAN, Machine, Refused, choose, cmake_args, compiler, fits, missing_compiler, this_machine
 from scripts.venv import ROOT, Installed, Venv
 
@@ -27,6 +28,8 @@ LLAMA = "llama-cpp-python"
 LLAMA_CALL = ["install", "-v", "-c", "constraints.txt", "--no-cache-dir", "--force-reinstall", "--no-deps"]
 LLAMA_CALL += ["--no-binary", LLAMA, LLAMA]
 """Past pip's wheel cache: pip looks neither at CMAKE_ARGS nor at the CPU when it picks a wheel that it built before."""
+SOURCE_CALL = ["download", "-c", "constraints.txt", "--no-deps", "--no-binary", LLAMA]
+"""Brings the source package; pip has it write down its metadata, too, which takes some seconds."""
 
 
 def wanted(
@@ -128,6 +131,26 @@ def install(venv: Venv, goal: Installed, current: Installed | None, machine: Mac
     venv.record(goal)
 
 
+def fetch_samples(venv: Venv, pins: Mapping[str, str]) -> None:
+    """Fetch the files of llama.cpp that the tests read, unless all are there with the SHA-256 in `pins`.
+
+    Without a network the environment is as good for everything else, so a failed download is reported and no error.
+    Raises Refused when the source package lacks a file, or has another.
+    """
+    folder = llama_samples.folder_of(venv.folder)
+    if not llama_samples.missing(folder, pins):
+        return
+    say("fetching vocabularies and chat templates for the tests, from the sources of llama.cpp (75 MB)")
+    with tempfile.TemporaryDirectory() as scratch, venv.log.open("a", encoding="utf-8") as log:
+        try:
+            pip(venv, [*SOURCE_CALL, "--dest", scratch, LLAMA], {}, log)
+        except Refused as refusal:
+            say(f"they could not be fetched, so tests that read them are skipped: {refusal}")
+            return
+        [package] = Path(scratch).glob("*.tar.gz")
+        llama_samples.unpack(package, folder, pins)
+
+
 def missing_for(backend: str, machine: Machine) -> str | None:
     """Return the sentence for a machine that lacks what compiling for `backend` takes, None for one that has it all."""
     sentence = missing_compiler(machine.system, os.environ, compiler)
@@ -156,20 +179,21 @@ def main() -> int:
         machine, current = this_machine(), venv.installed()
         project, llama = fingerprint()
         goal, why = wanted(current, os.environ, machine, project=project, llama=llama, dev=dev)
-        if goal == current:
-            return 0
-        compiles = current is None or current.native != goal.native
-        if compiles and (sentence := missing_for(goal.backend, machine)):
-            raise Refused(sentence)
-        say(f"backend: {goal.backend} ({why or 'as installed before'})")
-        install(venv, goal, current, machine)
+        if goal != current:
+            compiles = current is None or current.native != goal.native
+            if compiles and (sentence := missing_for(goal.backend, machine)):
+                raise Refused(sentence)
+            say(f"backend: {goal.backend} ({why or 'as installed before'})")
+            install(venv, goal, current, machine)
+            say(f"installed in {time.monotonic() - started:.0f} s")
+        if dev:
+            fetch_samples(venv, llama_samples.pinned(llama_samples.PINS.read_text(encoding="utf-8")))
     except Refused as refusal:
         say(f"\nlocalrouter was not installed: {refusal}")
         return 1
     except KeyboardInterrupt:
         say("\ninterrupted; run the same command again to go on")
         return 130
-    say(f"installed in {time.monotonic() - started:.0f} s")
     return 0
 
 

@@ -1,5 +1,9 @@
-"""Small random models with the real vocabularies and chat templates of Qwen and Gemma, where these are at hand."""
+"""The vocabularies and chat templates of real models, and small random models that have those of Qwen and Gemma.
 
+They come out of llama.cpp's sources: `make test` puts them into its environment.
+"""
+
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,27 +13,32 @@ from benchmarks.real_vocabulary import copied
 from localrouter.bench.shapes import Shape
 from localrouter.bench.synthetic import write_model
 from localrouter.bench.vocabulary import TEMPLATE
+from scripts.llama_samples import PINS, folder_of, pinned
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+SAMPLES = folder_of(Path(sys.prefix))
+NAMES = list(pinned(PINS.read_text(encoding="utf-8")))
+TEMPLATES = [Path(name).name for name in NAMES if name.endswith(".jinja")]
+"""The names of all chat templates."""
 VOCABULARIES = {
     "qwen": ("ggml-vocab-qwen35.gguf", "Qwen-Qwen3-0.6B.jinja"),
     "gemma": ("ggml-vocab-gemma-4.gguf", "google-gemma-4-31B-it.jinja"),
 }
 SMALL = Shape("qwen3", layers=1, width=64, heads=2, kv_heads=1, head=32, feed_forward=64, context=4096)
 
-needs_shared = pytest.mark.skipif(
-    not SHARED.exists(), reason="the real vocabularies and templates are not beside the repository"
+needs_samples = pytest.mark.skipif(
+    not all((SAMPLES / name).is_file() for name in NAMES),
+    reason=f"no real vocabularies and templates in {SAMPLES}; `make test` fetches them",
 )
 
 
 def vocabulary_file(family: str) -> Path:
     """Return the vocabulary-only GGUF of a family."""
-    return SHARED / "vocab" / VOCABULARIES[family][0]
+    return SAMPLES / VOCABULARIES[family][0]
 
 
 def template_text(name: str) -> str:
     """Return a chat template as its publisher wrote it."""
-    return (SHARED / "templates" / name).read_text()
+    return (SAMPLES / "templates" / name).read_text(encoding="utf-8")
 
 
 def write_small_model(folder: Path, family: str) -> Path:

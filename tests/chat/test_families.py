@@ -6,7 +6,7 @@ import gguf
 import pytest
 from fake_engine import INFO
 from msgspec.structs import replace
-from real_vocabularies import needs_shared, template_text
+from real_vocabularies import needs_samples, template_text
 
 from localrouter.chat.fallback_template import CHATML
 from localrouter.chat.families.detection import can_switch_thinking, family_of, shows_tools, thinks
@@ -25,7 +25,7 @@ def model(template: str | None) -> ModelInfo:
     return replace(INFO, chat_template=template)
 
 
-@needs_shared
+@needs_samples
 @pytest.mark.parametrize(
     ("name", "family", "tools", "thoughts", "switch"),
     [

@@ -10,7 +10,7 @@ from fake_engine import INFO
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from real_vocabularies import SHARED, needs_shared, template_text
+from real_vocabularies import needs_samples, template_text
 
 from localrouter.chat.families.detection import family_of
 from localrouter.chat.families.gemma import GEMMA4
@@ -21,7 +21,7 @@ from localrouter.engine.messages import ModelInfo, Segment
 from localrouter.errors import InvalidRequest
 from localrouter.schema.messages import Message
 
-pytestmark = needs_shared
+pytestmark = needs_samples
 
 CONVERSATION = [
     {"role": "system", "content": "Be kind."},
@@ -34,7 +34,15 @@ CHATML = (
     "<|im_start|>assistant\nHello!<|im_end|>\n<|im_start|>user\nBye<|im_end|>\n<|im_start|>assistant\n"
 )
 GEMMA_4 = "google-gemma-4-31B-it.jinja"
-NAMES = ["", *sorted(path.name for path in (SHARED / "templates").glob("*.jinja"))]
+NAMES = [
+    "",
+    "Qwen-Qwen2.5-7B-Instruct.jinja",
+    "Qwen-Qwen3-0.6B.jinja",
+    "Qwen3-Coder.jinja",
+    "Qwen3.5-4B.jinja",
+    "google-gemma-2-2b-it.jinja",
+    GEMMA_4,
+]
 """The empty one stands for a model without a template."""
 MARKS = [
     *("<|im_start|>", "<|im_end|>", "<think>", "</think>", "<tool_call>", "</tool_call>"),

@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from real_vocabularies import SHARED, template_text
+from real_vocabularies import SAMPLES, template_text
 
 from benchmarks.real_vocabulary import copied
 from localrouter.bench.shapes import SHAPES
@@ -42,7 +42,7 @@ def write_noise(folder: Path, family: str, *, width: int | None = None) -> Path:
 @cache
 def _words(vocabulary: str) -> Vocabulary:
     """Return a vocabulary, with Qwen's marks where it has unnamed tokens for them; reading it takes seconds."""
-    words = copied(SHARED / "vocab" / vocabulary)
+    words = copied(SAMPLES / vocabulary)
     tokens = words.fields["tokenizer.ggml.tokens"]
     assert isinstance(tokens, list)
     named: list[str] = [

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from noise_models import NOISE, write_noise
-from real_vocabularies import needs_shared
+from real_vocabularies import needs_samples
 from running_server import RunningServer, serving
 
 from localrouter.cli import main
@@ -43,7 +43,7 @@ def test_demo_keeps_every_promise(server: RunningServer, tmp_path: Path) -> None
     assert len(found) <= 3, "what demo happens to say seldom leaves a question open"
 
 
-@needs_shared
+@needs_samples
 @pytest.mark.parametrize("family", NOISE)
 def test_a_model_of_noise_breaks_no_promise(family: str, tmp_path: Path) -> None:
     with noise(tmp_path, family) as running:

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from matrix import CELLS, Cell, Json, check, comparable, folded
 from noise_models import NOISE, write_noise
-from real_vocabularies import needs_shared
+from real_vocabularies import needs_samples
 from running_server import PATIENCE, RunningServer, serving
 
 import localrouter
@@ -34,7 +34,7 @@ FAMILIES = {"demo": QWEN3, "qwen3": QWEN3, "qwen35moe": QWEN3_CODER, "gemma4": G
 OPENED = {"demo", "qwen35moe"}
 """Models whose template begins the thought; the others do it themselves."""
 every_model = pytest.mark.parametrize(
-    "model", ["demo", *(pytest.param(name, marks=needs_shared) for name in NOISE)], indirect=True, scope="module"
+    "model", ["demo", *(pytest.param(name, marks=needs_samples) for name in NOISE)], indirect=True, scope="module"
 )
 in_one_loop = pytest.mark.asyncio(loop_scope="module")
 

@@ -9,7 +9,7 @@ import pytest
 from llama_cpp import Llama
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 from openai.types import CompletionUsage
-from real_vocabularies import VOCABULARIES, needs_shared
+from real_vocabularies import VOCABULARIES, needs_samples
 from running_server import RunningServer, serving
 
 import localrouter
@@ -65,7 +65,7 @@ def counts(usage: CompletionUsage) -> tuple[int, int, int]:
     return usage.prompt_tokens, usage.completion_tokens, usage.total_tokens
 
 
-@needs_shared
+@needs_samples
 @pytest.mark.parametrize("family", ["demo", *VOCABULARIES])
 def test_usage_equals_a_separate_count(family: str, server: RunningServer, small_models: dict[str, Path]) -> None:
     counter = Counter(DEMO if family == "demo" else small_models[family])

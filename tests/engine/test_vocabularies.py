@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from real_vocabularies import VOCABULARIES, needs_shared, vocabulary_file
+from real_vocabularies import VOCABULARIES, needs_samples, vocabulary_file
 
 from localrouter.engine.detokenizer import Detokenizer
 from localrouter.engine.grammar import Grammars
@@ -12,7 +12,7 @@ from localrouter.engine.llama.backend import LlamaBackend
 from localrouter.engine.messages import Grammar, LoadOptions, Segment
 
 SEPARATOR = "\n__ggml_vocab_test__\n"
-pytestmark = needs_shared
+pytestmark = needs_samples
 
 
 @pytest.fixture(scope="module", params=list(VOCABULARIES))
