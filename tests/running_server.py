@@ -47,7 +47,7 @@ class RunningServer:
 
     def get(self, path: str) -> Any:
         """Return the JSON of a path below the server's root."""
-        return httpx.get(self.base_url.removesuffix("/v1") + path).raise_for_status().json()
+        return httpx.get(self.base_url.removesuffix("/v1") + path, timeout=PATIENCE).raise_for_status().json()
 
     def engine(self, model: str) -> Any:
         """Return what the health route says of a loaded model."""

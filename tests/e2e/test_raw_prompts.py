@@ -1,5 +1,6 @@
 """Raw prompts and tokens over HTTP, with a real model: the older route, what it is given, and how it is counted."""
 
+import re
 import time
 from typing import Any
 
@@ -13,7 +14,7 @@ TURN = "<|im_start|>user\nTell me a story.<|im_end|>\n<|im_start|>assistant\n"
 
 def post(server: RunningServer, path: str, **body: object) -> Any:
     url = server.base_url.removesuffix("/v1") + path
-    return httpx.post(url, json={"model": "demo", **body}).raise_for_status().json()
+    return httpx.post(url, json={"model": "demo", **body}, timeout=PATIENCE).raise_for_status().json()
 
 
 def tokens_of(server: RunningServer, content: str, **fields: object) -> list[int]:
@@ -86,10 +87,14 @@ def test_echo_gives_the_prompt_back(server: RunningServer, as_tokens: bool) -> N
 
 
 def test_an_answer_obeys_a_regex(server: RunningServer) -> None:
-    answer = server.client().completions.create(**RAW, extra_body={"regex": "(yes|no), [0-9]{3}"})
-    text, reason = answer.choices[0].text, answer.choices[0].finish_reason
-    assert text[:5] in ("yes, ", "no, 0", *(f"no, {digit}" for digit in range(1, 10)))
-    assert reason == "stop"
+    regex = "(yes|no), [0-9]{3}"
+    free, obeying = (
+        server.client().completions.create(**RAW, extra_body=body).choices[0] for body in ({}, {"regex": regex})
+    )
+
+    assert not re.fullmatch(regex, free.text)
+    assert re.fullmatch(regex, obeying.text)
+    assert obeying.finish_reason == "stop"
 
 
 @pytest.mark.parametrize("text", ["Straße 日本語 🙂 naïve\n  two  spaces", TURN, "", "x"])
