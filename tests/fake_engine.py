@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Sequence
 
 from localrouter.chat.prompt import Prompt, PromptRequest, prompt_of
+from localrouter.engine.answer import Answer, Said
 from localrouter.engine.messages import (
     Device,
     Event,
@@ -11,10 +12,13 @@ from localrouter.engine.messages import (
     Generate,
     ModelInfo,
     Piece,
+    Sampling,
     Segment,
     Tokens,
     Usage,
 )
+from localrouter.engine.spans import Spans
+from localrouter.engine.thinking import Reading
 
 INFO = ModelInfo(
     architecture="fake",
@@ -62,8 +66,31 @@ class FakeGeneration:
         self.cancelled += 1
 
 
+def as_read(command: Generate, looks: Sequence[list[Event]]) -> list[list[Event]]:
+    """Return the looks with their texts cut into the kinds that an engine tells apart, by what the request asks."""
+    spans = Spans(command.thinking, command.calls, INFO.marks, structured=command.structured)
+    tells = any(isinstance(event, Piece) and event.logprobs for look in looks for event in look)
+    answer = Answer(Sampling(logprobs=0 if tells else None), Reading(spans))
+    read = ([some for event in look for some in _as_read(answer, event)] for look in looks)
+    return [look for look in read if look]
+
+
+def _as_read(answer: Answer, event: Event) -> list[Event]:
+    if isinstance(event, Finished):
+        return [*_pieces(answer.flush()), event]
+    if not isinstance(event, Piece):
+        return [event]
+    if not event.logprobs:
+        return _pieces(answer.feed(0, event.text.encode()))
+    return [piece for token in event.logprobs for piece in _pieces(answer.feed(0, token.piece, token))]
+
+
+def _pieces(said: Sequence[Said]) -> list[Event]:
+    return [Piece(1, span.text, logprobs, span.kind, span.edge) for span, logprobs in said]
+
+
 class FakeEngine:
-    """Hands out its generations one after the other; a token of it is a character."""
+    """Hands out its generations one after the other, read as an engine reads them; a token of it is a character."""
 
     model = "Fake-1B-Q8_0"
 
@@ -74,7 +101,9 @@ class FakeEngine:
 
     def submit(self, command: Generate) -> FakeGeneration:
         self.asked.append(command)
-        return self.generations[len(self.asked) - 1]
+        generation = self.generations[len(self.asked) - 1]
+        generation.looks = as_read(command, generation.looks)
+        return generation
 
     async def tokenize(self, prompt: list[Segment], begin: bool = True) -> Tokens:
         text = "".join(segment.text for segment in prompt)

@@ -1,5 +1,6 @@
 """One answer of a completion: from the engine's events to what OpenAI's chunks say of it."""
 
+import codecs
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -51,7 +52,7 @@ class ChoiceStream:
         for event in events:
             if isinstance(event, Piece):
                 self._told.add(event)
-                parts += self._parser.feed(event.text)
+                parts += self._parser.feed(event)
             elif isinstance(event, Finished):
                 self.usage, end = event.usage, event
                 parts += self._parser.flush()
@@ -117,22 +118,29 @@ class _Told:
     """The tokens of an answer that were told, until the content that they are part of is passed on."""
 
     def __init__(self) -> None:
-        self._pieces: deque[tuple[int, tuple[Logprob, ...]]] = deque()
-        """Where the text of each piece ends in the answer, in characters, and its tokens."""
+        self._groups: deque[tuple[int, list[Logprob]]] = deque()
+        """Tokens that end with a character, and where in the answer that is, in characters."""
         self._end = 0
 
     def add(self, piece: Piece) -> None:
         """Note the tokens of a piece."""
+        decoder, group, end = codecs.getincrementaldecoder("utf-8")(errors="replace"), list[Logprob](), self._end
         self._end += len(piece.text)
-        if piece.logprobs:
-            self._pieces.append((self._end, piece.logprobs))
+        for token in piece.logprobs:
+            group.append(token)
+            if characters := len(decoder.decode(token.piece)):
+                end += characters
+                self._groups.append((end, group))
+                group = []
+        if group:
+            self._groups.append((self._end, group))
 
     def take(self, content: Content) -> Iterator[Logprob]:
-        """Yield the tokens that some of this content is made of. Those before it are of marks and thoughts."""
-        while self._pieces and self._pieces[0][0] <= content.start:
-            self._pieces.popleft()
-        while self._pieces:
-            end, tokens = self._pieces.popleft()
+        """Yield the tokens that some of this content is made of. Those before it are of delimiters and thoughts."""
+        while self._groups and self._groups[0][0] <= content.start:
+            self._groups.popleft()
+        while self._groups:
+            end, tokens = self._groups.popleft()
             yield from tokens
             if end >= content.end:
                 return

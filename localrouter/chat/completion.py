@@ -83,7 +83,8 @@ async def _begin(engine: Engine, prepared: PreparedRequest) -> list[Generation]:
                 prepared.grammar,
                 prepared.thinking,
                 prepared.markers,
-                prepared.call,
+                prepared.calls,
+                structured=prepared.has_form,
             )
         )
         for index in range(prepared.choices)

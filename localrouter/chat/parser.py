@@ -1,20 +1,20 @@
-"""The one state machine of the stream: cuts the text of an answer into thoughts, content and calls of functions.
+"""Makes thoughts, content and calls of functions of an answer's pieces, of which the engine has said what each is.
 
-However the text is cut, what comes out adds up to the same. Pieces are passed on as soon as nothing that comes can
-change what they are; the rest is held back, and reading takes linear time.
+No delimiter is looked for here. Only the bodies of tool calls are read; text is passed on as soon as nothing that comes
+can change what it is, and reading takes linear time.
 """
 
 from collections.abc import Callable, Generator, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from itertools import groupby
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from localrouter.chat.calls.gemma_reader import read_gemma_call
 from localrouter.chat.calls.json_reader import read_json_call
 from localrouter.chat.calls.parameters_reader import read_parameters_call
 from localrouter.chat.calls.schema_kinds import Schema
-from localrouter.chat.calls.source import WHITE, EndOfText, Finder, Mismatch, Named, Reading, Source, Waiting
+from localrouter.chat.calls.source import WHITE, EndOfText, Mismatch, Named, Reading, Source
 from localrouter.chat.families.family import Family, Syntax
+from localrouter.engine.messages import Piece
 
 
 @dataclass(frozen=True)
@@ -72,129 +72,110 @@ _READERS: dict[Syntax, Callable[[Source, Mapping[str, Schema]], Reading]] = {
 class Parser:
     """Reads one answer.
 
-    White space next to a mark belongs to the mark; only what stands before it is kept if more text of the same kind
-    follows later, so that the two do not run together.
+    White space next to a delimiter belongs to the delimiter; only what stands before it is kept if more text of the
+    same kind follows later, so that the two do not run together.
 
-    - A thought reaches from its opening mark to its closing mark; a title first inside it is no part of it. A closing
-      mark outside a thought is content, and so is everything that looks like a call when the request has no tools.
-    - A call begins with its opening mark, and is sent once it has named one of the tools. At the first character that
-      cannot belong to it, it ends: what was taken of it and not sent is content, verbatim and with its opening mark if
-      the name was not sent, and what follows is read like any other text. A call whose name was sent ends there with
-      the arguments it has, not complete.
+    - A title first inside a thought is no part of it.
+    - A call is sent once it has named one of the tools. At the first character that cannot belong to it, it ends: what
+      was taken of it and not sent is content, verbatim and with its opening delimiter if the name was not sent, and so
+      is all that follows, its closing delimiter included. A call whose name was sent ends there with the arguments it
+      has, not complete.
     - When the answer ends inside a call that was named, the call ends there too, not complete; what was held back of
       it is part of nothing. Without a name it is content.
-    - A missing closing mark after a complete call does no harm.
     """
 
-    def __init__(
-        self,
-        family: Family,
-        *,
-        in_thought: bool = False,
-        thinks: bool = True,
-        has_form: bool = False,
-        tools: Mapping[str, Schema] | None = None,
-    ) -> None:
-        """`in_thought`: the prompt ends inside a thought. `thinks`: thoughts are looked for.
-
-        `has_form`: content is held to a form, JSON for instance; once it has begun, nothing in it is a mark.
-
-        `tools`: for each function that may be called the schema of its arguments, {} where it takes none.
-        """
+    def __init__(self, family: Family, tools: Mapping[str, Schema] | None = None) -> None:
+        """`tools`: for each function that may be called the schema of its arguments, {} where it takes none."""
         self._family = family
-        self._in_thought = in_thought
-        self._has_form = has_form
         self._tools = tools or {}
-        begins = [family.thought.begin] if thinks else []
-        self._begins = Finder(*begins, *([family.call.begin] if self._tools else []))
-        self._source = Source()
-        self._thought = _Text(lambda text, start, end: Thought(text))
+        self._end = 0
+        """How many characters have come."""
+        self._thought = _Thought(family.thought_title)
         self._content = _Text(Content)
         self._calls = 0
-        self._parts = self._answer()
+        self._source = Source()
+        """The body of the call that is being read."""
+        self._reading: _Parts | None = None
+        """The call that is being read."""
+        self._is_verbatim = False
+        """Whether what comes of this call is content."""
+        self._has_ended = False
 
     @property
     def expects_calls(self) -> bool:
         """Whether the answer may call functions."""
         return bool(self._tools)
 
-    def feed(self, text: str) -> list[Part]:
-        """Return what is certain by now, and was not returned yet; neighbours of one kind are one part."""
-        self._source.add(text)
-        return self._ready()
+    def feed(self, piece: Piece) -> list[Part]:
+        """Return what is certain by now, and was not returned yet."""
+        self._end += len(piece.text)
+        match piece.kind:
+            case "text":
+                return list(self._content.say(piece.text, self._end))
+            case "reasoning":
+                return list(self._reasoning(piece))
+            case "tool_call":
+                return list(self._tool_call(piece))
 
     def flush(self) -> list[Part]:
         """Return what was held back: the answer has ended, and so has the parser."""
-        self._source.end()
-        return self._ready()
+        self._has_ended = True
+        return [*self._end_call(), *self._thought.end(), *self._content.end()]
 
-    def _ready(self) -> list[Part]:
-        parts: list[Part] = []
-        for part in self._parts:
+    def _reasoning(self, piece: Piece) -> Iterable[Part]:
+        self._content.mark()
+        if piece.edge == "begin":
+            self._thought.begin()
+        elif piece.edge == "end":
+            yield from self._thought.close()
+        else:
+            yield from self._thought.say(piece.text)
+
+    def _tool_call(self, piece: Piece) -> Iterable[Part]:
+        if piece.edge == "begin":
+            self._source = Source()
+            self._reading = self._call(piece.text, self._end)
+            yield from self._ready()
+        elif piece.edge == "end":
+            yield from self._end_call()
+            if self._is_verbatim:
+                yield from self._content.say(piece.text, self._end)
+        else:
+            self._source.add(piece.text)
+            yield from self._ready()
+
+    def _end_call(self) -> Iterable[Part]:
+        """Return the rest of the call that is being read: nothing more of its body comes."""
+        self._source.end()
+        yield from self._ready()
+        self._reading = None
+
+    def _ready(self) -> Iterable[Part]:
+        """Return what the call that is being read has made certain."""
+        for part in self._reading or ():
             if part is None:
                 break
-            parts.append(part)
-        return _merged(parts)
+            yield part
 
-    def _answer(self) -> _Parts:
+    def _call(self, begin: str, start: int) -> _Parts:
+        """Read a call that begins with this delimiter; its body has the place `start` in the answer."""
+        index, source = self._calls, self._source
+        self._is_verbatim = False
+        source.record()
         try:
-            if self._in_thought:
-                yield from self._think(title="")
-            while True:
-                text, mark = yield from self._source.upto(self._begins)
-                if self._has_form and (self._content.has_begun or text.strip(WHITE)):
-                    text, mark = text + mark, ""
-                yield from self._content.say(text, self._source.position - len(mark))
-                if mark == self._family.thought.begin:
-                    yield from self._think(title=self._family.thought_title)
-                elif mark:
-                    yield from self._call(mark)
-        except EndOfText:
-            yield from self._content.say(self._source.rest(), self._source.position)
-            yield from self._content.end()
-
-    def _think(self, *, title: str) -> _Parts:
-        """Read a thought whose opening mark was taken, up to its closing mark."""
-        self._content.mark()
-        self._thought.mark()
-        end = Finder(self._family.thought.end)
-        try:
-            yield from self._source.skip_white()
-            start = (yield from self._source.choose((title,))) if title else None
-            mark = ""
-            while not mark:
-                text, mark = yield from self._source.upto(end)
-                is_title = text[:1] in WHITE  # "" too: the closing mark follows at once
-                yield from self._thought.say(text if is_title or not start else start + text, self._source.position)
-                start = None
-        except EndOfText:
-            yield from self._thought.say(self._source.rest(), self._source.position)
-            yield from self._thought.end()
-            raise
-
-    def _call(self, begin: str) -> _Parts:
-        """Read a call whose opening mark was taken, and its closing mark."""
-        index = self._calls
-        try:
-            self._source.record()
             yield from self._read_call()
-        except Mismatch:
-            unread = self._source.recorded()
-            if self._calls == index:
-                unread = begin + unread
-            else:
+        except (Mismatch, EndOfText):
+            is_named = self._calls > index
+            if is_named:
                 yield CallEnded(index, complete=False)
-            yield from self._content.say(unread, self._source.position)
-        except EndOfText:
-            if self._calls == index:
-                yield from self._content.say(begin + self._source.recorded(), self._source.position)
-            else:
-                self._source.rest()
-                yield CallEnded(index, complete=False)
-            raise
+                if self._has_ended:
+                    return
+            self._is_verbatim = True
+            unread = source.recorded() if is_named else begin + source.recorded()
+            yield from self._content.say(unread, start + source.position)
         else:
             yield CallEnded(index, complete=True)
-            yield from self._end_mark()
+        yield from self._after_call(start)
 
     def _read_call(self) -> _Parts:
         index = self._calls
@@ -210,19 +191,27 @@ class Parser:
                 continue
             self._source.record()
 
-    def _end_mark(self) -> Waiting[None]:
-        """Take the mark after a call, as much of it as there is."""
-        self._source.recorded()
+    def _after_call(self, start: int) -> _Parts:
+        """Pass on as content what follows in the body of a call, but for white space after a whole one."""
+        source = self._source
+        source.recorded()
         try:
-            yield from self._source.skip_white()
-            yield from self._source.choose((self._family.call.end,))
+            if not self._is_verbatim:
+                yield from source.skip_white()
+                yield from source.choose((self._family.call.end,))  # the end of the answer may cut it
+            while True:
+                yield from source.window()
+                self._is_verbatim = True
+                text = source.rest()
+                yield from self._content.say(text, start + source.position)
         except EndOfText:
-            self._source.rest()
-            raise
+            if not self._has_ended and (text := source.rest()):
+                self._is_verbatim = True
+                yield from self._content.say(text, start + source.position)
 
 
 class _Text:
-    """One of the two texts of an answer, without the white space next to marks."""
+    """One of the two texts of an answer, without the white space next to delimiters."""
 
     def __init__(self, part: Callable[[str, int, int], Part]) -> None:
         """`part` makes a part of a text, where it begins, and where it ends."""
@@ -235,7 +224,7 @@ class _Text:
         self._is_after_mark = False
 
     def say(self, text: str, end: int) -> Iterable[Part]:
-        """Return the next text, which ends at `end`, as far as it is certain that no mark follows its white space."""
+        """Return the next text, which ends at `end`, but white space that a delimiter may follow."""
         if self._is_after_mark:
             text = text.lstrip(WHITE)
         said = text.rstrip(WHITE)
@@ -251,36 +240,63 @@ class _Text:
         if said != text:
             self._held.append(text[len(said) :])
 
-    @property
-    def has_begun(self) -> bool:
-        """Whether any of it was passed on, white space aside."""
-        return not self._is_empty
-
     def mark(self) -> None:
-        """Note that a mark stands here."""
+        """Note that a delimiter stands here."""
         self._is_after_mark = True
         if self._is_empty:
             self._held.clear()
 
     def end(self) -> Iterable[Part]:
-        """Return the white space that is held back: the answer has ended, and not with a mark."""
+        """Return the white space that is held back: the answer has ended, and not with a delimiter."""
         held = "".join(self._held)
         if held and not self._is_after_mark:
             start = self._start or 0
             yield self._part(held, start, start + len(held))
 
 
-def _merged(parts: list[Part]) -> list[Part]:
-    """Return `parts` with neighbours that say more of the same put together."""
-    merged: list[Part] = []
-    for _, group in groupby(parts, key=lambda part: (type(part), getattr(part, "index", None))):
-        first, *others = group
-        if others and isinstance(first, Thought | Content | Arguments):
-            texts = [first, *(part for part in others if isinstance(part, type(first)))]
-            text, last = "".join(part.text for part in texts), texts[-1]
-            if isinstance(first, Content) and isinstance(last, Content):
-                first = replace(first, text=text, end=last.end)
-            else:
-                first = replace(first, text=text)
-        merged.append(first)
-    return merged
+class _Thought:
+    """The thoughts of an answer, without their titles."""
+
+    def __init__(self, title: str) -> None:
+        """`title` is what may stand first inside a thought as a word of its own; "": nothing."""
+        self._title = title
+        self._text = _Text(lambda text, start, end: Thought(text))
+        self._is_inside = False
+        self._start: str | None = None
+        """The beginning of a thought, as long as it may turn out to be the title."""
+
+    def begin(self) -> None:
+        """Note that a thought begins."""
+        self._text.mark()
+        self._is_inside = True
+        self._start = "" if self._title else None
+
+    def say(self, text: str) -> Iterable[Part]:
+        """Return the next text. A thought that was not begun has been begun, and titled, by the prompt."""
+        if not self._is_inside:
+            self._text.mark()
+            self._is_inside = True
+        if self._start is not None:
+            self._start = text = (self._start + text).lstrip(WHITE)
+            if self._title.startswith(text):
+                return ()
+            self._start = None
+            if text.startswith(self._title) and text[len(self._title)] in WHITE:
+                text = text.removeprefix(self._title)
+        return self._text.say(text, 0)
+
+    def close(self) -> Iterable[Part]:
+        """Return the rest of a thought that ends with its delimiter."""
+        yield from self._rest()
+        self._text.mark()
+        self._is_inside = False
+
+    def end(self) -> Iterable[Part]:
+        """Return what was held back: the answer has ended."""
+        yield from self._rest()
+        yield from self._text.end()
+
+    def _rest(self) -> Iterable[Part]:
+        start, self._start = self._start, None
+        if start and start != self._title:
+            yield from self._text.say(start, 0)

@@ -16,7 +16,7 @@ from localrouter.chat.reasoning import ThoughtState, template_variables, thinkin
 from localrouter.chat.sampling import sampling_of
 from localrouter.chat.tools import Offer, offer_of
 from localrouter.chat.turns import turns_of
-from localrouter.engine.messages import Grammar, ModelInfo, Sampling, Thinking
+from localrouter.engine.messages import Grammar, ModelInfo, Sampling, Thinking, ToolCalls
 from localrouter.errors import InvalidRequest
 from localrouter.schema.chat import ChatRequest
 
@@ -33,7 +33,7 @@ class PreparedRequest:
     family: Family
     thought: ThoughtState
     thinking: Thinking | None
-    """None for a model that does not think."""
+    """None where nothing may be reasoning: for a model that does not think, and where the grammar admits none."""
     grammar: Grammar | None
     has_form: bool
     """Whether content is held to a form that the request promises."""
@@ -42,14 +42,7 @@ class PreparedRequest:
 
     def parser(self) -> Parser:
         """Return a reader for one answer."""
-        schemas = {function.name: function.parameters or {} for function in self.offer.callable}
-        return Parser(
-            self.family,
-            in_thought=self.thought == "open",
-            thinks=self.thinking is not None,
-            has_form=self.has_form,
-            tools=schemas,
-        )
+        return Parser(self.family, {function.name: function.parameters or {} for function in self.offer.callable})
 
     def sampling_for(self, index: int) -> Sampling:
         """Return how the answer of this number is drawn: each has a seed of its own, the first that of the request."""
@@ -57,9 +50,9 @@ class PreparedRequest:
         return self.sampling if seed is None else msgspec.structs.replace(self.sampling, seed=seed + index)
 
     @property
-    def call(self) -> tuple[str, str] | None:
-        """What stands around a call, where the answer may have one."""
-        return (self.family.call.begin, self.family.call.end) if self.offer.callable else None
+    def calls(self) -> ToolCalls | None:
+        """How calls are found, where the answer may have some."""
+        return self.family.calls if self.offer.callable else None
 
     @property
     def markers(self) -> tuple[str, ...]:
@@ -97,7 +90,7 @@ async def prepare(request: ChatRequest, info: ModelInfo, renderer: Renderer) -> 
         offer=offer,
         family=family,
         thought=thought,
-        thinking=thinking_of(request, family, is_open=thought == "open") if thinks(info) else None,
+        thinking=_thinking(request, family, thought, thinks=thinks(info), has_grammar=lark is not None),
         grammar=None if lark is None else Grammar(lark),
         has_form=has_form,
         form_param=form_param(request),
@@ -107,6 +100,18 @@ async def prepare(request: ChatRequest, info: ModelInfo, renderer: Renderer) -> 
 def _with_stop(sampling: Sampling, stop: tuple[str, ...]) -> Sampling:
     """Return how to draw, with more stop strings. Content in a promised form gets none: its grammar ends it."""
     return msgspec.structs.replace(sampling, stop=tuple(dict.fromkeys((*sampling.stop, *stop)))) if stop else sampling
+
+
+def _thinking(
+    request: ChatRequest, family: Family, thought: ThoughtState, *, thinks: bool, has_grammar: bool
+) -> Thinking | None:
+    """Return how reasoning is found. An answer that a grammar leaves no place for it is all text and calls.
+
+    Without a grammar a model may reason also where its template has just ended that.
+    """
+    if thought == "open" or (thinks and not (has_grammar and thought == "none")):
+        return thinking_of(request, family, is_open=thought == "open")
+    return None
 
 
 def _answer(request: ChatRequest, offer: Offer, thought: ThoughtState) -> Answer:

@@ -108,7 +108,8 @@ class Engine:
             if isinstance(error, NotFinite):  # also of what it has taken over, or all who begin alike would fail
                 self.scheduler.slots.distrust(sequence.tokens, sequence.cached)
             return self._fail([sequence], error.code, str(error))
-        said = sequence.answer.feed(self._bytes_of(drawn.token, sequence), self._logprob(drawn, sequence))
+        piece = self._bytes_of(drawn.token, sequence)
+        said = sequence.answer.feed(drawn.token, piece, self._logprob(drawn, sequence))
         events = _pieces(sequence, said)
         if sequence.constraint is not None and sequence.constraint.is_complete:
             events += self._finish(sequence, "stop")
@@ -188,5 +189,5 @@ class Engine:
             self.scheduler.start_anew(change.slot)
 
 
-def _pieces(sequence: Sequence, said: Said) -> list[Event]:
-    return [Piece(sequence.id, said.text, said.logprobs)] if said.text else []
+def _pieces(sequence: Sequence, said: Iterable[Said]) -> list[Event]:
+    return [Piece(sequence.id, span.text, logprobs, span.kind, span.edge) for span, logprobs in said]

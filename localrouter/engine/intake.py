@@ -8,7 +8,8 @@ from localrouter.engine.backend import Backend
 from localrouter.engine.grammar import Constraint, GrammarRefused, Grammars
 from localrouter.engine.messages import Finished, Generate, Segment, Usage
 from localrouter.engine.sequence import Sequence
-from localrouter.engine.thinking import Budget, Thoughts
+from localrouter.engine.spans import Spans
+from localrouter.engine.thinking import Budget, Reading
 from localrouter.engine.trial import Trial
 
 STATE_EVERY, STATES = 512, 8
@@ -43,32 +44,36 @@ class Intake:
     def _sequence(
         self, command: Generate, tokens: list[int], max_tokens: int, constraint: Constraint | None
     ) -> Sequence:
-        thinking = command.thinking
+        marks = self._backend.info.marks
         before = self._backend.piece(tokens[-1]).decode(errors="replace")
-        thoughts = Thoughts(thinking, before, command.call) if thinking else None
-        marks = {*command.markers, *((thinking.begin, thinking.end) if thinking else ())}
+        spans = Spans(command.thinking, command.calls, marks, structured=command.structured)
+        reading = Reading(spans, before)
+        shown = {*command.markers}
+        if command.thinking:
+            shown |= {command.thinking.begin, command.thinking.end}
+        if command.calls:
+            shown |= {command.calls.begin, command.calls.end}
         return Sequence(
             command.id,
             tokens,
             max_tokens,
             command.sampling,
             constraint,
-            thoughts,
-            self._budget(command, thoughts),
-            frozenset(number for mark, number in self._backend.info.marks.items() if mark in marks),
-            call=command.call,
+            reading,
+            self._budget(command, reading),
+            frozenset(number for mark, number in marks.items() if mark in shown),
             stops=self._stops(tokens),
         )
 
-    def _budget(self, command: Generate, thoughts: Thoughts | None) -> Budget | None:
+    def _budget(self, command: Generate, reading: Reading) -> Budget | None:
         thinking = command.thinking
-        if thinking is None or thoughts is None or thinking.budget is None:
+        if thinking is None or thinking.budget is None:
             return None
         after_line, alone = (
             self._backend.tokenize([Segment(text, control=True)], begin=False)
             for text in (f"\n{thinking.end}", thinking.end)
         )
-        return Budget(thoughts, thinking.budget, (after_line, alone))
+        return Budget(reading, thinking.budget, (after_line, alone))
 
     def _stops(self, tokens: list[int]) -> set[int]:
         """Where checkpoints are worth keeping: where a later prompt is likely to part from this one.

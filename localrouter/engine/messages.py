@@ -19,6 +19,9 @@ TemplateSource: TypeAlias = Literal[
     "model", "manifest", "fallback chatml", "fallback gemma4", "fallback gemma", "fallback plain"
 ]
 FinishReason: TypeAlias = Literal["stop", "length", "cancelled", "error"]
+PieceKind: TypeAlias = Literal["text", "reasoning", "tool_call"]
+Edge: TypeAlias = Literal["begin", "end"]
+"""Which side of a span a delimiter stands on."""
 
 
 class Segment(msgspec.Struct, array_like=True, frozen=True):
@@ -60,22 +63,36 @@ class Usage(msgspec.Struct, array_like=True, frozen=True):
     completion_tokens: int
     cached_tokens: int = 0
     reasoning_tokens: int = 0
-    """Of those sampled, the ones of thoughts, their marks included."""
+    """Of those sampled, the ones of reasoning, its delimiters included."""
 
 
 class Thinking(msgspec.Struct, array_like=True, frozen=True):
-    """How a model marks its thoughts, and how long it may think. Marks that are control tokens count as markers."""
+    """The delimiters of reasoning, and how long it may be.
+
+    Where the vocabulary has a delimiter as a token, only that token is one; elsewhere its characters are.
+    """
 
     begin: str
     end: str
     is_open: bool = False
-    """Whether the prompt ends inside a thought."""
+    """Whether the prompt ends inside reasoning."""
     budget: int | None = None
-    """After so many tokens of thought, marks not counted, the engine writes `end` in the model's place.
+    """After so many tokens of reasoning, delimiters not counted, the engine writes `end` in the model's place.
 
     A line that is not ended is ended first. Inside a character, and where the grammar does not allow it, the end waits.
-    None: thoughts are as long as the model likes.
+    None: reasoning is as long as the model likes.
     """
+
+
+class ToolCalls(msgspec.Struct, array_like=True, frozen=True):
+    """The delimiters of a tool call, recognised as those of `Thinking` are."""
+
+    begin: str
+    end: str
+    quotes: tuple[str, str] | None = None
+    """What stands around text inside a call in which the characters of `end` are text: JSON strings for instance."""
+    escape: str = ""
+    """A character after which, between quotes, the next one is text."""
 
 
 class Grammar(msgspec.Struct, array_like=True, frozen=True):
@@ -161,12 +178,15 @@ class Generate(msgspec.Struct, tag=True, frozen=True):
     max_tokens: int | None = None
     grammar: Grammar | None = None
     thinking: Thinking | None = None
+    """How reasoning is found. None: there is none, and what looks like it is text."""
     markers: tuple[str, ...] = ()
-    """Control tokens whose text belongs to the answer's; all others are silent."""
-    call: tuple[str, str] | None = None
-    """What stands around a call of a function: what is between is not searched for stop strings. None: no call."""
+    """Control tokens whose text belongs to the answer's; all others are silent. Delimiters need not be listed."""
+    calls: ToolCalls | None = None
+    """How tool calls are found. None: there are none, and what looks like one is text."""
     tokens: list[int] | None = None
     """The tokens of the prompt, taken as they are, in place of `prompt`; the vocabulary has all of them."""
+    structured: bool = False
+    """Whether the grammar holds text to a form: once text has begun, white space aside, nothing is a delimiter."""
 
 
 class Tokenize(msgspec.Struct, tag=True, frozen=True):
@@ -277,12 +297,19 @@ class Logprob(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Piece(msgspec.Struct, tag=True, frozen=True, omit_defaults=True):
-    """More text of an answer, never cut inside a character."""
+    """More text of an answer, all of one kind and never cut inside a character.
+
+    The engine alone says of which kind text is; nobody has to look for delimiters in it again. Joined, the texts of an
+    answer's pieces are all that the model has written.
+    """
 
     id: int
     text: str
     logprobs: tuple[Logprob, ...] = ()
     """The tokens of the text where the request asks for them; their bytes join to its bytes if these are UTF-8."""
+    kind: PieceKind = "text"
+    edge: Edge | None = None
+    """Set where the text is a delimiter: the one that begins, or ends, a span of this kind."""
 
 
 class Finished(msgspec.Struct, tag=True, frozen=True):

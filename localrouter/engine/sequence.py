@@ -11,9 +11,8 @@ from localrouter.engine.answer import Answer
 from localrouter.engine.grammar import Constraint
 from localrouter.engine.messages import Sampling, Usage
 from localrouter.engine.recipe import Recipe, recipe_of
-from localrouter.engine.runs import Marks
 from localrouter.engine.sampling import Allowed, source_of
-from localrouter.engine.thinking import Budget, Thoughts
+from localrouter.engine.thinking import Budget, Reading
 
 
 class State(Enum):
@@ -40,13 +39,12 @@ class Sequence:
     sampling: Sampling
     constraint: Constraint | None = None
     """Where it stands in the grammar that it obeys."""
-    thoughts: Thoughts | None = None
+    reading: Reading = field(default_factory=Reading)
+    """What tells reasoning and tool calls from text in its output."""
     budget: Budget | None = None
-    """What ends its thoughts."""
+    """What ends its reasoning."""
     markers: frozenset[int] = frozenset()
     """Control tokens whose text is said."""
-    call: Marks | None = None
-    """What stands around a call of a function."""
     state: State = State.WAITING
     slot: int = -1
     """The id that llama.cpp knows it by; -1 while it holds none."""
@@ -73,7 +71,7 @@ class Sequence:
         self.prompt_tokens = len(self.tokens)
         self.draw = source_of(self.sampling.seed)
         self.adjustment = Adjustment(self.sampling, self.tokens)
-        self.answer = Answer(self.sampling, self.thoughts, self.call)
+        self.answer = Answer(self.sampling, self.reading)
         self.recipe = None if self.constraint or self.budget else recipe_of(self.sampling)
 
     @property
@@ -94,8 +92,7 @@ class Sequence:
     @property
     def usage(self) -> Usage:
         """What the request has used so far."""
-        reasoning = self.thoughts.tokens if self.thoughts else 0
-        return Usage(self.prompt_tokens, self.completion_tokens, self.cached, reasoning)
+        return Usage(self.prompt_tokens, self.completion_tokens, self.cached, self.reading.reasoning_tokens)
 
     @property
     def is_decoding(self) -> bool:

@@ -11,6 +11,8 @@ from localrouter.chat.families.family import Family
 from localrouter.chat.families.gemma import GEMMA4
 from localrouter.chat.families.qwen import QWEN3, QWEN3_CODER
 from localrouter.chat.parser import Arguments, CallBegun, CallEnded, Content, Parser, Part, Thought
+from localrouter.engine.messages import Piece, Thinking
+from localrouter.engine.spans import Span, Spans
 
 FAMILIES = [QWEN3, QWEN3_CODER, GEMMA4]
 WEATHER: dict[str, Any] = {
@@ -66,10 +68,56 @@ def fold(parts: Sequence[Part]) -> Message:
     return message
 
 
+class Reader:
+    """What reads an answer: the engine, which cuts it into spans, and then the parser."""
+
+    def __init__(
+        self,
+        family: Family,
+        *,
+        in_thought: bool = False,
+        thinks: bool = True,
+        structured: bool = False,
+        tools: Mapping[str, Any] | None = TOOLS,
+        tokens: Mapping[str, int] | None = None,
+    ) -> None:
+        """`tokens` are the delimiters that the vocabulary has as tokens."""
+        thinking = Thinking(family.thought.begin, family.thought.end, in_thought) if thinks else None
+        self.spans = Spans(thinking, family.calls if tools else None, tokens, structured=structured)
+        self.parser = Parser(family, tools)
+
+    def feed(self, text: str, token: int | None = None) -> list[Part]:
+        """Return what a token makes certain, neighbours that say more of the same in one."""
+        return joined(self._parsed(self.spans.feed(text, token)))
+
+    def flush(self) -> list[Part]:
+        """Return the rest at the end of the answer."""
+        return joined([*self._parsed(self.spans.flush()), *self.parser.flush()])
+
+    def _parsed(self, spans: list[Span]) -> list[Part]:
+        return [part for span in spans for part in self.parser.feed(Piece(1, span.text, (), span.kind, span.edge))]
+
+
+def joined(parts: Sequence[Part]) -> list[Part]:
+    """Return parts with neighbours that say more of the same put together."""
+    some: list[Part] = []
+    for part in parts:
+        match some[-1:], part:
+            case [Thought(before)], Thought(text):
+                some[-1] = Thought(before + text)
+            case [Content(before)], Content(text):
+                some[-1] = Content(before + text)
+            case [Arguments(_, before)], Arguments(index, text):
+                some[-1] = Arguments(index, before + text)
+            case _:
+                some.append(part)
+    return some
+
+
 def parts_of(family: Family, pieces: Sequence[str], **options: Any) -> list[Part]:
     """Read an answer in pieces."""
-    parser = Parser(family, **{"tools": TOOLS} | options)
-    return [part for piece in pieces for part in parser.feed(piece)] + parser.flush()
+    reader = Reader(family, **options)
+    return [part for piece in pieces for part in reader.feed(piece)] + reader.flush()
 
 
 def read(family: Family, *pieces: str, **options: Any) -> Message:

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localrouter.chat.completion import Completion
+from localrouter.chat.families.fallback import FALLBACK
 from localrouter.chat.fold import fold
-from localrouter.engine.messages import Event, Finished, Generate, Logprob, ModelInfo, Piece, Thinking, Usage
+from localrouter.engine.messages import Event, Finished, Generate, Logprob, ModelInfo, Piece, Thinking, ToolCalls, Usage
 from localrouter.errors import InvalidRequest, Overloaded
 from localrouter.schema.chat import ChatRequest
 
@@ -192,14 +193,14 @@ async def test_what_looks_like_a_call_is_content_where_none_may_be_called() -> N
         assert answer["choices"][0]["finish_reason"] == "stop"
 
 
-@pytest.mark.parametrize(("choice", "call"), [("auto", ("<tool_call>", "</tool_call>")), ("none", None)])
+@pytest.mark.parametrize(("choice", "calls"), [("auto", FALLBACK.calls), ("none", None)])
 async def test_the_engine_knows_what_stands_around_calls_where_there_may_be_some(
-    choice: str, call: tuple[str, str] | None
+    choice: str, calls: ToolCalls | None
 ) -> None:
     engine = FakeEngine(generation("Hello."))
     await plain(engine, **tools(tool_choice=choice, stop='"'))
 
-    assert engine.asked[0].call == call
+    assert engine.asked[0].calls == calls
 
 
 async def test_thoughts_are_reasoning_content_never_content() -> None:
@@ -210,6 +211,36 @@ async def test_thoughts_are_reasoning_content_never_content() -> None:
     message = answer["choices"][0]["message"]
     assert (message["reasoning_content"], message["content"]) == ("Well.", "Hello")
     assert engine.asked[0].thinking == Thinking("<think>", "</think>")
+
+
+@pytest.mark.parametrize(
+    ("fields", "thinking"),
+    [
+        ({}, Thinking("<think>", "</think>", budget=0)),
+        ({"regex": ".*"}, None),
+        ({"grammar": "start: /.*/"}, None),
+        ({"response_format": {"type": "json_object"}}, None),
+        (tools(), None),
+    ],
+    ids=["free", "regex", "grammar", "JSON", "tools"],
+)
+async def test_where_the_template_has_ended_reasoning_a_grammar_admits_no_more(
+    fields: dict[str, object], thinking: Thinking | None
+) -> None:
+    ended = msgspec.structs.replace(THINKER, chat_template=f"{THINKER.chat_template}<think>\n\n</think>\n\n")
+    engine = FakeEngine(generation("<think>a"), info=ended)
+    await plain(engine, reasoning_effort="none", **fields)
+
+    assert engine.asked[0].thinking == thinking
+
+
+async def test_structured_output_that_spells_delimiters_is_content() -> None:
+    text = f'{{"a": "<think>{CALL}"}}'
+    answer = await plain(FakeEngine(generation("<think>b</think>\n", text), info=THINKER), regex=".*", **tools())
+
+    [choice] = answer["choices"]
+    assert (choice["message"]["reasoning_content"], choice["message"]["content"]) == ("b", text)
+    assert choice["finish_reason"] == "stop"
 
 
 async def test_an_answer_that_is_cut_in_its_thought_has_empty_content() -> None:

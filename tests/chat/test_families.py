@@ -6,6 +6,7 @@ import gguf
 import pytest
 from fake_engine import INFO
 from msgspec.structs import replace
+from parsing import Reader
 from real_vocabularies import needs_samples, template_text
 
 from localrouter.chat.fallback_template import CHATML
@@ -14,7 +15,7 @@ from localrouter.chat.families.fallback import FALLBACK, call_text, instructions
 from localrouter.chat.families.family import Family
 from localrouter.chat.families.gemma import GEMMA4
 from localrouter.chat.families.qwen import QWEN3, QWEN3_CODER
-from localrouter.chat.parser import Arguments, CallBegun, CallEnded, Parser
+from localrouter.chat.parser import Arguments, CallBegun, CallEnded
 from localrouter.engine.messages import ModelInfo
 from training.evaluate import ASSET
 
@@ -89,9 +90,7 @@ def test_instructions_hold_every_definition_as_it_is() -> None:
 
 
 def test_a_call_of_the_history_is_one_that_the_parser_reads() -> None:
-    parser = Parser(FALLBACK, tools={"add": {}})
-
-    parts = parser.feed(call_text("add", {"text": "é\n</tool_call>"}))
+    parts = Reader(FALLBACK, tools={"add": {}}).feed(call_text("add", {"text": "é\n</tool_call>"}))
 
     assert parts == [
         CallBegun(0, "add"),

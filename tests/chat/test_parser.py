@@ -1,12 +1,12 @@
 """Answers as models of each family write them, and what becomes of every kind of text in them."""
 
 import pytest
-from parsing import FAMILIES, TOOLS, Call, Message, parts_of, read
+from parsing import FAMILIES, Call, Message, Reader, parts_of, read
 
 from localrouter.chat.families.family import Family
 from localrouter.chat.families.gemma import GEMMA4
 from localrouter.chat.families.qwen import QWEN3, QWEN3_CODER
-from localrouter.chat.parser import Arguments, CallBegun, CallEnded, Content, Parser, Thought
+from localrouter.chat.parser import Arguments, CallBegun, CallEnded, Content, Thought
 
 REAL = {
     "Qwen3 thinks and answers": (
@@ -113,9 +113,9 @@ def test_only_a_whole_word_is_the_title_of_a_thought(answer: str, thought: str) 
 
 
 def test_thoughts_are_passed_on_as_they_come() -> None:
-    parser = Parser(QWEN3)
+    reader = Reader(QWEN3)
 
-    assert [parser.feed(piece) for piece in ["<think>\n", "a", " b\n", "<", "c", "</thin", "k>\n"]] == [
+    assert [reader.feed(piece) for piece in ["<think>\n", "a", " b\n", "<", "c", "</thin", "k>\n"]] == [
         [],
         [Thought("a")],
         [Thought(" b")],
@@ -144,9 +144,9 @@ def test_without_tools_calls_are_content(family: Family) -> None:
 
 
 def test_a_call_is_told_by_name_first_and_then_in_fragments() -> None:
-    parser = Parser(QWEN3, tools=TOOLS)
+    reader = Reader(QWEN3)
 
-    assert [parser.feed(piece) for piece in ["<tool_call>", '{"name":"now"', ',"arguments":{', '"a":1}', "}"]] == [
+    assert [reader.feed(piece) for piece in ["<tool_call>", '{"name":"now"', ',"arguments":{', '"a":1}', "}"]] == [
         [],
         [CallBegun(0, "now")],
         [Arguments(0, "{")],

@@ -4,11 +4,11 @@ import json
 from typing import Any
 
 import pytest
-from parsing import TOOLS, Call, Message, read
+from parsing import Call, Message, Reader, read
 
 from localrouter.chat.families.gemma import GEMMA4
 from localrouter.chat.families.qwen import QWEN3, QWEN3_CODER
-from localrouter.chat.parser import Arguments, Parser
+from localrouter.chat.parser import Arguments
 
 
 @pytest.mark.parametrize(
@@ -124,10 +124,10 @@ def test_an_argument_that_some_branch_says_nothing_of_may_be_text() -> None:
 
 
 def test_text_is_passed_on_as_it_comes() -> None:
-    parser = Parser(QWEN3_CODER, tools=TOOLS)
-    parser.feed("<tool_call><function=get_weather><parameter=city>\n")
+    reader = Reader(QWEN3_CODER)
+    reader.feed("<tool_call><function=get_weather><parameter=city>\n")
 
-    assert [parser.feed(piece) for piece in ['"Pa', "ris\n", "<b>\n</par", "ameter>"]] == [
+    assert [reader.feed(piece) for piece in ['"Pa', "ris\n", "<b>\n</par", "ameter>"]] == [
         [Arguments(0, '\\"Pa')],
         [Arguments(0, "ris")],
         [Arguments(0, "\\n<b>")],

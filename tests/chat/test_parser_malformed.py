@@ -64,19 +64,28 @@ def test_a_named_call_ends_where_it_breaks_and_the_rest_is_content(
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_a_call_after_a_broken_one_is_read(family: Family) -> None:
-    good = written(family, "now", {})
+    broken = f"{family.call.begin}?{family.call.end}"
 
-    message = read(family, *f"{family.call.begin}{family.call.begin}?{good}")
+    message = read(family, *f"{broken}{written(family, 'now', {})}")
 
-    assert message == Message("", f"{family.call.begin}{family.call.begin}?", [Call("now", "{}", True)])
+    assert message == Message("", broken, [Call("now", "{}", True)])
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-def test_a_mark_that_comes_twice_still_opens_a_call(family: Family) -> None:
-    message = read(family, *f"{family.call.begin}\n{written(family, 'now', {})}")
+@pytest.mark.parametrize("inside", ["call", "thought"])
+def test_nothing_begins_inside_a_call(family: Family, inside: str) -> None:
+    answer = f"{family.call.begin}\n{getattr(family, inside).begin}x{family.call.end}"
 
-    assert [call.name for call in message.calls] == ["now"]
-    assert message.content == family.call.begin
+    assert read(family, *answer) == Message("", answer)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_what_follows_a_whole_call_before_its_end_is_content(family: Family) -> None:
+    call = written(family, "now", {}).removesuffix(family.call.end)
+
+    message = read(family, *f"{call} </tool_c{family.call.end}")
+
+    assert message == Message("", f"</tool_c{family.call.end}", [Call("now", "{}", True)])
 
 
 CUT = {

@@ -6,13 +6,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from parsing import FAMILIES, TOOLS, cut, fold, json_values, names, places, read, texts, written
+from parsing import FAMILIES, TOOLS, Reader, cut, fold, json_values, names, places, read, texts, written
 
 from localrouter.chat.calls.json_text import JsonScanner, is_json, kind_of
 from localrouter.chat.families.family import Family
 from localrouter.chat.families.gemma import GEMMA4
 from localrouter.chat.families.qwen import QWEN3, QWEN3_CODER
-from localrouter.chat.parser import Parser
 
 MARKS = [
     mark
@@ -110,9 +109,9 @@ def test_what_a_family_writes_is_what_is_read(
 @given(families, answers, places)
 def test_parts_come_as_early_as_they_would_alone(family: Family, answer: str, places: list[int]) -> None:
     """What was passed on before some place does not depend on how the text before it was cut."""
-    parser, other = Parser(family, tools=TOOLS), Parser(family, tools=TOOLS)
+    reader, other = Reader(family), Reader(family)
 
-    early = fold([part for piece in cut(answer, places) for part in parser.feed(piece)])
+    early = fold([part for piece in cut(answer, places) for part in reader.feed(piece)])
 
     assert fold(other.feed(answer)) == early
 

@@ -2,31 +2,21 @@
 
 import json
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-import msgspec
 import pytest
 import pytest_asyncio
-from matrix import CELLS, Cell, Json, check, comparable, folded
+from loaded_model import LoadedModel, loaded
+from matrix import CELLS, Cell, check, comparable, folded
 from noise_models import NOISE, write_noise
 from real_vocabularies import needs_samples
 from running_server import PATIENCE, RunningServer, serving
 
 import localrouter
-from localrouter.chat.completion import Completion
 from localrouter.chat.families.detection import family_of
-from localrouter.chat.families.family import Family
 from localrouter.chat.families.gemma import GEMMA4
 from localrouter.chat.families.qwen import QWEN3, QWEN3_CODER
-from localrouter.chat.fold import fold
-from localrouter.chat.renderer import RendererPool
-from localrouter.engine.client import EngineClient
-from localrouter.engine.messages import Load, LoadOptions
-from localrouter.engine.process import WorkerProcess
-from localrouter.schema.answer import ChatChunk
-from localrouter.schema.chat import ChatRequest
 
 DEMO = Path(localrouter.__file__).parent / "assets" / "demo.gguf"
 FAMILIES = {"demo": QWEN3, "qwen3": QWEN3, "qwen35moe": QWEN3_CODER, "gemma4": GEMMA4}
@@ -39,54 +29,25 @@ every_model = pytest.mark.parametrize(
 in_one_loop = pytest.mark.asyncio(loop_scope="module")
 
 
-@dataclass(frozen=True)
-class Model:
-    """A worker with a model loaded, and what renders its prompts."""
-
-    name: str
-    family: Family
-    engine: EngineClient
-    renderer: RendererPool
-
-    async def answers(self, body: Json) -> tuple[Json, Json]:
-        """Return the plain answer, and what the streamed one adds up to; both of the same tokens.
-
-        Asked twice noise would say two things: of its near-equal odds the last digits decide, and these depend on how
-        steps are cut.
-        """
-        request = ChatRequest.model_validate(body | {"stream": True, "stream_options": {"include_usage": True}})
-        completion = await Completion.begin(self.engine, request, self.renderer)
-        looks = [look async for look in completion.chunks()]
-        plain = msgspec.to_builtins(await fold(_again(looks)))
-        return plain, folded(msgspec.to_builtins(chunk) for look in looks for chunk in look)
-
-
-async def _again(looks: list[list[ChatChunk]]) -> AsyncIterator[list[ChatChunk]]:
-    for look in looks:
-        yield look
-
-
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Model]:
+async def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LoadedModel]:
     name = request.param
     path = DEMO if name == "demo" else write_noise(tmp_path_factory.mktemp(name), name, width=64)
-    options = LoadOptions(threads=1, context=4096, max_sequences=4)
-    worker = await WorkerProcess.start(Load(str(path), options=options), timeout=60)
-    engine, renderer = EngineClient(name, worker, max_queue=4), RendererPool()
-    assert family_of(engine.info) is FAMILIES[name]
-    yield Model(name, FAMILIES[name], engine, renderer)
-    await renderer.close()
-    await engine.close()
+    model = await loaded(name, path)
+    assert family_of(model.engine.info) is FAMILIES[name]
+    yield model
+    await model.close()
 
 
 @every_model
 @in_one_loop
 @pytest.mark.parametrize("cell", CELLS, ids=str)
-async def test_a_cell_of_the_matrix(model: Model, cell: Cell) -> None:
+async def test_a_cell_of_the_matrix(model: LoadedModel, cell: Cell) -> None:
+    family = FAMILIES[model.name]
     is_open = cell.thinks and model.name in OPENED
-    plain, streamed = await model.answers(cell.body(model.family, model.engine.info.marks, is_open=is_open))
+    plain, streamed = await model.answers(cell.body(family, model.engine.info.marks, is_open=is_open))
 
-    check(plain, cell, model.family)
+    check(plain, cell, family)
     if is_open:
         assert plain["usage"]["completion_tokens_details"]["reasoning_tokens"] >= cell.n
     assert comparable(streamed) == comparable(plain)

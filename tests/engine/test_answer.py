@@ -1,5 +1,6 @@
 """What an answer says: whole characters, nothing of a stop string, and tokens whose bytes are the text's."""
 
+from collections.abc import Iterator
 from itertools import groupby
 
 import pytest
@@ -7,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localrouter.engine.answer import Answer, Said
-from localrouter.engine.messages import Logprob, Sampling, Thinking
-from localrouter.engine.runs import Run
+from localrouter.engine.messages import Logprob, Sampling, Thinking, ToolCalls
+from localrouter.engine.spans import Span, Spans
 from localrouter.engine.stop_strings import StopStrings
-from localrouter.engine.thinking import Thoughts
+from localrouter.engine.thinking import Reading
 
 texts = st.text("ab€🙂", max_size=20)
 thinking_texts = st.lists(st.sampled_from(["<t>", "</t>", "<", "t", "/", "a"]), max_size=12).map("".join)
@@ -27,25 +28,37 @@ def cut(draw: st.DrawFn, source: st.SearchStrategy[bytes]) -> list[bytes]:
     return [data[start:stop] for start, stop in zip([0, *places], [*places, len(data)], strict=True)]
 
 
-def say(tokens: list[bytes], stop: tuple[str, ...] = (), logprobs: int | None = 0) -> list[Said]:
-    """Return what comes after each token, numbered by its log probability, and at the end."""
-    answer = Answer(Sampling(stop=stop, logprobs=logprobs))
-    said = []
+def thinker() -> Reading:
+    return Reading(Spans(THINKING))
+
+
+def looks(
+    tokens: list[bytes], stop: tuple[str, ...] = (), logprobs: int | None = 0, reading: Reading | None = None
+) -> Iterator[list[Said]]:
+    """Yield what comes after each token, numbered by its log probability, and at the end."""
+    answer = Answer(Sampling(stop=stop, logprobs=logprobs), reading)
     for number, token in enumerate(tokens):
-        said.append(answer.feed(token, None if logprobs is None else Logprob(token, float(-number))))
+        yield answer.feed(number, token, None if logprobs is None else Logprob(token, float(-number)))
         if answer.is_stopped:
             break
-    return [*said, answer.flush()]
+    yield answer.flush()
+
+
+def say(
+    tokens: list[bytes], stop: tuple[str, ...] = (), logprobs: int | None = 0, reading: Reading | None = None
+) -> list[Said]:
+    """Return all that comes."""
+    return [some for look in looks(tokens, stop, logprobs, reading) for some in look]
 
 
 def text_of(said: list[Said]) -> str:
-    return "".join(some.text for some in said)
+    return "".join(some.span.text for some in said)
 
 
-def joined(runs: list[Run]) -> list[Run]:
-    """Return the same with neighbours of a kind in one."""
-    groups = groupby(runs, key=lambda run: run.is_thought)
-    return [Run("".join(run.text for run in group), is_thought) for is_thought, group in groups]
+def joined(spans: list[Span]) -> list[tuple[str, str]]:
+    """Return kinds and texts, with neighbours of a kind in one, delimiters included."""
+    groups = groupby(spans, key=lambda span: span.kind)
+    return [(kind, "".join(span.text for span in group)) for kind, group in groups]
 
 
 def bytes_of(said: Said) -> bytes:
@@ -65,7 +78,7 @@ def test_the_text_is_the_same_with_log_probabilities_and_ends_before_the_first_s
 @given(cut(texts.map(str.encode)), stops)
 def test_the_tokens_that_come_with_a_text_have_exactly_its_bytes(tokens: list[bytes], stop: tuple[str, ...]) -> None:
     for some in say(tokens, stop):
-        assert bytes_of(some).decode() == some.text
+        assert bytes_of(some).decode() == some.span.text
 
 
 @given(cut(st.binary(max_size=20)))
@@ -79,68 +92,78 @@ def test_every_token_with_bytes_is_listed_once_and_in_order(tokens: list[bytes])
 def test_no_token_comes_without_text_whatever_the_bytes(tokens: list[bytes], stop: str) -> None:
     said = say(tokens, (stop,))
 
-    assert all(some.text for some in said if some.logprobs)
+    assert all(some.span.text for some in said if some.logprobs)
     assert text_of(said) == b"".join(tokens).decode(errors="replace").split(stop)[0]
 
 
 def test_tokens_that_share_a_character_come_with_it() -> None:
-    first, second, _ = say(["€".encode()[:2], "€".encode()[2:]])
+    first, second, _ = looks(["€".encode()[:2], "€".encode()[2:]])
 
-    assert first == Said("")
-    assert second == Said("€", (Logprob(b"\xe2\x82", 0.0), Logprob(b"\xac", -1.0)))
+    assert first == []
+    assert second == [Said(Span("€"), (Logprob(b"\xe2\x82", 0.0), Logprob(b"\xac", -1.0)))]
 
 
 def test_a_token_that_ends_inside_a_stop_string_is_cut_and_one_that_begins_inside_is_left_out() -> None:
-    held, last, rest = say([b"one. E", b"ND two"], ("END",))
+    held, last, rest = looks([b"one. E", b"ND two"], ("END",))
 
-    assert held == Said("")
-    assert last == Said("one. ", (Logprob(b"one. ", 0.0),))
-    assert rest == Said("")
+    assert held == []
+    assert last == [Said(Span("one. "), (Logprob(b"one. ", 0.0),))]
+    assert rest == []
 
 
 def test_text_held_back_comes_with_its_tokens_when_the_answer_ends() -> None:
-    assert say([b"E", b"N"], ("END",))[-1] == Said("EN", (Logprob(b"E", 0.0), Logprob(b"N", -1.0)))
+    assert say([b"E", b"N"], ("END",))[-1] == Said(Span("EN"), (Logprob(b"E", 0.0), Logprob(b"N", -1.0)))
 
 
 @given(cut(thinking_texts.map(str.encode)), stops_of_marks)
 def test_stop_strings_are_looked_for_in_what_is_no_thought(tokens: list[bytes], stop: tuple[str, ...]) -> None:
-    whole, expected, is_stopped = Thoughts(THINKING), "", False
-    for run in joined([*whole.feed(b"".join(tokens).decode()), *whole.flush()]):
+    whole, expected = thinker(), ""
+    for kind, text in joined([*whole.feed(b"".join(tokens).decode()), *whole.flush()]):
         watch = StopStrings(stop)
-        expected += run.text if run.is_thought else watch.feed(run.text) + watch.flush()
-        if is_stopped := watch.found:
+        expected += text if kind == "reasoning" else watch.feed(text) + watch.flush()
+        if watch.found:
             break
 
-    answer = Answer(Sampling(stop=stop, logprobs=0), Thoughts(THINKING))
-    said = []
-    for token in tokens:
-        said.append(answer.feed(token, Logprob(token, 0.0)))
-        if answer.is_stopped:
-            break
-    said.append(answer.flush())
+    said = say(tokens, stop, reading=thinker())
 
     assert text_of(said) == expected
-    assert answer.is_stopped == is_stopped
-    assert all(bytes_of(some).decode() == some.text for some in said)
+    assert all(bytes_of(some).decode() == some.span.text for some in said)
+
+
+@given(cut(thinking_texts.map(str.encode)))
+def test_log_probabilities_change_nothing_of_the_spans(tokens: list[bytes]) -> None:
+    told, untold = ([some.span for some in say(tokens, logprobs=logprobs, reading=thinker())] for logprobs in (0, None))
+
+    assert joined(told) == joined(untold)
+    assert [span for span in told if span.edge] == [span for span in untold if span.edge]
+
+
+def test_a_token_over_a_border_is_cut_there() -> None:
+    said = say([b"a<t", b">b</t>c", b"d"], reading=thinker())
+
+    assert [(some.span.text, bytes_of(some)) for some in said] == [
+        ("a", b"a"),
+        ("<t>", b"<t>"),
+        ("b", b"b"),
+        ("</t>", b"</t>"),
+        ("c", b"c"),
+        ("d", b"d"),
+    ]
 
 
 def test_a_stop_string_does_not_reach_over_a_thought() -> None:
-    answer = Answer(Sampling(stop=("ab",)), Thoughts(THINKING))
-
-    assert text_of([answer.feed(b"a<t>x</t>b"), answer.flush()]) == "a<t>x</t>b"
-    assert not answer.is_stopped
+    assert text_of(say([b"a<t>x</t>b", b"c"], ("ab",), None, thinker())) == "a<t>x</t>bc"
 
 
-@pytest.mark.parametrize("thoughts", [None, Thoughts(THINKING, call=("<c>", "</c>"))], ids=["no thoughts", "thoughts"])
-def test_stop_strings_are_not_looked_for_in_calls(thoughts: Thoughts | None) -> None:
-    answer = Answer(Sampling(stop=("c", "1")), thoughts, ("<c>", "</c>"))
+@pytest.mark.parametrize("thinking", [None, THINKING], ids=["no thoughts", "thoughts"])
+def test_stop_strings_are_not_looked_for_in_calls(thinking: Thinking | None) -> None:
+    reading = Reading(Spans(thinking, ToolCalls("<c>", "</c>")))
 
-    assert text_of([answer.feed(token) for token in (b"a<", b"c>1c</", b"c>b", b"1a")]) == "a<c>1c</c>b"
-    assert answer.is_stopped
+    assert text_of(say([b"a<", b"c>1c</", b"c>b", b"1a"], ("c", "1"), None, reading)) == "a<c>1c</c>b"
 
 
 def test_a_stop_string_may_be_complete_only_at_the_end() -> None:
     answer = Answer(Sampling(stop=("\ufffd",)))
-    said = [answer.feed(b"a\xe2"), answer.flush()]
+    said = [*answer.feed(1, b"a\xe2"), *answer.flush()]
 
     assert (text_of(said), answer.is_stopped) == ("a", True)

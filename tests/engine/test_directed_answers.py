@@ -1,6 +1,7 @@
 """The engine where a request says more than how to draw: a grammar, thoughts and their budget, markers."""
 
 import json
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from localrouter.engine.messages import (
     Sampling,
     Segment,
     Thinking,
+    ToolCalls,
     Usage,
 )
 
@@ -267,11 +269,42 @@ def test_text_of_a_grammar_that_spells_a_mark_is_text(demo: Engine) -> None:
 
     ends = []
     for number, grammar in enumerate((spelled, marked)):
-        events = run(demo, Generate(number, prompt("Hi"), Sampling(0), 30, grammar))
+        events = run(demo, Generate(number, prompt("Hi"), Sampling(0), 30, grammar, THINKING))
         assert text_of(events, number) == "I <think>!"
         ends.append(end_of(events, number))
 
     assert ends[0].usage.completion_tokens > ends[1].usage.completion_tokens
+    assert [end.usage.reasoning_tokens for end in ends] == [0, 2]
+
+
+def test_pieces_say_what_they_are(demo: Engine) -> None:
+    marks = demo.backend.info.marks
+    begin, end, call, called = (marks[mark] for mark in ("<think>", "</think>", "<tool_call>", "</tool_call>"))
+    grammar = Grammar(f'start: <[{begin}]> "a" <[{end}]> "b</think>" <[{call}]> "{{</tool_call>}}" <[{called}]>')
+    command = Generate(
+        1, prompt("Hi"), Sampling(0), 60, grammar, THINKING, calls=ToolCalls("<tool_call>", "</tool_call>")
+    )
+
+    pieces = [event for event in run(demo, command) if isinstance(event, Piece)]
+
+    groups = groupby(pieces, lambda piece: (piece.kind, piece.edge))
+    assert [(*told, "".join(piece.text for piece in group)) for told, group in groups] == [
+        ("reasoning", "begin", "<think>"),
+        ("reasoning", None, "a"),
+        ("reasoning", "end", "</think>"),
+        ("text", None, "b</think>"),
+        ("tool_call", "begin", "<tool_call>"),
+        ("tool_call", None, "{</tool_call>}"),
+        ("tool_call", "end", "</tool_call>"),
+    ]
+
+
+def test_stop_strings_are_found_behind_a_delimiter_that_is_spelled(demo: Engine) -> None:
+    grammar = Grammar('start: "a <think> is a tag"')
+
+    events = run(demo, Generate(1, prompt("Hi"), Sampling(0, stop=("is",)), 30, grammar, THINKING))
+
+    assert (text_of(events, 1), end_of(events, 1).reason) == ("a <think> ", "stop")
 
 
 def test_a_prompt_that_is_refused_is_refused_with_a_grammar_too() -> None:

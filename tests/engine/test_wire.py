@@ -29,6 +29,7 @@ from localrouter.engine.messages import (
     Thinking,
     Tokenize,
     Tokens,
+    ToolCalls,
     Usage,
 )
 
@@ -41,6 +42,7 @@ COMMANDS: list[Command] = [
         None,
     ),
     Generate(2, [], Sampling(), 3, Grammar('start: "a"'), Thinking("<think>", "</think>", True, 7), ("<|call|>",)),
+    Generate(3, [], calls=ToolCalls("<call>", "</call>", ('"', '"'), "\\"), structured=True),
     Tokenize(3, [Segment("a", False)], False),
     Detokenize(4, [1, 2]),
     Cancel(1),
@@ -65,14 +67,16 @@ def test_reports_arrive_as_they_were_sent() -> None:
         LoadFailed("why"),
         Tokens(3, [1, 2], [b"a", b"\xe2"]),
         Step([Accepted(1, 3), Piece(1, "héllo"), Finished(1, "error", usage, "code", "why")], Gauge(1, 2, 3)),
+        Step([Piece(1, "<think>", kind="reasoning", edge="begin"), Piece(1, "{", kind="tool_call")], Gauge()),
         Step([Piece(1, "€", (Logprob(b"\xe2", -1.5, ((b"\xe2", -1.5), (b"", -math.inf))),))], Gauge()),
     ]
 
     assert wire.reports().feed(b"".join(map(wire.frame, reports))) == reports
 
 
-def test_a_piece_without_log_probabilities_does_not_mention_them() -> None:
-    assert b"logprobs" not in wire.frame(Step([Piece(1, "a")], Gauge()))
+@pytest.mark.parametrize("field", [b"logprobs", b"kind", b"edge"])
+def test_a_piece_of_plain_text_mentions_nothing_else(field: bytes) -> None:
+    assert field not in wire.frame(Step([Piece(1, "a")], Gauge()))
 
 
 @pytest.mark.parametrize("data", [b"\xff\xff\xff\xff", b"\x00\x00\x00\x01\xc1", b"\x00\x00\x00\x01\x90"])

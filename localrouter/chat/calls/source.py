@@ -1,4 +1,4 @@
-"""The text of an answer as a reader sees it: what has come and was not taken yet, and waiting for more.
+"""The body of a call as a reader sees it: what has come and was not taken yet, and waiting for more.
 
 A reader is a generator. It yields None when it needs more text, so it reads like a parser of the whole text and goes on
 wherever that was cut. What waits here untaken is never longer than the longest mark or literal that is looked for, so
@@ -20,7 +20,7 @@ _DARK = re.compile(f"[^{WHITE}]")
 
 
 class EndOfText(Exception):
-    """The answer has ended where more of it was needed."""
+    """The call has ended where more of it was needed."""
 
 
 class Mismatch(Exception):
@@ -42,10 +42,10 @@ It returns after the call's last character, before the end mark. Raises `Mismatc
 
 
 class Finder:
-    """Looks for the first of some marks. None of them is the beginning of another; without marks none is found."""
+    """Looks for the first of some marks. None of them is the beginning of another."""
 
     def __init__(self, *marks: str) -> None:
-        self._pattern = re.compile("|".join(map(re.escape, marks)) or "(?!)")
+        self._pattern = re.compile("|".join(map(re.escape, marks)))
         self._beginnings = {mark[:end] for mark in marks for end in range(1, len(mark))}
         self._longest = max(map(len, self._beginnings), default=0)
 
@@ -62,7 +62,7 @@ class Finder:
 
 
 class Source:
-    """What has come of an answer, taken from front to back."""
+    """What has come of a call, taken from front to back."""
 
     def __init__(self) -> None:
         self._text = ""
@@ -79,11 +79,11 @@ class Source:
 
     @property
     def position(self) -> int:
-        """How many characters of the answer were taken."""
+        """How many characters of the call were taken."""
         return self._dropped + self._at
 
     def end(self) -> None:
-        """Say that nothing more will come: who waits for more gets `EndOfText`."""
+        """Say that nothing more will come: waiting for more raises `EndOfText`."""
         self._has_ended = True
 
     def record(self) -> None:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from localrouter.engine.messages import ToolCalls
+
 Syntax: TypeAlias = Literal["json", "parameters", "gemma"]
 """How a call is spelled between its marks, white space aside:
 
@@ -21,6 +23,14 @@ class Marks:
     end: str
 
 
+_QUOTES: dict[Syntax, tuple[tuple[str, str], str]] = {
+    "json": (('"', '"'), "\\"),
+    "parameters": (("<parameter=", "</parameter>"), ""),
+    "gemma": (('<|"|>', '<|"|>'), ""),
+}
+"""What stands around text inside a call, in which the end of a call is text too, and what escapes a quote there."""
+
+
 @dataclass(frozen=True)
 class Family:
     """One way of writing. White space next to a mark belongs to the mark, not to what it encloses."""
@@ -31,3 +41,8 @@ class Family:
     syntax: Syntax
     thought_title: str = ""
     """What stands first inside a thought and is no part of it."""
+
+    @property
+    def calls(self) -> ToolCalls:
+        """How an engine finds calls of this family."""
+        return ToolCalls(self.call.begin, self.call.end, *_QUOTES[self.syntax])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from parsing import Call, cut, fold
+from parsing import Call, cut, read
 from pydantic import TypeAdapter
 from soak.random_schemas import Schemas
 from soak.sdk_schemas import SDK_TYPES
@@ -18,7 +18,6 @@ from localrouter.chat.families.qwen import QWEN3 as QWEN
 from localrouter.chat.families.qwen import QWEN3_CODER as CODER
 from localrouter.chat.grammar.answer import Answer, answer_grammar
 from localrouter.chat.grammar.tool import Tool
-from localrouter.chat.parser import Parser
 from localrouter.errors import InvalidRequest
 
 QWEN_MARKS = ("<think>", "</think>", "<tool_call>", "</tool_call>")
@@ -50,9 +49,8 @@ def calls_of(schemas: dict[str, Any], family: Family, marks: tuple[str, ...], se
 
 def calls_in(text: str, schemas: dict[str, Any], family: Family) -> list[Call]:
     """The calls of an answer that has nothing else, and comes in pieces."""
-    parser, draw = Parser(family, tools=schemas), random.Random(text)
-    pieces = cut(text, [draw.randrange(len(text)) for _ in range(len(text) // 3)])
-    message = fold([part for piece in pieces for part in parser.feed(piece)] + parser.flush())
+    draw = random.Random(text)
+    message = read(family, *cut(text, [draw.randrange(len(text)) for _ in range(len(text) // 3)]), tools=schemas)
     assert (message.thought, message.content) == ("", ""), text
     assert len(message.calls) == text.count(family.call.begin)
     assert all(call.complete for call in message.calls), text
