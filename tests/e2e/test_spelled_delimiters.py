@@ -10,10 +10,10 @@ import pytest_asyncio
 from loaded_model import LoadedModel, loaded
 from matrix import Json, comparable
 from noise_models import write_noise
-from real_vocabularies import needs_shared, write_small_model
+from real_vocabularies import needs_samples, write_small_model
 
+from localrouter.chat.fallback_template import CHATML
 from localrouter.chat.families.detection import family_of
-from localrouter.chat.template import CHATML
 from localrouter.chat.text_completion import TextCompletion, fold_text
 from localrouter.schema.completions import CompletionRequest
 
@@ -23,7 +23,7 @@ MODELS: dict[str, tuple[Callable[[Path], Path], str | None]] = {
     "Qwen's template, delimiters that are no tokens": (lambda folder: write_small_model(folder, "qwen"), None),
     "a template without reasoning": (lambda folder: write_small_model(folder, "qwen"), CHATML),
 }
-pytestmark = [needs_shared, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [needs_samples, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module", params=MODELS)

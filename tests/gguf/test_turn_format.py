@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from gguf_bytes import array_pair, header, text, text_pair
-from real_vocabularies import needs_shared, vocabulary_file
+from real_vocabularies import needs_samples, vocabulary_file
 
 from localrouter.gguf import turn_format as module
 from localrouter.gguf.header import CHAT_TEMPLATE, GgufError, read_header
@@ -127,7 +127,7 @@ def test_a_file_that_was_cut_after_its_header_was_read_is_an_error(path: Path) -
         fallback_of_header(path, known)
 
 
-@needs_shared
+@needs_samples
 @pytest.mark.parametrize(("family", "expected"), [("qwen", "chatml"), ("gemma", "gemma4")])
 def test_the_published_vocabularies_have_the_formats_of_their_families(
     path: Path, family: str, expected: TurnFormat
