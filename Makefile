@@ -50,7 +50,7 @@ test-gpu: ## tests/gpu with a Vulkan build, on Mesa's llvmpipe where no GPU is; 
 	$(if $(filter vulkan,$(BACKEND)),LD_PRELOAD=$(KEPT_BUFFERS)) .venv-$(BACKEND)/bin/python -m pytest -n 2 tests/gpu $(ARGS)
 
 CUDA = $(PYTHON) -m scripts.cuda_toolkit --venv .venv-cuda
-check-cuda: ## build for CUDA and look at it; needs nvcc, no GPU; takes about 40 minutes on two cores, so CI leaves it out
+check-cuda: ## build for CUDA and look at it; needs nvcc, no GPU; takes an estimated 40 minutes on two cores, so CI leaves it out
 	$(need_python)
 	@$(CUDA) $(PYTHON) -m scripts.install --dev --venv .venv-cuda
 	$(CUDA) .venv-cuda/bin/python -m pytest tests/gpu/test_cuda_build.py $(ARGS)

@@ -135,7 +135,7 @@ class _Fitting:
                 yield from turns
 
     def definitions(self, tools: Sequence[JsonObject]) -> list[JsonObject]:
-        """Return the tools; without parameters means with none, which some templates have to be told."""
+        """Return the tools, with an empty list of parameters added where the template fails without one."""
         if self.traits.bare_functions:
             return list(tools)
         completed = [tool | {"function": tool["function"] | {"parameters": _parameters(tool)}} for tool in tools]

@@ -98,7 +98,7 @@ async def prepare(request: ChatRequest, info: ModelInfo, renderer: Renderer) -> 
 
 
 def _with_stop(sampling: Sampling, stop: tuple[str, ...]) -> Sampling:
-    """Return how to draw, with more stop strings. Content in a promised form gets none: its grammar ends it."""
+    """Return the sampling with more stop strings added."""
     return msgspec.structs.replace(sampling, stop=tuple(dict.fromkeys((*sampling.stop, *stop)))) if stop else sampling
 
 

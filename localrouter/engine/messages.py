@@ -299,8 +299,8 @@ class Logprob(msgspec.Struct, array_like=True, frozen=True):
 class Piece(msgspec.Struct, tag=True, frozen=True, omit_defaults=True):
     """More text of an answer, all of one kind and never cut inside a character.
 
-    The engine alone says of which kind text is; nobody has to look for delimiters in it again. Joined, the texts of an
-    answer's pieces are all that the model has written.
+    The engine alone decides the kind of text, so delimiters are not searched again. The texts of an output's pieces,
+    joined, are all that the model has written.
     """
 
     id: int

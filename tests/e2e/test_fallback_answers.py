@@ -1,4 +1,4 @@
-"""Model files without a chat template, from the command line to the answer: the fallback is told, and its turns end."""
+"""Model files without a chat template, from the command line to the answer: the fallback is named, its turns end."""
 
 import json
 import subprocess

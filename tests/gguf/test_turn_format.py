@@ -1,4 +1,4 @@
-"""The turn format for a model without a chat template is told by its vocabulary, from the file alone."""
+"""The vocabulary in a GGUF file decides the turn format of a model without a chat template."""
 
 import struct
 from pathlib import Path

@@ -2,10 +2,10 @@
 
    llama.cpp binds descriptor sets that have room for all buffers of its largest shader. A shader that needs fewer
    leaves the others as they were, so they may name a buffer that has been destroyed since, which Vulkan allows where
-   the shader does not use it. llvmpipe counts references of these as well, in memory that was freed: the process dies
-   some steps later, in vkDestroyBuffer or anywhere else. Vulkan's validation layers find nothing wrong.
+   the shader does not use it. llvmpipe seems to count references of these as well, in memory that was freed: the
+   process dies some steps later, in the driver's thread. Vulkan's validation layers complain of no command.
 
-   The memory behind a buffer is freed as ever, so what is kept are some hundred bytes each. */
+   The memory behind a buffer is freed as ever; only the handle is kept. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -89,7 +89,7 @@ class Station:
         ]
 
     def rest(self) -> None:
-        """Let the engine do what it does while nobody asks for anything."""
+        """Let the engine do its idle work to the end."""
         while self.engine.rest():
             pass
 
