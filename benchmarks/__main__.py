@@ -12,15 +12,15 @@ from rich.console import Console
 from benchmarks import baseline, sampler
 from benchmarks.files import goals_of, measure_files
 from benchmarks.goal import Goal, table_of_goals
-from localrouter.bench import report
-from localrouter.bench.machine import Machine
+from localrouter.bench import results_report
+from localrouter.bench.environment import Environment
 from localrouter.bench.measure import Measure
 from localrouter.bench.peer import Peer
-from localrouter.bench.progress import Progress
-from localrouter.bench.report import Results
+from localrouter.bench.results_report import Results
+from localrouter.bench.run_progress import Progress
 from localrouter.bench.session import programs
-from localrouter.bench.shapes import SHAPES
-from localrouter.bench.synthetic import synthetic_model
+from localrouter.bench.synthetic.model_shapes import SHAPES
+from localrouter.bench.synthetic.model_writer import synthetic_model
 from localrouter.errors import OperatorError
 
 RESULTS = Path(__file__).parent / "results"
@@ -75,7 +75,7 @@ def _positive(text: str) -> int:
 
 
 def _run(options: argparse.Namespace, progress: Progress) -> int:
-    machine = Machine.this()
+    machine = Environment.this()
     console = Console(highlight=False)
     print(machine, file=sys.stderr)
     found = _measured(options, progress)
@@ -84,11 +84,11 @@ def _run(options: argparse.Namespace, progress: Progress) -> int:
     if found.goals:
         console.print(table_of_goals(found.goals))
     else:
-        console.print(report.table_of(replace(results, before=report.last_medians(last, machine))))
-    everything = report.as_json(results, machine) | {"goals": [goal.as_json() for goal in found.goals]}
+        console.print(results_report.table_of(replace(results, before=results_report.last_medians(last, machine))))
+    everything = results_report.as_json(results, machine) | {"goals": [goal.as_json() for goal in found.goals]}
     for file in (last, options.json):
         if file:
-            report.save(file, everything)
+            results_report.save(file, everything)
     return MISSED if any(goal.is_met is False for goal in found.goals) else 0
 
 

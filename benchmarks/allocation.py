@@ -19,7 +19,7 @@ _BUFFER = re.compile(r"(\S+) +(model|KV|RS|compute|output) buffer size = +([\d.]
 
 @dataclass(frozen=True)
 class Setup:
-    """A context; the other parameters are those of `engine/llama/backend.py`."""
+    """A context; the other parameters are those of `engine/backends/llama/backend.py`."""
 
     cells: int
     kv: KvType = "f16"

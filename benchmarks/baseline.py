@@ -8,10 +8,10 @@ from benchmarks.goal import Goal
 from benchmarks.idle import cpu_share
 from localrouter.bench import load, servers
 from localrouter.bench.comparison import SEEDS_APART
-from localrouter.bench.figures import Figures
+from localrouter.bench.figures import LoadFigures
 from localrouter.bench.peer import DEMO, Peer
-from localrouter.bench.progress import Progress
-from localrouter.bench.servers import Server
+from localrouter.bench.run_progress import Progress
+from localrouter.bench.servers import BenchServer
 from localrouter.bench.workloads import WORKLOADS
 
 BATCHING = 2.5
@@ -85,12 +85,12 @@ def demo(progress: Progress) -> list[Goal]:
     ]
 
 
-def _run(server: Server, workload: str, turn: int) -> Figures:
+def _run(server: BenchServer, workload: str, turn: int) -> LoadFigures:
     chosen = WORKLOADS[workload]
     return load.run(server.endpoint, chosen.make(SEEDS_APART * (turn + 1)), server.fields(chosen))
 
 
-def _whole(name: str, runs: list[Figures]) -> Goal:
+def _whole(name: str, runs: list[LoadFigures]) -> Goal:
     broken, streams = sum(run.broken for run in runs), sum(run.streams for run in runs)
     flaw = next((run.flaw for run in runs if run.flaw), f"of {streams}")
     return Goal(name, broken, 0, "streams", at_least=False, remark=flaw)

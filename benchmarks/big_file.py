@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from localrouter.bench.cache import atomic, bench_home
-from localrouter.gguf.writer import I8, Entry, write_gguf
+from localrouter.bench.scratch import atomic, bench_home
+from localrouter.gguf.writer import I8, MetadataEntry, write_gguf
 
 FORMAT = 1
 """Counts up when what is written changes, so that files from before are not used again."""
@@ -27,7 +27,7 @@ def big_file(size: int) -> Path:
 def write_big_file(path: Path, size: int) -> None:
     """Write it. Random bytes, because zeros could be a hole, or be packed by the file system."""
     sizes = [min(TENSOR, size - start) for start in range(0, size, TENSOR)]
-    table = [Entry(f"blk.{number}.weight", (each,), I8) for number, each in enumerate(sizes)]
+    table = [MetadataEntry(f"blk.{number}.weight", (each,), I8) for number, each in enumerate(sizes)]
     draw = np.random.default_rng(SEED)
     with path.open("wb") as file:
         metadata = {"general.architecture": "qwen3", "general.name": "file-synthetic"}

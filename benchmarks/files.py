@@ -13,7 +13,7 @@ from benchmarks.goal import Goal
 from benchmarks.workplace import LOCAL, Workplace, workplace
 from localrouter.bench.measure import OURS, Measure
 from localrouter.bench.processes import ProgramFailed
-from localrouter.bench.progress import Progress
+from localrouter.bench.run_progress import Progress
 
 SPEED = 0.8
 """Times as fast as the tool beside it."""

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from localrouter.bench.shapes import Shape
-from localrouter.bench.synthetic import metadata_of
-from localrouter.bench.tensors import tensors_of
-from localrouter.bench.vocabulary import Vocabulary
+from localrouter.bench.synthetic.model_shapes import SyntheticShape
+from localrouter.bench.synthetic.model_writer import metadata_of
+from localrouter.bench.synthetic.synthetic_vocabulary import SyntheticVocabulary
+from localrouter.bench.synthetic.tensor_layout import tensors_of
 from localrouter.gguf.writer import header_of, padded
 
 
-def write_hollow(path: Path, name: str, shape: Shape, words: Vocabulary) -> None:
+def write_hollow(path: Path, name: str, shape: SyntheticShape, words: SyntheticVocabulary) -> None:
     """Write it, with the header of a whole model."""
     table = [tensor.entry for tensor in tensors_of(shape)]
     with path.open("wb") as file:

@@ -17,9 +17,9 @@ from typing import Any
 
 from rich.console import Console
 
-from localrouter.bench.machine import Machine
-from localrouter.bench.shapes import SHAPES
-from localrouter.bench.synthetic import synthetic_model
+from localrouter.bench.environment import Environment
+from localrouter.bench.synthetic.model_shapes import SHAPES
+from localrouter.bench.synthetic.model_writer import synthetic_model
 from localrouter.memory.plan import KV_NUMBERS, KvType
 
 CONTEXT = 1536
@@ -60,9 +60,9 @@ class Model:
     def __init__(self, path: str) -> None:
         import llama_cpp.llama_cpp as api  # native code, only in the process that is for it
 
-        from localrouter.engine.llama import library
-        from localrouter.engine.llama.rows import Rows
-        from localrouter.engine.threads import physical_cores
+        from localrouter.engine.backends.llama import library
+        from localrouter.engine.backends.llama.rows import Rows
+        from localrouter.engine.backends.threads import physical_cores
 
         library.start()
         self._api: Any = api
@@ -125,7 +125,7 @@ class Model:
     def _decode(
         self, context: Any, tokens: list[int], positions: Sequence[int], slots: list[int], *, every: bool = False
     ) -> None:
-        from localrouter.engine.batch import Batch
+        from localrouter.engine.scheduling.batch import Batch
 
         outputs = list(range(len(tokens))) if every else [len(tokens) - 1]
         code = self._api.llama_decode(context, self._rows.fill(Batch(tokens, [*positions], slots, outputs)))
@@ -151,7 +151,7 @@ def _main() -> None:
     parser.add_argument("--repeat", type=int, default=3, help="rounds; default: %(default)s")
     options = parser.parse_args()
     console = Console(stderr=True, highlight=False)
-    console.print(str(Machine.this()))
+    console.print(str(Environment.this()))
     for name in options.models or ["qwen3-0.6b"]:
         model = Model(str(synthetic_model(name, SHAPES[name])))
         rounds: dict[Setting, list[Speed]] = {setting: [] for setting in settings()}

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from benchmarks.allocation import MIB, Allocated, Setup, measure
 from benchmarks.hollow import write_hollow
-from localrouter.bench.shapes import HybridShape, Shape, WindowShape
-from localrouter.bench.vocabulary import made_up
+from localrouter.bench.synthetic.model_shapes import HybridShape, SyntheticShape, WindowShape
+from localrouter.bench.synthetic.synthetic_vocabulary import made_up
 from localrouter.gguf.header import read_header
 from localrouter.memory.plan import ROWS_ON_GPU, UBATCH, KvType, Memory, Options, plan, sequences
 from localrouter.memory.shape import shape_of_headers
@@ -22,8 +22,8 @@ VOCABULARY = 8192
 """Small, because a real one takes seconds to load; logits and embedding are computed the same way."""
 CONTEXTS = (1024, 8192, 20_000)
 KV_TYPES: tuple[KvType, ...] = ("f16", "q8_0")
-SHAPES: Mapping[str, Shape] = {
-    "qwen3": Shape("qwen3", 8, 1024, 16, 8, 128, 3072, vocabulary=VOCABULARY),
+SHAPES: Mapping[str, SyntheticShape] = {
+    "qwen3": SyntheticShape("qwen3", 8, 1024, 16, 8, 128, 3072, vocabulary=VOCABULARY),
     "qwen35moe": HybridShape(
         "qwen35moe", 12, 1024, 16, 2, 256, 512, vocabulary=VOCABULARY,
         experts=32, experts_used=8, expert_feed_forward=256, state=128, groups=16, time_steps=32,

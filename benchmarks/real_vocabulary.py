@@ -6,8 +6,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from localrouter.bench.vocabulary import CONTROL, TEMPLATE, Vocabulary
-from localrouter.chat.fallback_template import CHATML
+from localrouter.bench.synthetic.synthetic_vocabulary import CONTROL, TEMPLATE, SyntheticVocabulary
+from localrouter.chat.prompt.fallback_template import CHATML
 from localrouter.gguf.header_bytes import U32, U64, Ended, HeaderBytes, Malformed
 from localrouter.gguf.writer import Value
 
@@ -26,7 +26,7 @@ _TEXT, _ARRAY = 8, 9
 
 
 @cache
-def copied(path: Path) -> Vocabulary:
+def copied(path: Path) -> SyntheticVocabulary:
     """Return the vocabulary of a GGUF, with its weights or without. Raises VocabularyError."""
     try:
         with path.open("rb") as file:
@@ -41,7 +41,7 @@ def copied(path: Path) -> Vocabulary:
     assert isinstance(tokens, list)
     if set(CONTROL[1:]) <= set(tokens):
         fields[TEMPLATE] = CHATML
-    return Vocabulary(f"copied-{key}", len(tokens), fields)
+    return SyntheticVocabulary(f"copied-{key}", len(tokens), fields)
 
 
 def _fields(beginning: bytes) -> list[tuple[str, Any]]:

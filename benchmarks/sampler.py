@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localrouter.bench.measure import OURS, Measure
-from localrouter.bench.progress import Progress
-from localrouter.engine.adjustment import Adjustment
-from localrouter.engine.llama.exponential import fastest_exponential
+from localrouter.bench.run_progress import Progress
+from localrouter.engine.backends.llama.exp_kernel import fastest_exponential
 from localrouter.engine.messages import Sampling
-from localrouter.engine.sampling import Sampler, source_of
+from localrouter.engine.sampling.penalties import Penalties
+from localrouter.engine.sampling.sampler import Sampler, rng_of
 
 VOCABULARY = 151936
 ANSWER = 1000
@@ -49,13 +49,13 @@ def draw_times(draws: int = 200) -> dict[str, float]:
 
 def _median_microseconds(logits: NDArray[np.float32], how: Sampling, answer: list[int], draws: int) -> float:
     """Each draw adds a token to the answer, as in a conversation."""
-    sampler, source, tokens = Sampler(len(logits), fastest_exponential()), source_of(0), [0]
-    adjustment = Adjustment(how, tokens)
+    sampler, source, tokens = Sampler(len(logits), fastest_exponential()), rng_of(0), [0]
+    penalties = Penalties(how, tokens)
     tokens += answer
     seconds = []
     for _ in range(draws):
         start = time.perf_counter()
-        drawn = sampler.draw(logits, how, source, adjustment)
+        sampled_token = sampler.sample(logits, how, source, penalties)
         seconds.append(time.perf_counter() - start)
-        tokens.append(drawn.token)
+        tokens.append(sampled_token.token)
     return 1e6 * median(seconds)

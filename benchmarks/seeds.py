@@ -12,8 +12,8 @@ import rich_click as click
 
 import localrouter
 from localrouter.bench.words import text
+from localrouter.engine.backends.llama.backend import LlamaBackend
 from localrouter.engine.engine import Engine
-from localrouter.engine.llama.backend import LlamaBackend
 from localrouter.engine.messages import Generate, LoadOptions, Piece, Sampling, Segment
 
 DEMO = Path(localrouter.__file__).parent / "assets" / "demo.gguf"

@@ -29,9 +29,9 @@
         ├── GgufError                    no GGUF, or a damaged one (gguf/header.py)
         └── BundleError                  a bundle that is not what it should be (weights/bundle/index.py)
 
-`api/errors.py` is the only place that turns them into HTTP, `cli` the only one that turns them into an exit status.
-A message says what happened, to what, and what to do next; it never carries a stack trace or a path of the machine
-when it can reach a client (RequestError and ServiceError).
+Only `api/error_responses.py` turns them into HTTP, and only `cli` turns them into an exit status. A message says what
+happened, to what, and what to do next; where a client can read it (RequestError and ServiceError) it has no stack trace
+and no path of the machine.
 """
 
 from typing import ClassVar

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from localrouter.config import EngineSettings, Settings
-from localrouter.engine.client import EngineClient, Generation
-from localrouter.engine.fallback import default_store, learn_from_crash, start_with_fallbacks
+from localrouter.engine.ipc.client import EngineClient, WorkerGeneration
+from localrouter.engine.ipc.load_fallback import default_store, learn_from_crash, start_with_fallbacks
 from localrouter.engine.messages import Gauge, Generate, Load, LoadOptions, ModelInfo, Segment, Tokens
 from localrouter.errors import ModelLoadFailed, Overloaded, ShuttingDown
 from localrouter.gguf.turn_format import FALLBACK_ADVICE
@@ -53,7 +53,7 @@ class RunningEngine(Protocol):
     def is_alive(self) -> bool:
         """Whether requests can be handed in."""
 
-    def submit(self, command: Generate) -> Generation:
+    def submit(self, command: Generate) -> WorkerGeneration:
         """Hand a request in, whose `id` is of no account. Raises Overloaded when the queue is full."""
 
     async def tokenize(self, prompt: list[Segment], begin: bool = True) -> Tokens:

@@ -3,13 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
-from localrouter.bench.shapes import Shape
-from localrouter.bench.synthetic import write_model
-from localrouter.bench.vocabulary import CONTROL, TEMPLATE, Vocabulary, made_up
+from localrouter.bench.synthetic.model_shapes import SyntheticShape
+from localrouter.bench.synthetic.model_writer import write_model
+from localrouter.bench.synthetic.synthetic_vocabulary import CONTROL, TEMPLATE, SyntheticVocabulary, made_up
 from localrouter.bench.words import WORDS
 from localrouter.gguf.turn_format import DELIMITERS, Delimiters, TurnFormat
 
-SMALL = Shape("qwen3", layers=1, width=64, heads=2, kv_heads=1, head=32, feed_forward=64, context=4096)
+SMALL = SyntheticShape("qwen3", layers=1, width=64, heads=2, kv_heads=1, head=32, feed_forward=64, context=4096)
 SIZE = 4096
 NEXT_TURN = "\n\nUser:"
 """One token of these vocabularies, which no text is tokenized to: a model can be made to say it."""
@@ -20,7 +20,7 @@ _BYTES = {"\n": "Ċ", " ": "Ġ"}
 """How byte-level BPE spells what does not print."""
 
 
-def bare_vocabulary(turns: TurnFormat) -> Vocabulary:
+def bare_vocabulary(turns: TurnFormat) -> SyntheticVocabulary:
     """Return a vocabulary without a chat template whose last two tokens, control tokens, are delimiters of turns."""
     words = made_up(SIZE)
     tokens = words.fields[_TOKENS]

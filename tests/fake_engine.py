@@ -2,10 +2,9 @@
 
 from collections.abc import AsyncGenerator, Sequence
 
-from localrouter.chat.prompt import Prompt, PromptRequest, prompt_of
-from localrouter.engine.answer import Answer, Said
+from localrouter.chat.prompt.chat_prompt import Prompt, PromptRequest, prompt_of
 from localrouter.engine.messages import (
-    Device,
+    ComputeDevice,
     Event,
     Finished,
     FinishReason,
@@ -15,10 +14,11 @@ from localrouter.engine.messages import (
     Sampling,
     Segment,
     Tokens,
-    Usage,
+    TokenUsage,
 )
-from localrouter.engine.spans import Spans
-from localrouter.engine.thinking import Reading
+from localrouter.engine.output.output import Output, OutputSpan
+from localrouter.engine.output.reasoning_budget import Reading
+from localrouter.engine.output.spans import Spans
 
 INFO = ModelInfo(
     architecture="fake",
@@ -28,7 +28,7 @@ INFO = ModelInfo(
     parameters=0,
     size=0,
     vocabulary=10,
-    device=Device("CPU", 0, 1),
+    device=ComputeDevice("CPU", 0, 1),
     threads=1,
     chat_template=None,
     bos_token="",
@@ -70,12 +70,12 @@ def as_read(command: Generate, looks: Sequence[list[Event]]) -> list[list[Event]
     """Return the looks with their texts cut into the kinds that an engine tells apart, by what the request asks."""
     spans = Spans(command.thinking, command.calls, INFO.marks, structured=command.structured)
     tells = any(isinstance(event, Piece) and event.logprobs for look in looks for event in look)
-    answer = Answer(Sampling(logprobs=0 if tells else None), Reading(spans))
+    answer = Output(Sampling(logprobs=0 if tells else None), Reading(spans))
     read = ([some for event in look for some in _as_read(answer, event)] for look in looks)
     return [look for look in read if look]
 
 
-def _as_read(answer: Answer, event: Event) -> list[Event]:
+def _as_read(answer: Output, event: Event) -> list[Event]:
     if isinstance(event, Finished):
         return [*_pieces(answer.flush()), event]
     if not isinstance(event, Piece):
@@ -85,7 +85,7 @@ def _as_read(answer: Answer, event: Event) -> list[Event]:
     return [piece for token in event.logprobs for piece in _pieces(answer.feed(0, token.piece, token))]
 
 
-def _pieces(said: Sequence[Said]) -> list[Event]:
+def _pieces(said: Sequence[OutputSpan]) -> list[Event]:
     return [Piece(1, span.text, logprobs, span.kind, span.edge) for span, logprobs in said]
 
 
@@ -119,8 +119,8 @@ def text_of(command: Generate) -> str:
 
 
 def generation(
-    *texts: str, reason: FinishReason = "stop", usage: Usage | None = None, code: str = "code"
+    *texts: str, reason: FinishReason = "stop", usage: TokenUsage | None = None, code: str = "code"
 ) -> FakeGeneration:
     """Return a generation that says these texts, each at a look of its own."""
     pieces: list[list[Event]] = [[Piece(1, text)] for text in texts]
-    return FakeGeneration([*pieces, [Finished(1, reason, usage or Usage(3, 2), code, "why")]])
+    return FakeGeneration([*pieces, [Finished(1, reason, usage or TokenUsage(3, 2), code, "why")]])

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.real_vocabulary import copied
-from localrouter.bench.shapes import Shape
-from localrouter.bench.synthetic import write_model
-from localrouter.bench.vocabulary import TEMPLATE
+from localrouter.bench.synthetic.model_shapes import SyntheticShape
+from localrouter.bench.synthetic.model_writer import write_model
+from localrouter.bench.synthetic.synthetic_vocabulary import TEMPLATE
 from scripts.llama_samples import PINS, folder_of, pinned
 
 SAMPLES = folder_of(Path(sys.prefix))
@@ -23,7 +23,7 @@ VOCABULARIES = {
     "qwen": ("ggml-vocab-qwen35.gguf", "Qwen-Qwen3-0.6B.jinja"),
     "gemma": ("ggml-vocab-gemma-4.gguf", "google-gemma-4-31B-it.jinja"),
 }
-SMALL = Shape("qwen3", layers=1, width=64, heads=2, kv_heads=1, head=32, feed_forward=64, context=4096)
+SMALL = SyntheticShape("qwen3", layers=1, width=64, heads=2, kv_heads=1, head=32, feed_forward=64, context=4096)
 
 needs_samples = pytest.mark.skipif(
     not all((SAMPLES / name).is_file() for name in NAMES),

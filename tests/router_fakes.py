@@ -8,7 +8,7 @@ from pathlib import Path
 from fake_engine import INFO
 
 from localrouter.config import Settings
-from localrouter.engine.client import Generation
+from localrouter.engine.ipc.client import WorkerGeneration
 from localrouter.engine.messages import Gauge, Generate, ModelInfo, Segment, Tokens
 from localrouter.errors import ModelLoadFailed
 from localrouter.router import Router
@@ -28,7 +28,7 @@ class FakeEngine:
         self.may_end = asyncio.Event()
         self.may_end.set()
 
-    def submit(self, command: Generate) -> Generation:
+    def submit(self, command: Generate) -> WorkerGeneration:
         raise AssertionError("nothing is generated here")
 
     async def tokenize(self, prompt: list[Segment], begin: bool = True) -> Tokens:

@@ -70,7 +70,7 @@ class RunningServer:
 
     def workers(self) -> list[psutil.Process]:
         """The processes of the models that are loaded."""
-        return [child for child in self.children() if "localrouter.engine.worker" in child.cmdline()]
+        return [child for child in self.children() if "localrouter.engine.ipc.worker" in child.cmdline()]
 
     def stop(self, signal_number: int = signal.SIGTERM) -> int:
         """Send a signal and return the exit status."""

@@ -7,7 +7,7 @@ from typing import Any
 import gguf
 import pytest
 
-from localrouter.chat.template import ChatTemplate
+from localrouter.chat.prompt.template import ChatTemplate
 from training import exam, exam_tools
 from training.completer import Completer, EngineCompleter
 from training.evaluate import ASSET, take

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from localrouter.chat.template import template_of
+from localrouter.chat.prompt.template import template_of
+from localrouter.engine.backends.llama.backend import LlamaBackend
 from localrouter.engine.engine import Engine
-from localrouter.engine.llama.backend import LlamaBackend
 from localrouter.engine.messages import Event, Finished, Generate, LoadOptions, Piece, Sampling
 from training.turn import Message, Tool
 

@@ -7,22 +7,22 @@ from litestar import Litestar
 from litestar import Router as Routes
 from litestar.datastructures import State
 
+from localrouter.api.access_log import AccessLog
 from localrouter.api.auth import require_key
-from localrouter.api.chat import create_chat_completion
-from localrouter.api.completions import create_completion
-from localrouter.api.errors import answer_error
-from localrouter.api.explain import explain_chat_completion
-from localrouter.api.health import live, ready
-from localrouter.api.models import list_models, read_model
-from localrouter.api.record import Recorder
-from localrouter.api.service import Catalog, Router, Service, service_of
-from localrouter.api.tokens import detokenize, tokenize
-from localrouter.chat.prompt import Renderer
+from localrouter.api.chat_route import create_chat_completion
+from localrouter.api.completions_route import create_completion
+from localrouter.api.error_responses import answer_error
+from localrouter.api.explain_route import explain_chat_completion
+from localrouter.api.health_route import live, ready
+from localrouter.api.models_route import list_models, read_model
+from localrouter.api.service import EngineLender, ModelCatalog, Service, service_of
+from localrouter.api.tokenize_route import detokenize, tokenize
+from localrouter.chat.prompt.chat_prompt import Renderer
 from localrouter.config import Settings
 
 
 def create_app(
-    router: Router, catalog: Catalog, settings: Settings, renderer: Renderer, *, keep_alive: float = 15.0
+    router: EngineLender, catalog: ModelCatalog, settings: Settings, renderer: Renderer, *, keep_alive: float = 15.0
 ) -> Litestar:
     """Return the application. A stream that was silent for `keep_alive` seconds gets a comment."""
     of_openai = [create_chat_completion, explain_chat_completion, create_completion, list_models, read_model]
@@ -40,7 +40,7 @@ def create_app(
         state=State({"service": Service(router, catalog, settings, renderer, keep_alive)}, deep_copy=False),
     )
     # Litestar's own middleware runs inside of routing and would not see what no route answers.
-    app.asgi_handler = Recorder(app.asgi_handler)
+    app.asgi_handler = AccessLog(app.asgi_handler)
     return app
 
 

@@ -7,18 +7,18 @@ from typing import Generic, TypeAlias, TypeVar, cast
 import msgspec
 from litestar.types import HTTPScope, Receive, Scope, Send
 
+from localrouter.api.access_log import CLIENT_LEFT, AccessRecord, record_of
 from localrouter.api.body import read_body
 from localrouter.api.disconnect import ClientLeft, while_connected
-from localrouter.api.errors import problem_of
-from localrouter.api.parse import parse_body
-from localrouter.api.record import CLIENT_LEFT, Record, record_of
+from localrouter.api.error_responses import problem_of
+from localrouter.api.request_parsing import parse_body
 from localrouter.api.service import Service
 from localrouter.api.sse import DONE, EventStream, event
-from localrouter.chat.conductor import Conductor
-from localrouter.chat.engine import Engine
-from localrouter.schema.chat import ChatRequest
-from localrouter.schema.completions import CompletionRequest
-from localrouter.schema.tokens import DetokenizeRequest, TokenizeRequest
+from localrouter.chat.engine_interface import LoadedEngine
+from localrouter.chat.response.completion_stream import Conductor
+from localrouter.schema.chat_request import ChatRequest
+from localrouter.schema.text_completions import CompletionRequest
+from localrouter.schema.tokenization import DetokenizeRequest, TokenizeRequest
 
 Asked = TypeVar("Asked", ChatRequest, CompletionRequest, TokenizeRequest, DetokenizeRequest)
 Choice = TypeVar("Choice")
@@ -28,7 +28,7 @@ Chunk = TypeVar("Chunk")
 class Reply:
     """How one request is answered."""
 
-    def __init__(self, send: Send, record: Record, keep_alive: float) -> None:
+    def __init__(self, send: Send, record: AccessRecord, keep_alive: float) -> None:
         self._send = send
         self._record = record
         self._keep_alive = keep_alive
@@ -77,7 +77,7 @@ class Reply:
                 yield several
 
 
-Answering: TypeAlias = Callable[[Engine, Asked, Reply], Awaitable[None]]
+Answering: TypeAlias = Callable[[LoadedEngine, Asked, Reply], Awaitable[None]]
 """What a route does with a request that was read, once its model is there."""
 
 
@@ -104,7 +104,7 @@ class Exchange(Generic[Asked]):
         except ClientLeft:
             record.status = CLIENT_LEFT
 
-    async def _serve(self, request: Asked, record: Record, send: Send) -> None:
+    async def _serve(self, request: Asked, record: AccessRecord, send: Send) -> None:
         record.model = request.model
         async with self._service.lease(request.model, request.ttl) as engine:
             record.model = engine.model

@@ -26,7 +26,7 @@ INTERRUPTED = 130
 """The exit status after Ctrl-C."""
 
 
-class Server(uvicorn.Server):
+class GracefulServer(uvicorn.Server):
     """Says when it is ready; when stopped, lets answers finish for the grace, then ends them in order."""
 
     def __init__(self, app: Litestar, settings: Settings, on_ready: Callable[[], None]) -> None:

@@ -8,20 +8,19 @@ from typing import Protocol
 
 from litestar.datastructures import State
 
-from localrouter.chat.engine import Engine
-from localrouter.chat.prompt import Renderer
+from localrouter.chat.engine_interface import LoadedEngine
+from localrouter.chat.prompt.chat_prompt import Renderer
 from localrouter.config import Settings
 from localrouter.errors import ShuttingDown
 from localrouter.router import EngineStatus
 from localrouter.weights.catalog import CatalogEntry, ResolvedModel
 
-"""What the routes need of a loaded model."""
 
 
-class Router(Protocol):
+class EngineLender(Protocol):
     """Hands out the engine that answers for a model, and knows what is in memory."""
 
-    def lease(self, name: str, ttl: int | None = None) -> AbstractAsyncContextManager[Engine]:
+    def lease(self, name: str, ttl: int | None = None) -> AbstractAsyncContextManager[LoadedEngine]:
         """Lend the engine for `name` to one request, loading it if need be. Raises the refusals of errors.py.
 
         The model may leave memory when nobody has asked for it for `ttl` seconds; None says nothing of that.
@@ -34,7 +33,7 @@ class Router(Protocol):
         """Stop every worker; requests that still run end with ShuttingDown."""
 
 
-class Catalog(Protocol):
+class ModelCatalog(Protocol):
     """Knows which models there are, and which of them are on disk."""
 
     def entries(self) -> Sequence[CatalogEntry]:
@@ -48,8 +47,8 @@ class Catalog(Protocol):
 class Service:
     """One server. `keep_alive` is the number of seconds of silence after which a stream gets a comment."""
 
-    router: Router
-    catalog: Catalog
+    router: EngineLender
+    catalog: ModelCatalog
     settings: Settings
     renderer: Renderer
     keep_alive: float = 15.0
@@ -57,7 +56,7 @@ class Service:
     _closing: asyncio.Task[None] | None = field(default=None, init=False)
 
     @asynccontextmanager
-    async def lease(self, name: str, ttl: int | None = None) -> AsyncIterator[Engine]:
+    async def lease(self, name: str, ttl: int | None = None) -> AsyncIterator[LoadedEngine]:
         """Lend the engine for `name`, as the router does. Raises ShuttingDown once the server is stopping."""
         if not self.accepting:
             raise ShuttingDown("The server is shutting down and takes no new requests.")

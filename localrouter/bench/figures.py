@@ -12,7 +12,7 @@ HIGHER_IS_BETTER = frozenset({"rate", "stream_rate"})
 
 
 @dataclass
-class Stream:
+class StreamTimes:
     """One streamed answer as it arrived. Times are seconds of one clock; `began` is when the request was sent."""
 
     began: float
@@ -30,7 +30,7 @@ class Stream:
     @classmethod
     def parse(
         cls, began: float, asked_tokens: int, arrivals: Iterable[tuple[float, bytes]], *, turn: int = 0
-    ) -> "Stream":
+    ) -> "StreamTimes":
         """Return what the bytes of an event stream said. `arrivals` are their times and the bytes as they came."""
         stream = cls(began, asked_tokens, turn)
         for time, data in _events(arrivals):
@@ -99,7 +99,7 @@ class Stream:
 
 
 @dataclass(frozen=True)
-class Figures:
+class LoadFigures:
     """One run of a workload. Times to first token (`ttft`) and between pieces (`gap`) are in ms, `wall` in seconds."""
 
     streams: int
@@ -121,7 +121,7 @@ class Figures:
     """What is wrong with the first broken stream."""
 
     @classmethod
-    def of(cls, streams: list[Stream], wall: float) -> "Figures":
+    def of(cls, streams: list[StreamTimes], wall: float) -> "LoadFigures":
         """Return the figures of streams that took `wall` seconds together."""
         flaws = [stream.flaw for stream in streams if stream.flaw is not None]
         tokens = sum(stream.completion_tokens or 0 for stream in streams)

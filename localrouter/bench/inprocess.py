@@ -34,8 +34,8 @@ def engine_rate(model: Path, sequences: int, tokens: int, threads: int | None = 
 
 def measure(model: str, sequences: int, tokens: int, threads: int | None = None) -> float:
     """Load the model into this process and return its rate; see `engine_rate`."""
+    from localrouter.engine.backends.llama.backend import LlamaBackend  # noqa: PLC0415
     from localrouter.engine.engine import Engine  # noqa: PLC0415 - native code, only in the process that is for it
-    from localrouter.engine.llama.backend import LlamaBackend  # noqa: PLC0415
 
     engine = Engine(LlamaBackend(model, LoadOptions(threads=threads)))
     for number in range(sequences):

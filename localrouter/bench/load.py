@@ -14,9 +14,9 @@ from typing import Any
 
 import httpx2
 
-from localrouter.bench.figures import Figures
+from localrouter.bench.figures import LoadFigures
 from localrouter.bench.recording import Recording
-from localrouter.bench.workloads import Conversation, Message
+from localrouter.bench.workloads import Dialogue, Message
 from localrouter.errors import ConfigError
 
 TIMEOUT = 600.0
@@ -50,22 +50,20 @@ def require_loopback(url: str) -> None:
         )
 
 
-def run(endpoint: Endpoint, conversations: list[Conversation], fields: Mapping[str, Any] = NO_FIELDS) -> Figures:
+def run(endpoint: Endpoint, conversations: list[Dialogue], fields: Mapping[str, Any] = NO_FIELDS) -> LoadFigures:
     """Hold all conversations with the server and return how it went. `fields` go into every request body."""
     return asyncio.run(hold_all(endpoint, conversations, fields))
 
 
-async def hold_all(endpoint: Endpoint, conversations: list[Conversation], fields: Mapping[str, Any]) -> Figures:
+async def hold_all(endpoint: Endpoint, conversations: list[Dialogue], fields: Mapping[str, Any]) -> LoadFigures:
     """Do what `run` does, in a running loop."""
     start = time.perf_counter()
     held = await asyncio.gather(*(_hold(endpoint, conversation, fields, start) for conversation in conversations))
     wall = time.perf_counter() - start
-    return Figures.of([recording.stream() for recordings in held for recording in recordings], wall)
+    return LoadFigures.of([recording.stream() for recordings in held for recording in recordings], wall)
 
 
-async def _hold(
-    endpoint: Endpoint, conversation: Conversation, fields: Mapping[str, Any], start: float
-) -> list[Recording]:
+async def _hold(endpoint: Endpoint, conversation: Dialogue, fields: Mapping[str, Any], start: float) -> list[Recording]:
     """Ask turn after turn; a broken stream ends the conversation."""
     await asyncio.sleep(max(0.0, start + conversation.at - time.perf_counter()))
     messages, recordings = conversation.opening(), list[Recording]()

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import localrouter
-from localrouter.bench.cache import cache_home
-from localrouter.bench.machine import cpu_facts
+from localrouter.bench.environment import cpu_facts
 from localrouter.bench.processes import ProgramFailed
-from localrouter.bench.progress import Progress
+from localrouter.bench.run_progress import Progress
+from localrouter.bench.scratch import cache_home
 from localrouter.errors import ConfigError
 
 PROGRAMS = ("llama-server", "llama-bench", "llama-batched-bench")

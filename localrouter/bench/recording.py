@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import h11
 
-from localrouter.bench.figures import Stream
+from localrouter.bench.figures import StreamTimes
 
 OK = 200
 
@@ -21,7 +21,7 @@ class Recording:
     arrivals: list[tuple[float, bytes]] = field(default_factory=list)
     error: str | None = None
 
-    def stream(self) -> Stream:
+    def stream(self) -> StreamTimes:
         """Return what the answer said."""
         if self.error is not None:
             return self._broken(self.error)
@@ -36,7 +36,7 @@ class Recording:
             return self._broken(f"this is not HTTP, or it was cut off: {error}")
         if status != OK:
             return self._broken(f"status {status}: {b''.join(data for _, data in body).decode(errors='replace')[:300]}")
-        return Stream.parse(self.began, self.asked_tokens, body, turn=self.turn)
+        return StreamTimes.parse(self.began, self.asked_tokens, body, turn=self.turn)
 
     def _events(self) -> Iterator[tuple[float, object]]:
         """Yield what the connection carried; its end counts as arriving with the last bytes."""
@@ -51,5 +51,5 @@ class Recording:
                 if isinstance(event, h11.EndOfMessage | h11.ConnectionClosed):
                     return
 
-    def _broken(self, error: str) -> Stream:
-        return Stream(self.began, self.asked_tokens, self.turn, error=error)
+    def _broken(self, error: str) -> StreamTimes:
+        return StreamTimes(self.began, self.asked_tokens, self.turn, error=error)

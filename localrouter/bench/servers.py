@@ -19,7 +19,7 @@ from localrouter.bench import load
 from localrouter.bench.load import Endpoint, require_loopback
 from localrouter.bench.peer import Peer
 from localrouter.bench.processes import Program, ProgramFailed, rss, running
-from localrouter.bench.workloads import Conversation, Fields, Workload
+from localrouter.bench.workloads import Dialogue, Fields, Workload
 from localrouter.errors import ConfigError
 
 Found = TypeVar("Found")
@@ -31,7 +31,7 @@ SLOTS = 32
 NO_MODELS = "version = 1\n[models]\n"
 
 
-class Kind(Enum):
+class ServerKind(Enum):
     """What a server is, as far as it decides how it is asked."""
 
     OURS = auto()
@@ -40,11 +40,11 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True)
-class Server:
+class BenchServer:
     """A server that answers. `program` is None where somebody else has started it."""
 
     name: str
-    kind: Kind
+    kind: ServerKind
     endpoint: Endpoint
     program: Program | None = None
 
@@ -57,11 +57,13 @@ class Server:
 
     def fields(self, workload: Workload) -> Fields:
         """Return how this server is asked to sample in a workload."""
-        return {Kind.OURS: workload.ours, Kind.LLAMA: workload.llama, Kind.OTHER: workload.others}[self.kind]
+        return {ServerKind.OURS: workload.ours, ServerKind.LLAMA: workload.llama, ServerKind.OTHER: workload.others}[
+            self.kind
+        ]
 
 
 @contextmanager
-def localrouter(model: str | Path, *, threads: int | None = None) -> Iterator[Server]:
+def localrouter(model: str | Path, *, threads: int | None = None) -> Iterator[BenchServer]:
     """Run `localrouter serve` with this model, a GGUF or `builtin:demo`, as a user would: with its defaults.
 
     It knows no other model, so the file may have any name.
@@ -75,13 +77,13 @@ def localrouter(model: str | Path, *, threads: int | None = None) -> Iterator[Se
             yield _answering(program)
 
 
-def _answering(program: Program) -> Server:
+def _answering(program: Program) -> BenchServer:
     found = _wait(program, lambda: re.search(r"base_url: (http://\S+)", program.said))
-    return _warm(Server("localrouter", Kind.OURS, Endpoint(found[1], ALIAS), program))
+    return _warm(BenchServer("localrouter", ServerKind.OURS, Endpoint(found[1], ALIAS), program))
 
 
 @contextmanager
-def llama_server(peer: Peer, model: Path, cores: int) -> Iterator[Server]:
+def llama_server(peer: Peer, model: Path, cores: int) -> Iterator[BenchServer]:
     """Run llama-server with this model, all cores, and as many slots as the largest workload has streams."""
     port = free_port()
     command: list[str | Path] = [peer.program("llama-server"), "--model", model, "--alias", ALIAS]
@@ -90,10 +92,12 @@ def llama_server(peer: Peer, model: Path, cores: int) -> Iterator[Server]:
     command += [] if peer.repack else ["--no-repack"]
     with running(command, os.environ) as program:
         _wait(program, lambda: _is_healthy(port) or None)
-        yield _warm(Server("llama-server", Kind.LLAMA, Endpoint(f"http://127.0.0.1:{port}/v1", ALIAS), program))
+        yield _warm(
+            BenchServer("llama-server", ServerKind.LLAMA, Endpoint(f"http://127.0.0.1:{port}/v1", ALIAS), program)
+        )
 
 
-def running_server(url: str, model: str | None = None) -> Server:
+def running_server(url: str, model: str | None = None) -> BenchServer:
     """Return a server of this machine that somebody has started, with its one model or the one that is named.
 
     Raises ConfigError when it is not of this machine, cannot be asked for its models, or does not have this one.
@@ -110,8 +114,8 @@ def running_server(url: str, model: str | None = None) -> Server:
     chosen = next(iter(models)) if model is None else model
     if chosen not in models:
         raise ConfigError(f"{url} has no model {chosen}", hint=f"it has: {', '.join(models)}")
-    kind = Kind.LLAMA if models[chosen] == "llamacpp" else Kind.OTHER
-    return _warm(Server(base.removeprefix("http://").removesuffix("/v1"), kind, Endpoint(base, chosen)))
+    kind = ServerKind.LLAMA if models[chosen] == "llamacpp" else ServerKind.OTHER
+    return _warm(BenchServer(base.removeprefix("http://").removesuffix("/v1"), kind, Endpoint(base, chosen)))
 
 
 def free_port() -> int:
@@ -158,9 +162,9 @@ def _is_healthy(port: int) -> bool:
         return False
 
 
-def _warm(server: Server) -> Server:
+def _warm(server: BenchServer) -> BenchServer:
     """Have it answer once, so that its model is loaded."""
-    figures = load.run(server.endpoint, [Conversation(["Hello"], 8)])
+    figures = load.run(server.endpoint, [Dialogue(["Hello"], 8)])
     if figures.broken:
         words = server.program.last_words if server.program else ""
         raise ProgramFailed(f"{server.name} cannot answer: {figures.flaw}\n{words}".rstrip())

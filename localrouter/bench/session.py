@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from localrouter.bench import report
-from localrouter.bench.cache import bench_home
-from localrouter.bench.comparison import Plan, compare, measure_engine, with_limits
-from localrouter.bench.machine import Machine
+from localrouter.bench import results_report
+from localrouter.bench.comparison import ComparisonPlan, compare, measure_engine, with_limits
+from localrouter.bench.environment import Environment
 from localrouter.bench.peer import Peer, PeerMissing, build_peer, built_folder, find_peer
-from localrouter.bench.progress import Progress
-from localrouter.bench.report import Results
-from localrouter.bench.servers import Server
+from localrouter.bench.results_report import Results
+from localrouter.bench.run_progress import Progress
+from localrouter.bench.scratch import bench_home
+from localrouter.bench.servers import BenchServer
 from localrouter.bench.workloads import OWN, QUICK, WORKLOADS, Workload
 from localrouter.gguf.header import read_headers
 
@@ -23,9 +23,9 @@ ENGINE_TOKENS, QUICK_ENGINE_TOKENS = 128, 32
 class Session:
     """How models are measured. `workloads` are names; without any it is all of them, the engine and the limits too."""
 
-    machine: Machine
+    machine: Environment
     progress: Progress
-    peer: Peer | Server | None
+    peer: Peer | BenchServer | None
     repeat: int
     workloads: Sequence[str] = ()
     threads: int | None = None
@@ -37,16 +37,18 @@ class Session:
         Raises GgufError when it is no model, and ProgramFailed when a server does not get ready.
         """
         headers = read_headers(model)
-        plan = Plan(model, self._workloads(), 1 if self.quick else self.repeat, self.peer, self.threads)
+        plan = ComparisonPlan(model, self._workloads(), 1 if self.quick else self.repeat, self.peer, self.threads)
         measures = compare(plan, self.machine, self.progress)
         if not self.workloads:
             tokens = QUICK_ENGINE_TOKENS if self.quick else ENGINE_TOKENS
             measures += measure_engine(plan, tokens, self.progress)
             measures = with_limits(measures, headers, self.machine, self.progress)
         last = bench_home() / "results" / f"{name}-{model.stat().st_size}{'-quick' if self.quick else ''}.json"
-        results = Results(name, plan.repeat, measures, self._peer_name(), report.last_medians(last, self.machine))
+        results = Results(
+            name, plan.repeat, measures, self._peer_name(), results_report.last_medians(last, self.machine)
+        )
         if not self.workloads:
-            report.save(last, report.as_json(results, self.machine))
+            results_report.save(last, results_report.as_json(results, self.machine))
         return results
 
     def _workloads(self) -> list[Workload]:
@@ -58,7 +60,7 @@ class Session:
         match self.peer:
             case Peer():
                 return "llama-server"
-            case Server(name=name):
+            case BenchServer(name=name):
                 return name
         return None
 

@@ -41,7 +41,7 @@ OWN = "many32-own"
 
 
 @dataclass(frozen=True)
-class Conversation:
+class Dialogue:
     """One conversation: each turn is asked when the answer to the one before is complete."""
 
     turns: list[str]
@@ -68,7 +68,7 @@ class Workload:
     """A way of using a server."""
 
     name: str
-    make: Callable[[int], list[Conversation]]
+    make: Callable[[int], list[Dialogue]]
     """Seed to conversations. Another seed shares no text with it, so that no cache can help between two runs."""
     rows: tuple[Row, ...]
     ours: Fields = field(default_factory=OPENAI.copy)
@@ -82,40 +82,40 @@ class Workload:
         return {name: value for name, value in self.llama.items() if name not in WHOLE}
 
 
-def single(seed: int) -> list[Conversation]:
+def single(seed: int) -> list[Dialogue]:
     """One stream alone."""
-    return [Conversation([text(32, seed)], 128)]
+    return [Dialogue([text(32, seed)], 128)]
 
 
-def batch8(seed: int) -> list[Conversation]:
+def batch8(seed: int) -> list[Dialogue]:
     """Eight streams that share nothing."""
-    return [Conversation([text(64, seed + number)], 48) for number in range(8)]
+    return [Dialogue([text(64, seed + number)], 48) for number in range(8)]
 
 
-def shared16(seed: int) -> list[Conversation]:
+def shared16(seed: int) -> list[Dialogue]:
     """Sixteen streams behind one long system prompt that the server has never seen."""
     system = text(900, seed)
-    return [Conversation([text(12, seed + 1 + number)], 24, system) for number in range(16)]
+    return [Dialogue([text(12, seed + 1 + number)], 24, system) for number in range(16)]
 
 
-def stall(seed: int) -> list[Conversation]:
+def stall(seed: int) -> list[Dialogue]:
     """A stream is running when a long prompt arrives."""
-    return [Conversation([text(16, seed)], 400), Conversation([text(1800, seed + 1)], 4, at=1.0)]
+    return [Dialogue([text(16, seed)], 400), Dialogue([text(1800, seed + 1)], 4, at=1.0)]
 
 
-def long(seed: int) -> list[Conversation]:
+def long(seed: int) -> list[Dialogue]:
     """One long prompt."""
-    return [Conversation([text(1500, seed)], 4)]
+    return [Dialogue([text(1500, seed)], 4)]
 
 
-def many32(seed: int) -> list[Conversation]:
+def many32(seed: int) -> list[Dialogue]:
     """Thirty-two short streams: what the server itself costs per token."""
-    return [Conversation([text(16, seed + number)], 64) for number in range(32)]
+    return [Dialogue([text(16, seed + number)], 64) for number in range(32)]
 
 
-def turns(seed: int) -> list[Conversation]:
+def turns(seed: int) -> list[Dialogue]:
     """One conversation of six turns, each of which sends everything before it again."""
-    return [Conversation([text(60, seed + number) for number in range(6)], 24, text(300, seed + 6))]
+    return [Dialogue([text(60, seed + number) for number in range(6)], 24, text(300, seed + 6))]
 
 
 _MANY = "32 streams at once, tokens per second together"

@@ -12,10 +12,10 @@ from localrouter.cli.list import human_size
 from localrouter.cli.options import go_offline, json_option, manifest_option, offline_option, talk
 from localrouter.cli.progress import watching
 from localrouter.errors import ConfigError
-from localrouter.weights.manifest.addition import Addition, added_before, addition, refuse_duplicate
+from localrouter.weights.addition import Addition, added_before, addition, refuse_duplicate
 from localrouter.weights.manifest.lock import Lock, lock_path, read_lock, write_lock
-from localrouter.weights.manifest.registry import Entry, Registry, user_manifest_path
 from localrouter.weights.manifest.user_manifest import add_build, replace_build
+from localrouter.weights.registry import Entry, Registry, user_manifest_path
 
 if TYPE_CHECKING:
     from localrouter.weights.manifest.pin import Pin
@@ -74,7 +74,7 @@ def _look_up(new: Addition, own: Path, *, offline: bool) -> "tuple[Addition, Pin
                 hint="give a commit of 40 hexadecimal digits, or leave out --offline",
             )
         return new, None
-    from localrouter.weights.hub.client import Hub  # not before --offline, which the library reads only then
+    from localrouter.weights.hub.hub_client import Hub  # not before --offline, which the library reads only then
     from localrouter.weights.hub.resolve import resolve
 
     hub = Hub(tell=talk)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from localrouter.bench.shapes import SHAPES
-from localrouter.bench.tensors import size_of
+from localrouter.bench.synthetic.model_shapes import SHAPES
+from localrouter.bench.synthetic.tensor_layout import size_of
 from localrouter.bench.workloads import QUICK, WORKLOADS
 from localrouter.cli.exit_status import FAILED, exit_statuses
 from localrouter.cli.list import human_size
@@ -19,11 +19,11 @@ from localrouter.cli.progress import watching
 from localrouter.errors import ConfigError
 
 if TYPE_CHECKING:
-    from localrouter.bench.machine import Machine
+    from localrouter.bench.environment import Environment
     from localrouter.bench.peer import Peer
-    from localrouter.bench.progress import Progress
-    from localrouter.bench.report import Results
-    from localrouter.bench.servers import Server
+    from localrouter.bench.results_report import Results
+    from localrouter.bench.run_progress import Progress
+    from localrouter.bench.servers import BenchServer
 
 DEFAULT_SHAPE = "qwen3-tiny"
 _FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
@@ -107,11 +107,12 @@ def bench(**options: Any) -> None:
 
 def _run(asked: _Asked) -> bool:
     """Measure, show and write. Returns whether a stream of ours broke."""
-    from localrouter.bench.machine import Machine  # with numpy and a client of HTTP, which help pages can do without
-    from localrouter.bench.progress import Progress
+    # Imported here: these bring numpy and an HTTP client, which a help page does not need.
+    from localrouter.bench.environment import Environment
+    from localrouter.bench.run_progress import Progress
     from localrouter.bench.session import Session
 
-    machine, progress = Machine.this(), Progress()
+    machine, progress = Environment.this(), Progress()
     _introduce(machine)
     peer = _peer(asked, progress)
     session = Session(machine, progress, peer, asked.repeat, asked.workload, asked.threads, asked.quick)
@@ -126,25 +127,25 @@ def _run(asked: _Asked) -> bool:
     return any(results.spoiled for results in everything)
 
 
-def _write(asked: _Asked, everything: "list[Results]", machine: "Machine") -> None:
-    from localrouter.bench import report  # numpy: a help page can do without
+def _write(asked: _Asked, everything: "list[Results]", machine: "Environment") -> None:
+    from localrouter.bench import results_report  # imports numpy, which a help page does not need
 
     if asked.json:
-        report.save(asked.json, [report.as_json(results, machine) for results in everything])
+        results_report.save(asked.json, [results_report.as_json(results, machine) for results in everything])
     if asked.markdown:
         asked.markdown.parent.mkdir(parents=True, exist_ok=True)
-        asked.markdown.write_text(report.markdown_of(everything, machine), encoding="utf-8")
+        asked.markdown.write_text(results_report.markdown_of(everything, machine), encoding="utf-8")
 
 
-def _introduce(machine: "Machine") -> None:
-    from localrouter.bench.machine import BUSY
+def _introduce(machine: "Environment") -> None:
+    from localrouter.bench.environment import BUSY
 
     talk(str(machine))
     if machine.busy > BUSY:
         talk(f"Other programs use {100 * machine.busy:.0f} % of this machine: the figures will be too low.", "yellow")
 
 
-def _peer(asked: _Asked, progress: "Progress") -> "Peer | Server | None":
+def _peer(asked: _Asked, progress: "Progress") -> "Peer | BenchServer | None":
     from localrouter.bench.servers import running_server
     from localrouter.bench.session import programs
 
@@ -157,7 +158,7 @@ def _peer(asked: _Asked, progress: "Progress") -> "Peer | Server | None":
 
 def _models(asked: _Asked) -> Iterator[tuple[str, Path]]:
     """Yield the name and the file of each model; a synthetic one is written when its turn comes."""
-    from localrouter.bench.synthetic import synthetic_model
+    from localrouter.bench.synthetic.model_writer import synthetic_model
 
     if asked.model:
         yield asked.model.stem, asked.model
@@ -169,7 +170,7 @@ def _models(asked: _Asked) -> Iterator[tuple[str, Path]]:
 
 
 def _show(results: "Results") -> None:
-    from localrouter.bench.report import table_of
+    from localrouter.bench.results_report import table_of
 
     print_data(table_of(results))
     for flaw in results.flaws:

@@ -17,8 +17,8 @@ from localrouter.cli.options import FILE, json_option, offline_option, talk
 from localrouter.cli.progress import watching
 
 if TYPE_CHECKING:
+    from localrouter.weights.bundle.exporter import Contents
     from localrouter.weights.bundle.index import Index
-    from localrouter.weights.bundle.writer import Contents
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -53,7 +53,7 @@ def create(
     out: Path, names: tuple[str, ...], *, with_wheels: bool, offline: bool, as_json: bool, **options: Path | None
 ) -> None:
     """Write the builds that answer to these names on this machine into OUT.tar."""
-    from localrouter.weights.bundle.writer import write_bundle  # --help should not wait for it
+    from localrouter.weights.bundle.exporter import write_bundle  # --help should not wait for it
 
     with tempfile.TemporaryDirectory() as scratch:
         contents = _contents(names, options["manifest"], options["delta"])
@@ -131,7 +131,7 @@ def _contents(names: tuple[str, ...], manifest: Path | None, delta: Path | None)
     from localrouter.weights.bundle.contents import choose, gather, pinned_digests
     from localrouter.weights.bundle.index import BundleError
     from localrouter.weights.manifest.lock import read_lock
-    from localrouter.weights.manifest.registry import Registry
+    from localrouter.weights.registry import Registry
 
     if delta and not delta.is_file():
         raise BundleError(f"{delta}: there is no such lock", hint="name the lock of the machine that gets the bundle")

@@ -13,7 +13,7 @@ from localrouter.cli.list import human_size
 from localrouter.cli.options import json_option, print_data, talk
 from localrouter.cli.settings import settings_of
 from localrouter.config import EngineSettings
-from localrouter.engine.fallback import default_store
+from localrouter.engine.ipc.load_fallback import default_store
 from localrouter.errors import OperatorError
 from localrouter.memory.devices import Device, DevicesUnknown, ask, is_built_for_gpu
 from localrouter.memory.machine import UnknownDevice, with_devices

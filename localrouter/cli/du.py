@@ -10,7 +10,7 @@ from rich.table import Table
 from localrouter.cli.exit_status import exit_statuses
 from localrouter.cli.list import human_size
 from localrouter.cli.options import json_option, manifest_option, names_argument, print_data, talk
-from localrouter.weights.manifest.registry import Registry
+from localrouter.weights.registry import Registry
 
 
 @click.command("du", epilog=exit_statuses("shown"))

@@ -13,14 +13,14 @@ from localrouter.cli.exit_status import exit_statuses
 from localrouter.cli.options import data_width, json_option, manifest_option, models_option, print_data, talk
 from localrouter.gguf.header import GgufError
 from localrouter.gguf.turn_format import FALLBACK_ADVICE, fallback_of_file
-from localrouter.weights.catalog import BuildStatus, Catalog, CatalogEntry, State
-from localrouter.weights.manifest.extra import split_entries
+from localrouter.weights.catalog import BuildState, BuildStatus, Catalog, CatalogEntry
+from localrouter.weights.extra_models import split_entries
 
 _STATES = {
-    State.ON_DISK: ("on disk", "green"),
-    State.NOT_DOWNLOADED: ("not downloaded", "dim"),
-    State.MISSING: ("file missing", "yellow"),
-    State.WRONG_SIZE: ("wrong size", "red"),
+    BuildState.ON_DISK: ("on disk", "green"),
+    BuildState.NOT_DOWNLOADED: ("not downloaded", "dim"),
+    BuildState.MISSING: ("file missing", "yellow"),
+    BuildState.WRONG_SIZE: ("wrong size", "red"),
 }
 _MARK = ">"
 _LEGEND = f"{_MARK} answers to the bare name; others: NAME:VARIANT, or the full name"
@@ -51,7 +51,7 @@ def list_models(manifest: Path | None, models: tuple[str, ...], as_json: bool) -
             if fallback := fallbacks[build]:
                 print_data(Text(f"  {build.model}: no chat template, asked with {fallback}", "yellow"))
     talk(f"\n{_LEGEND}", "dim")
-    if any(build.state is State.WRONG_SIZE for entry in entries for build in entry.builds):
+    if any(build.state is BuildState.WRONG_SIZE for entry in entries for build in entry.builds):
         talk("wrong size: not the file that was pinned or added; localrouter verify NAME says what to do", "yellow")
     if any(fallbacks.values()):
         talk(f"no chat template: {FALLBACK_ADVICE}", "yellow")

@@ -22,7 +22,7 @@ from localrouter.cli.options import (
 )
 from localrouter.errors import ConfigError
 from localrouter.weights.manifest.lock import Lock, lock_path, read_lock, write_lock
-from localrouter.weights.manifest.registry import Entry, Layer, Registry
+from localrouter.weights.registry import Entry, ManifestLayer, Registry
 
 if TYPE_CHECKING:
     from localrouter.weights.hub.resolve import Change
@@ -76,7 +76,7 @@ def _of_the_hub(registry: Registry, names: tuple[str, ...]) -> list[Entry]:
 
 
 def _check(entries: Sequence[Entry], *, offline: bool) -> "list[Change]":
-    from localrouter.weights.hub.client import Hub  # --help should not wait for it, nor --offline come late
+    from localrouter.weights.hub.hub_client import Hub  # --help should not wait for it, nor --offline come late
     from localrouter.weights.hub.resolve import at_once, check
 
     hub = Hub(offline=offline, tell=talk)
@@ -85,7 +85,7 @@ def _check(entries: Sequence[Entry], *, offline: bool) -> "list[Change]":
 
 
 def _lock(registry: Registry, entries: Sequence[Entry], output: Path | None, *, offline: bool) -> "list[Change]":
-    from localrouter.weights.hub.client import Hub
+    from localrouter.weights.hub.hub_client import Hub
     from localrouter.weights.hub.resolve import at_once, changes, resolve
 
     hub = Hub(offline=offline, tell=talk)
@@ -105,7 +105,7 @@ def _lock(registry: Registry, entries: Sequence[Entry], output: Path | None, *, 
     return found
 
 
-def _pins(layer: Layer, fresh: Mapping[tuple[Path, str], "Pin"], old: Lock) -> Iterator[tuple[Entry, "Pin"]]:
+def _pins(layer: ManifestLayer, fresh: Mapping[tuple[Path, str], "Pin"], old: Lock) -> Iterator[tuple[Entry, "Pin"]]:
     """The pins of a manifest's builds: new ones, and those that were locked before; not of builds that are gone."""
     for entry in layer.entries():
         name = entry.build.name
@@ -114,7 +114,7 @@ def _pins(layer: Layer, fresh: Mapping[tuple[Path, str], "Pin"], old: Lock) -> I
             yield entry, pin
 
 
-def _targets(registry: Registry, output: Path | None) -> dict[Path, list[Layer]]:
+def _targets(registry: Registry, output: Path | None) -> dict[Path, list[ManifestLayer]]:
     """Which lock is written for which manifests: each its own, or one for all at `output`. One without builds: none."""
     layers = [layer for layer in registry.layers if any(entry.build.source == "hub" for entry in layer.entries())]
     if output is not None:

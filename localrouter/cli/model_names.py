@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from localrouter.gguf.parts import parts
-from localrouter.weights.manifest.registry import Entry, Registry, user_manifest_path
+from localrouter.weights.registry import Entry, Registry, user_manifest_path
 from localrouter.weights.store import ASSETS, expand
 
 

@@ -29,11 +29,11 @@ from localrouter.memory.machine import Machine
 from localrouter.memory.plan import KV_TYPES, Memory, Options, Plan, Switch
 from localrouter.memory.pool import POOL
 from localrouter.memory.shape import Shape
+from localrouter.weights.build_shapes import shape_of_build
+from localrouter.weights.extra_models import check_entry, split_entries
 from localrouter.weights.hub.remote_header import Ranges
-from localrouter.weights.manifest.extra import check_entry, split_entries
 from localrouter.weights.manifest.manifest import Build
-from localrouter.weights.manifest.registry import Entry, Registry
-from localrouter.weights.shapes import shape_of_build
+from localrouter.weights.registry import Entry, Registry
 
 _LEGEND = """\
 KV: keys, values and recurrent states (w: sliding layers hold windows only);
@@ -134,7 +134,7 @@ def in_words(machine: Machine) -> str:
 
 
 def _hub() -> Ranges:
-    from localrouter.weights.hub.client import Hub  # 0.2 s, only when it is asked
+    from localrouter.weights.hub.hub_client import Hub  # 0.2 s, only when it is asked
 
     return Hub(tell=talk)
 

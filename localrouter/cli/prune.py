@@ -11,7 +11,7 @@ from rich.table import Table
 from localrouter.cli.exit_status import FAILED, exit_statuses
 from localrouter.cli.list import human_size
 from localrouter.cli.options import consent, json_option, manifest_option, print_data, talk, yes_option
-from localrouter.weights.manifest.registry import Entry, Layer, Registry
+from localrouter.weights.registry import Entry, ManifestLayer, Registry
 
 if TYPE_CHECKING:
     from localrouter.weights.inventory import Leftover
@@ -50,7 +50,7 @@ def _kept(manifest: Path | None) -> Iterator[Entry]:
     """Every build of every manifest, also those that a stronger manifest hides."""
     yield from (entry for layer in Registry.read().layers for entry in layer.entries())
     if manifest is not None:
-        yield from Layer.read(manifest).entries()
+        yield from ManifestLayer.read(manifest).entries()
 
 
 def _show(found: "Sequence[Leftover]") -> None:

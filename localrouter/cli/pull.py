@@ -15,14 +15,14 @@ from localrouter.cli.options import go_offline, json_option, manifest_option, of
 from localrouter.cli.settings import machine_of, settings_of
 from localrouter.config import EngineSettings
 from localrouter.errors import ConfigError
-from localrouter.memory.fit import USEFUL_CELLS, Choice, choose
-from localrouter.weights.manifest.registry import Entry, Registry
-from localrouter.weights.shapes import shape_of_build
+from localrouter.memory.fit import USEFUL_CELLS, FitChoice, choose
+from localrouter.weights.build_shapes import shape_of_build
+from localrouter.weights.registry import Entry, Registry
 from localrouter.weights.store import Found
 
 if TYPE_CHECKING:
-    from localrouter.weights.hub.client import Hub
     from localrouter.weights.hub.download import Brought
+    from localrouter.weights.hub.hub_client import Hub
     from localrouter.weights.manifest.pin import Pin
 
 
@@ -85,7 +85,7 @@ def _meant(registry: Registry, names: Iterable[str], talk: Console) -> Iterator[
         yield entries[choice.index]
 
 
-def _why(name: str, entry: Entry, size: int, choice: Choice) -> str:
+def _why(name: str, entry: Entry, size: int, choice: FitChoice) -> str:
     told = f" ({human_size(size)})" if size else ""
     return f"{name}: {entry.build.name}{told}, {choice.reason}. For another: localrouter pull {name}:VARIANT"
 
@@ -129,10 +129,10 @@ def _pull(entries: Sequence[Entry], talk: Console, *, offline: bool) -> list[_Ha
         return []
     from localrouter.cli.progress import showing  # --help should not wait for it, nor before --offline
     from localrouter.weights.hub.cached_file import cache_directory, write_ref
-    from localrouter.weights.hub.client import Hub
-    from localrouter.weights.hub.download import Download, Stop
+    from localrouter.weights.hub.download import Download, DownloadStop
+    from localrouter.weights.hub.hub_client import Hub
 
-    stop, cache = Stop(), cache_directory()
+    stop, cache = DownloadStop(), cache_directory()
     hub = Hub(offline=offline, pause=stop.pause, tell=talk.print)
     pins = [_pin(entry, hub, talk) for entry in entries]
     try:

@@ -13,8 +13,8 @@ from localrouter.cli.list import human_size
 from localrouter.cli.options import consent, json_option, manifest_option, talk, yes_option
 from localrouter.errors import ConfigError
 from localrouter.weights.manifest.lock import Lock, lock_path, read_lock, write_lock
-from localrouter.weights.manifest.registry import Entry, Registry, user_manifest_path
 from localrouter.weights.manifest.user_manifest import remove_build
+from localrouter.weights.registry import Entry, Registry, user_manifest_path
 
 if TYPE_CHECKING:
     from localrouter.weights.inventory import Removal

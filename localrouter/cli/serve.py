@@ -112,12 +112,12 @@ def _run(settings: Settings, models: Iterable[str]) -> None:
     """Serve until a signal comes."""
     # Only now: huggingface_hub reads HF_HUB_OFFLINE when it is imported, and --help should not wait for a web server.
     from localrouter.api.app import create_app
-    from localrouter.api.server import Server, base_url, bind
-    from localrouter.chat.renderer import RendererPool
+    from localrouter.api.server import GracefulServer, base_url, bind
+    from localrouter.chat.prompt.renderer_pool import RendererPool
     from localrouter.memory.machine import this_machine
     from localrouter.router import Router
     from localrouter.weights.catalog import Catalog
-    from localrouter.weights.manifest.extra import split_entries
+    from localrouter.weights.extra_models import split_entries
 
     chosen = machine_of(settings) if settings.device or settings.tensor_split else None
     catalog = Catalog.read(settings.manifest, split_entries(models), machine=lambda: chosen or this_machine())
@@ -126,7 +126,7 @@ def _run(settings: Settings, models: Iterable[str]) -> None:
     os.environ["LOCALROUTER_LOG_LEVEL"] = settings.log_level  # for the workers
     app = create_app(Router(catalog, settings), catalog, settings, RendererPool())
     locked = settings.api_key is not None
-    server = Server(app, settings, lambda: announce(base_url(listener), catalog.entries(), locked=locked))
+    server = GracefulServer(app, settings, lambda: announce(base_url(listener), catalog.entries(), locked=locked))
     server.run([listener])
     if server.stopped_by == signal.SIGINT:
         raise KeyboardInterrupt

@@ -14,7 +14,7 @@ from localrouter.cli.list import human_size
 from localrouter.cli.options import json_option, manifest_option, print_data
 from localrouter.gguf.turn_format import FALLBACK_ADVICE
 from localrouter.weights.facts import facts
-from localrouter.weights.manifest.registry import Registry
+from localrouter.weights.registry import Registry
 
 _STATES = {
     "on_disk": "on disk",

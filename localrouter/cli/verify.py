@@ -12,7 +12,7 @@ from localrouter.cli.list import human_size
 from localrouter.cli.options import json_option, manifest_option, names_argument, talk
 from localrouter.cli.progress import watching
 from localrouter.errors import ConfigError
-from localrouter.weights.manifest.registry import Entry, Registry
+from localrouter.weights.registry import Entry, Registry
 from localrouter.weights.verify import BuildVerdict, Expected, expected_files, verify
 
 BAD = 1

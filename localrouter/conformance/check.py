@@ -9,10 +9,10 @@ from typing import Any
 
 import openai
 
-from localrouter.conformance.server import Server
+from localrouter.conformance.target import Target
 
 
-class Outcome(StrEnum):
+class CheckOutcome(StrEnum):
     """How a check ended."""
 
     PASSED = "passed"
@@ -41,7 +41,7 @@ class Check:
     """
 
     group: str
-    run: Callable[[Server], None]
+    run: Callable[[Target], None]
     fields: tuple[str, ...]
 
     @property
@@ -63,7 +63,7 @@ class Result:
     """
 
     check: Check
-    outcome: Outcome
+    outcome: CheckOutcome
     reason: str = ""
     asked: Any = None
     came: str = ""
@@ -78,10 +78,10 @@ class Group:
     name: str
     checks: list[Check] = field(default_factory=list)
 
-    def check(self, *fields: str) -> Callable[[Callable[[Server], None]], Callable[[Server], None]]:
+    def check(self, *fields: str) -> Callable[[Callable[[Target], None]], Callable[[Target], None]]:
         """Add a check. A 4xx that names one of `fields` counts as refused, not as failed."""
 
-        def add(run: Callable[[Server], None]) -> Callable[[Server], None]:
+        def add(run: Callable[[Target], None]) -> Callable[[Target], None]:
             self.checks.append(Check(self.name, run, fields))
             return run
 
@@ -99,7 +99,7 @@ def equal(found: object, promised: object, what: str) -> None:
     expect(found == promised, f"{what} is {found!r}, not {promised!r}")
 
 
-def thrice(run: Callable[[Server], None]) -> Callable[[Server], None]:
+def thrice(run: Callable[[Target], None]) -> Callable[[Target], None]:
     """Return a check that has three tries, for chance may decide how one ends.
 
     Some compare what a model said in several answers: rounding differs with what was computed before, and may decide
@@ -108,7 +108,7 @@ def thrice(run: Callable[[Server], None]) -> Callable[[Server], None]:
     """
 
     @wraps(run)
-    def tried(server: Server) -> None:
+    def tried(server: Target) -> None:
         for _ in range(2):
             with suppress(Broken, Undecided):
                 return run(server)
@@ -117,7 +117,7 @@ def thrice(run: Callable[[Server], None]) -> Callable[[Server], None]:
     return tried
 
 
-def refuses(server: Server, good: dict[str, Any], bad: dict[str, Any]) -> None:
+def refuses(server: Target, good: dict[str, Any], bad: dict[str, Any]) -> None:
     """Raise Broken unless a server that takes `good` answers 4xx to `bad`.
 
     The good request goes first: a server that refuses that too has not understood the field, and gets no credit.
@@ -126,7 +126,7 @@ def refuses(server: Server, good: dict[str, Any], bad: dict[str, Any]) -> None:
     refused(server, **bad)
 
 
-def refused(server: Server, **bad: Any) -> openai.APIStatusError:
+def refused(server: Target, **bad: Any) -> openai.APIStatusError:
     """Return the error that a request is answered with. Raises Broken unless its status is 4xx."""
     error = server.refusal(**bad)
     status = error.status_code if error else 200
@@ -135,6 +135,6 @@ def refused(server: Server, **bad: Any) -> openai.APIStatusError:
     return error
 
 
-def accepted(server: Server, **fields: Any) -> None:
+def accepted(server: Target, **fields: Any) -> None:
     """Return if a request is answered. Raises openai.APIStatusError, which may say that a field is not supported."""
     expect(server.ask(**{"max_tokens": 1, **fields})["choices"], "the answer has no choice")

@@ -8,14 +8,14 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from localrouter.conformance.check import Outcome, Result
+from localrouter.conformance.check import CheckOutcome, Result
 
 _STYLES = {
-    Outcome.PASSED: "green",
-    Outcome.FAILED: "bold red",
-    Outcome.REFUSED: "yellow",
-    Outcome.UNDECIDED: "dim",
-    Outcome.NOT_RUN: "dim",
+    CheckOutcome.PASSED: "green",
+    CheckOutcome.FAILED: "bold red",
+    CheckOutcome.REFUSED: "yellow",
+    CheckOutcome.UNDECIDED: "dim",
+    CheckOutcome.NOT_RUN: "dim",
 }
 _LONGEST = 160
 """Characters of a reason that fit into a cell; JSON has all of it."""
@@ -24,7 +24,7 @@ _LONGEST = 160
 def summary(results: Iterable[Result]) -> str:
     """Return how many checks ended how, on one line."""
     counts = Counter(result.outcome for result in results)
-    return f"{counts.total()} checks: " + ", ".join(f"{counts[outcome]} {outcome.value}" for outcome in Outcome)
+    return f"{counts.total()} checks: " + ", ".join(f"{counts[outcome]} {outcome.value}" for outcome in CheckOutcome)
 
 
 def table(results: Sequence[Result]) -> Table:
@@ -57,7 +57,7 @@ def as_json(results: Sequence[Result], base_url: str, model: str) -> dict[str, A
     return {
         "base_url": base_url,
         "model": model,
-        "outcomes": {outcome.value: counts[outcome] for outcome in Outcome},
+        "outcomes": {outcome.value: counts[outcome] for outcome in CheckOutcome},
         "checks": [
             {
                 "group": result.check.group,
@@ -76,9 +76,9 @@ def as_json(results: Sequence[Result], base_url: str, model: str) -> dict[str, A
 
 def _explanation(result: Result) -> Iterator[str]:
     """What a reader wants to know of a check that did not pass."""
-    if result.outcome is Outcome.FAILED:
+    if result.outcome is CheckOutcome.FAILED:
         yield f"promised: {result.check.promise}"
-    if result.reason and result.outcome is not Outcome.NOT_RUN:
+    if result.reason and result.outcome is not CheckOutcome.NOT_RUN:
         yield _short(result.reason)
 
 

@@ -8,22 +8,22 @@ from typing import Any
 import httpx2
 import openai
 
-from localrouter.conformance.basics import BASICS
-from localrouter.conformance.check import Broken, Check, Outcome, Result, Undecided
-from localrouter.conformance.choices import LOGPROBS, N
-from localrouter.conformance.fields import FIELDS
-from localrouter.conformance.legacy import LEGACY
-from localrouter.conformance.limits import LIMITS
-from localrouter.conformance.messages import MESSAGES
-from localrouter.conformance.protocol import ERRORS, MODELS, USAGE
-from localrouter.conformance.reasoning import REASONING
-from localrouter.conformance.sampling import LOGIT_BIAS, PENALTIES, SAMPLING
-from localrouter.conformance.server import Endless, Server
-from localrouter.conformance.stops import STOP
-from localrouter.conformance.streaming import STREAMING
-from localrouter.conformance.structured import RESPONSE_FORMAT
-from localrouter.conformance.tool_requests import TOOL_REQUESTS
-from localrouter.conformance.tools import TOOLS
+from localrouter.conformance.check import Broken, Check, CheckOutcome, Result, Undecided
+from localrouter.conformance.checks.conversations import MESSAGES
+from localrouter.conformance.checks.ignored_fields import FIELDS
+from localrouter.conformance.checks.legacy_routes import LEGACY
+from localrouter.conformance.checks.length_limits import LIMITS
+from localrouter.conformance.checks.multiple_choices import LOGPROBS, N
+from localrouter.conformance.checks.plain_answers import BASICS
+from localrouter.conformance.checks.protocol import ERRORS, MODELS, USAGE
+from localrouter.conformance.checks.reasoning_content import REASONING
+from localrouter.conformance.checks.sampling_fields import LOGIT_BIAS, PENALTIES, SAMPLING
+from localrouter.conformance.checks.stop_sequences import STOP
+from localrouter.conformance.checks.streaming import STREAMING
+from localrouter.conformance.checks.structured_output import RESPONSE_FORMAT
+from localrouter.conformance.checks.tool_calls import TOOLS
+from localrouter.conformance.checks.tool_requests import TOOL_REQUESTS
+from localrouter.conformance.target import Endless, Target
 
 GROUPS = {
     group.name: group
@@ -74,7 +74,7 @@ def chosen(only: Collection[str] = ()) -> list[Check]:
     return [check for group in GROUPS.values() if not only or group.name in only for check in group.checks]
 
 
-def run(server: Server, checks: Iterable[Check]) -> Iterator[Result]:
+def run(server: Target, checks: Iterable[Check]) -> Iterator[Result]:
     """Run checks one after the other; each result comes when it is known.
 
     When the server has been silent for some checks in a row, the others are not run.
@@ -91,10 +91,10 @@ def run(server: Server, checks: Iterable[Check]) -> Iterator[Result]:
 
 def not_run(check: Check, why: str) -> Result:
     """Return the result of a check that was left out."""
-    return Result(check, Outcome.NOT_RUN, why)
+    return Result(check, CheckOutcome.NOT_RUN, why)
 
 
-def run_one(check: Check, server: Server) -> Result:
+def run_one(check: Check, server: Target) -> Result:
     """Run one check. Whatever a server answers, no exception leaves this function."""
     server.begin()
     begun = monotonic()
@@ -102,19 +102,19 @@ def run_one(check: Check, server: Server) -> Result:
     return Result(check, outcome, reason, server.asked, server.came, monotonic() - begun, silent)
 
 
-def _outcome(check: Check, server: Server) -> tuple[Outcome, str, bool]:
+def _outcome(check: Check, server: Target) -> tuple[CheckOutcome, str, bool]:
     """Return the outcome, why, and whether no answer came."""
     try:
         check.run(server)
     except Undecided as why:
-        return Outcome.UNDECIDED, str(why), False
+        return CheckOutcome.UNDECIDED, str(why), False
     except openai.APIStatusError as error:
         server.came = error.response.text[:2000]
-        outcome = Outcome.REFUSED if _names_what_it_lacks(error, check, server.asked) else Outcome.FAILED
+        outcome = CheckOutcome.REFUSED if _names_what_it_lacks(error, check, server.asked) else CheckOutcome.FAILED
         return outcome, f"status {error.status_code}: {_message(error)}", False
     except _FAILURES as error:
-        return Outcome.FAILED, _in_words(error), isinstance(error, _NO_ANSWER)
-    return Outcome.PASSED, "", False
+        return CheckOutcome.FAILED, _in_words(error), isinstance(error, _NO_ANSWER)
+    return CheckOutcome.PASSED, "", False
 
 
 def _in_words(error: Exception) -> str:

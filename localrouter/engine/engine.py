@@ -7,15 +7,15 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from localrouter.engine.answer import Said
-from localrouter.engine.backend import Backend, BatchRefused, CacheFull
-from localrouter.engine.changes import Change, Clear, Discard, Forget, Fork, Restore, Store
-from localrouter.engine.grammar import GrammarFailed
-from localrouter.engine.intake import Intake
+from localrouter.engine.backends.base import Backend, BatchRefused, CacheFull
+from localrouter.engine.grammar.constraint import GrammarFailed
+from localrouter.engine.kv_cache.operations import Clear, Discard, Forget, Fork, Operation, Restore, Store
 from localrouter.engine.messages import Accepted, Event, Finished, FinishReason, Gauge, Generate, Logprob, Piece
-from localrouter.engine.sampling import Drawn, NotFinite, Sampler, Undrawable
-from localrouter.engine.scheduler import Scheduler
-from localrouter.engine.sequence import Sequence
+from localrouter.engine.output.output import OutputSpan
+from localrouter.engine.preprocessing import RequestPreprocessor
+from localrouter.engine.sampling.sampler import CannotSample, NotFinite, SampledToken, Sampler
+from localrouter.engine.scheduling.scheduler import Scheduler
+from localrouter.engine.scheduling.sequence import Sequence
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ class Engine:
     def __init__(self, backend: Backend, step_seconds: float = 0.3) -> None:
         self.backend = backend
         self.scheduler = Scheduler(backend.limits, step_seconds)
-        self.intake = Intake(backend)
+        self.intake = RequestPreprocessor(backend)
         self.sampler = Sampler(backend.info.vocabulary, backend.exp)
 
     @property
@@ -37,13 +37,13 @@ class Engine:
     @property
     def gauge(self) -> Gauge:
         """What the engine holds now."""
-        scheduler, archive = self.scheduler, self.scheduler.slots.archive
+        scheduler, host_store = self.scheduler, self.scheduler.slots.host_store
         return Gauge(
             waiting=len(scheduler.waiting),
             running=len(scheduler.running),
             cells_used=scheduler.cells_used,
             cells_cached=scheduler.slots.cells_idle,
-            cells_archived=archive.cells if archive else 0,
+            cells_archived=host_store.cells if host_store else 0,
         )
 
     def submit(self, command: Generate) -> Event:
@@ -68,9 +68,9 @@ class Engine:
         An exception that is no CacheFull or BatchRefused means that the backend cannot be trusted any more.
         """
         self.scheduler.admit()
-        self._make_changes()
+        self._apply_operations()
         batch = self.scheduler.schedule()
-        self._make_changes()
+        self._apply_operations()
         if not batch:
             return []
         begin = time.perf_counter()
@@ -88,28 +88,28 @@ class Engine:
             events += self._advance(sequence, output, row)
         return events
 
-    def rest(self) -> bool:
+    def run_idle_work(self) -> bool:
         """Do a little of what can be done while there is nothing to compute; False when there is no more of it."""
-        if not self.scheduler.slots.store_ahead():
+        if not self.scheduler.slots.offload_next():
             return False
-        self._make_changes()
+        self._apply_operations()
         return True
 
     def _advance(self, sequence: Sequence, output: int, row: NDArray[np.float32]) -> list[Event]:
         """Draw the next token of a sequence from its row of logits, and say what comes of it."""
         try:
-            drawn = self._draw(sequence, output, row)
-            sequence.tokens.append(drawn.token)
-            if self.backend.is_end(drawn.token):
+            sampled_token = self._sample(sequence, output, row)
+            sequence.tokens.append(sampled_token.token)
+            if self.backend.is_end(sampled_token.token):
                 return self._finish(sequence, "stop")
             if sequence.constraint is not None:
-                sequence.constraint.take(drawn.token)
-        except (Undrawable, GrammarFailed) as error:
+                sequence.constraint.take(sampled_token.token)
+        except (CannotSample, GrammarFailed) as error:
             if isinstance(error, NotFinite):  # also of what it has taken over, or all who begin alike would fail
-                self.scheduler.slots.distrust(sequence.tokens, sequence.cached)
+                self.scheduler.slots.invalidate_prefix(sequence.tokens, sequence.cached)
             return self._fail([sequence], error.code, str(error))
-        piece = self._bytes_of(drawn.token, sequence)
-        said = sequence.answer.feed(drawn.token, piece, self._logprob(drawn, sequence))
+        piece = self._bytes_of(sampled_token.token, sequence)
+        said = sequence.answer.feed(sampled_token.token, piece, self._logprob(sampled_token, sequence))
         events = _pieces(sequence, said)
         if sequence.constraint is not None and sequence.constraint.is_complete:
             events += self._finish(sequence, "stop")
@@ -117,23 +117,23 @@ class Engine:
             events += self._finish(sequence, "length")
         return events
 
-    def _draw(self, sequence: Sequence, output: int, row: NDArray[np.float32]) -> Drawn:
+    def _sample(self, sequence: Sequence, output: int, row: NDArray[np.float32]) -> SampledToken:
         """Return the next token. Raises Undrawable or GrammarFailed."""
-        token = self.backend.drawn(output)
+        token = self.backend.sampled_token(output)
         if token is not None:
-            return Drawn(token)
+            return SampledToken(token)
         allowed = sequence.next_allowed()
-        return self.sampler.draw(row, sequence.sampling, sequence.draw, sequence.adjustment, allowed)
+        return self.sampler.sample(row, sequence.sampling, sequence.rng, sequence.penalties, allowed)
 
     def _bytes_of(self, token: int, sequence: Sequence) -> bytes:
         """The bytes of a token in this answer: control tokens have none, but for its markers."""
-        return self.backend.text(token) if token in sequence.markers else self.backend.piece(token)
+        return self.backend.text(token) if token in sequence.delimiters else self.backend.piece(token)
 
-    def _logprob(self, drawn: Drawn, sequence: Sequence) -> Logprob | None:
-        if drawn.logprob is None:
+    def _logprob(self, sampled_token: SampledToken, sequence: Sequence) -> Logprob | None:
+        if sampled_token.logprob is None:
             return None
-        top = tuple((self._bytes_of(token, sequence), value) for token, value in drawn.top)
-        return Logprob(self._bytes_of(drawn.token, sequence), drawn.logprob, top)
+        top = tuple((self._bytes_of(token, sequence), value) for token, value in sampled_token.top)
+        return Logprob(self._bytes_of(sampled_token.token, sequence), sampled_token.logprob, top)
 
     def _finish(self, sequence: Sequence, reason: FinishReason) -> list[Event]:
         """End a request for this reason, or for a stop string, which may be complete only with the last characters."""
@@ -157,13 +157,13 @@ class Engine:
             return []
         return self._fail(list(self.scheduler.running), "cache_full", "The cache cannot hold this conversation.")
 
-    def _make_changes(self) -> None:
+    def _apply_operations(self) -> None:
         """Let the backend do to its cache what the scheduler has decided."""
-        while changes := self.scheduler.slots.take_changes():
-            for change in changes:
+        while operations := self.scheduler.slots.take_operations():
+            for change in operations:
                 self._make(change)
 
-    def _make(self, change: Change) -> None:
+    def _make(self, change: Operation) -> None:
         """Make one change. What cannot be forked or brought back is computed instead."""
         backend, scheduler = self.backend, self.scheduler
         match change:
@@ -174,7 +174,7 @@ class Engine:
             case Forget(handle):
                 backend.forget(handle)
             case Fork(source, slot, count, checkpoint) if not backend.fork(source, slot, count, checkpoint):
-                scheduler.slots.bar(source, count)
+                scheduler.slots.mark_unforkable(source, count)
                 scheduler.start_anew(slot)
             case Store(handle, slot, start, end) if not backend.store(handle, slot, start, end):
                 scheduler.slots.not_stored(handle, slot)
@@ -189,5 +189,5 @@ class Engine:
             self.scheduler.start_anew(change.slot)
 
 
-def _pieces(sequence: Sequence, said: Iterable[Said]) -> list[Event]:
+def _pieces(sequence: Sequence, said: Iterable[OutputSpan]) -> list[Event]:
     return [Piece(sequence.id, span.text, logprobs, span.kind, span.edge) for span, logprobs in said]

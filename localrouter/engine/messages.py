@@ -56,7 +56,7 @@ class Sampling(msgspec.Struct, array_like=True, frozen=True):
     """Strings that end the answer before them; none is empty."""
 
 
-class Usage(msgspec.Struct, array_like=True, frozen=True):
+class TokenUsage(msgspec.Struct, array_like=True, frozen=True):
     """Tokens as the tokenizer counts them: of the rendered prompt, and sampled (the end token included)."""
 
     prompt_tokens: int
@@ -150,8 +150,8 @@ def applicable(asked: LoadOptions, fallbacks: Sequence[Fallback], device: str) -
 
 def with_fallbacks(asked: LoadOptions, fallbacks: Sequence[Fallback], device: str) -> LoadOptions:
     """Return the settings, with the fallbacks that apply on this device in place of those that failed."""
-    changes = {each.setting: each.value for each in applicable(asked, fallbacks, device)}
-    return msgspec.structs.replace(asked, **changes)
+    safer = {each.setting: each.value for each in applicable(asked, fallbacks, device)}
+    return msgspec.structs.replace(asked, **safer)
 
 
 class Load(msgspec.Struct, tag=True, frozen=True):
@@ -179,7 +179,7 @@ class Generate(msgspec.Struct, tag=True, frozen=True):
     grammar: Grammar | None = None
     thinking: Thinking | None = None
     """How reasoning is found. None: there is none, and what looks like it is text."""
-    markers: tuple[str, ...] = ()
+    delimiters: tuple[str, ...] = ()
     """Control tokens whose text belongs to the answer's; all others are silent. Delimiters need not be listed."""
     calls: ToolCalls | None = None
     """How tool calls are found. None: there are none, and what looks like one is text."""
@@ -217,7 +217,7 @@ class Stop(msgspec.Struct, tag=True, frozen=True):
 Command: TypeAlias = Load | Generate | Tokenize | Detokenize | Cancel | Stop
 
 
-class Device(msgspec.Struct, frozen=True):
+class ComputeDevice(msgspec.Struct, frozen=True):
     """Where a model runs. `layers` counts the output layer as llama.cpp does."""
 
     name: str
@@ -230,7 +230,7 @@ class Device(msgspec.Struct, frozen=True):
 class Loading(msgspec.Struct, tag=True, frozen=True):
     """The worker has decided what to load with, and begins to read the weights."""
 
-    device: Device
+    device: ComputeDevice
     options: LoadOptions
     """The settings that are used: those of `Load`, with the fallbacks that apply."""
     fallbacks: tuple[Fallback, ...] = ()
@@ -249,7 +249,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
     size: int
     """Bytes of weights."""
     vocabulary: int
-    device: Device
+    device: ComputeDevice
     threads: int
     chat_template: str | None
     """None: the model has none, and nobody gave it one."""
@@ -317,7 +317,7 @@ class Finished(msgspec.Struct, tag=True, frozen=True):
 
     id: int
     reason: FinishReason
-    usage: Usage
+    usage: TokenUsage
     code: str | None = None
     message: str | None = None
 

@@ -23,7 +23,7 @@ _LAYOUTS = {_UINT32: "<I", _INT32: "<i", _FLOAT32: "<f", _BOOL: "<?"}
 
 
 @dataclass(frozen=True)
-class Entry:
+class MetadataEntry:
     """A tensor in the table: rows first as numpy counts, and the number of its type in TYPES."""
 
     name: str
@@ -40,7 +40,7 @@ class Entry:
 
 
 def write_gguf(
-    file: BinaryIO, metadata: Mapping[str, Value], table: Sequence[Entry], data: Iterable[bytes | memoryview]
+    file: BinaryIO, metadata: Mapping[str, Value], table: Sequence[MetadataEntry], data: Iterable[bytes | memoryview]
 ) -> None:
     """Write a whole file; `data` is that of each tensor, in the order of the table."""
     file.write(header_of(metadata, table))
@@ -50,7 +50,7 @@ def write_gguf(
         file.write(bytes(-entry.size % _ALIGNMENT))
 
 
-def header_of(metadata: Mapping[str, Value], table: Sequence[Entry]) -> bytes:
+def header_of(metadata: Mapping[str, Value], table: Sequence[MetadataEntry]) -> bytes:
     """Return all that comes before the data."""
     header = bytearray(b"GGUF" + struct.pack("<IQQ", _VERSION, len(table), len(metadata)))
     for key, value in metadata.items():

@@ -30,7 +30,7 @@ class DevicesUnknown(Exception):
     """ggml could not be asked for its devices; the message says why."""
 
 
-class Kind(StrEnum):
+class DeviceKind(StrEnum):
     """What a device is, in the order of GGML_BACKEND_DEVICE_TYPE of ggml-backend.h."""
 
     CPU = "cpu"
@@ -50,7 +50,7 @@ class Device:
     """ggml's own, by which `--device` selects it: CUDA0, Vulkan1, MTL0."""
     description: str
     backend: str
-    kind: Kind
+    kind: DeviceKind
     free: int
     total: int
     pci: str | None = None
@@ -80,9 +80,9 @@ def used_by_default(devices: Iterable[Device]) -> tuple[Device, ...]:
     """
     own, integrated, seen = [], [], set()
     for device in devices:
-        if device.kind is Kind.INTEGRATED:
+        if device.kind is DeviceKind.INTEGRATED:
             integrated.append(device)
-        elif device.kind is Kind.GPU and (device.pci is None or device.pci not in seen):
+        elif device.kind is DeviceKind.GPU and (device.pci is None or device.pci not in seen):
             own.append(device)
             seen.add(device.pci)
     return tuple(own or integrated[:1])
@@ -110,7 +110,7 @@ def ask() -> tuple[Device, ...]:
     if done.returncode:
         words = done.stderr.strip().splitlines()[-1:] or ["it gave no reason"]
         raise DevicesUnknown(f"llama.cpp could not list its devices ({_ending(done.returncode)}): {words[0]}")
-    devices = (Device(**entry | {"kind": Kind(entry["kind"])}) for entry in json.loads(done.stdout))
+    devices = (Device(**entry | {"kind": DeviceKind(entry["kind"])}) for entry in json.loads(done.stdout))
     return with_driver_memory(devices, _nvidia_memory(), _PCI_DEVICES)
 
 
@@ -165,7 +165,7 @@ def _describe(ggml: ctypes.CDLL, handle: int) -> Device:
         name=name,
         description=_text(props.description) or name,
         backend=_text(backend),
-        kind=list(Kind)[props.type],
+        kind=list(DeviceKind)[props.type],
         free=props.memory_free,
         total=props.memory_total,
         pci=_text(props.device_id) or None,

@@ -46,7 +46,7 @@ class Fit:
 
 
 @dataclass(frozen=True)
-class Choice:
+class FitChoice:
     """Which of several builds answers, as an index, and why."""
 
     index: int
@@ -74,7 +74,9 @@ def fit(shape: Shape, options: Options, machine: Machine, *, parallel: int = 1, 
     return Fit(placed, name_of(placed), longest)
 
 
-def choose(shapes: Sequence[Shape], machine: Machine, cells: int = USEFUL_CELLS, *, among: str = "on disk") -> Choice:
+def choose(
+    shapes: Sequence[Shape], machine: Machine, cells: int = USEFUL_CELLS, *, among: str = "on disk"
+) -> FitChoice:
     """The largest build that fits; of equal ones the first. Where none does, the smallest.
 
     Builds that fit onto the GPUs as a whole go before larger ones that do not: they are many times faster. A build of
@@ -86,9 +88,9 @@ def choose(shapes: Sequence[Shape], machine: Machine, cells: int = USEFUL_CELLS,
         fitting = [index for index, found in enumerate(places) if found in wanted]
         if fitting:
             index = max(fitting, key=lambda each: (shapes[each].weights, -each))
-            return Choice(index, f"the largest {count} that fits in {_room(machine, wanted)}")
+            return FitChoice(index, f"the largest {count} that fits in {_room(machine, wanted)}")
     index = min(range(len(shapes)), key=lambda each: (shapes[each].weights or math.inf, each))
-    return Choice(index, f"the smallest {count}; none fits in {_room(machine, set(Place))}", fits=False)
+    return FitChoice(index, f"the smallest {count}; none fits in {_room(machine, set(Place))}", fits=False)
 
 
 def place_of(shape: Shape, machine: Machine, cells: int) -> Place:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from localrouter.memory.devices import Device, DevicesUnknown, Kind, ask, is_built_for_gpu, used_by_default
+from localrouter.memory.devices import Device, DeviceKind, DevicesUnknown, ask, is_built_for_gpu, used_by_default
 
 log = logging.getLogger(__name__)
 
@@ -83,13 +83,13 @@ def with_devices(devices: Sequence[Device], names: str | None = None) -> Machine
     """
     chosen = used_by_default(devices) if names is None else _named(devices, names)
     gpus = tuple(Gpu(each.description, each.free, each.total, each.name) for each in chosen)
-    integrated = any(each.kind is Kind.INTEGRATED for each in chosen)
+    integrated = any(each.kind is DeviceKind.INTEGRATED for each in chosen)
     return Machine(*ram(), gpus, unified=bool(gpus) and (integrated or gpu_shares_ram()))
 
 
 def _named(devices: Sequence[Device], names: str) -> tuple[Device, ...]:
     wanted = [name.strip() for name in names.split(",")]
-    usable = {device.name: device for device in devices if device.kind in {Kind.GPU, Kind.INTEGRATED}}
+    usable = {device.name: device for device in devices if device.kind in {DeviceKind.GPU, DeviceKind.INTEGRATED}}
     for name in wanted:
         if name not in usable:
             there = f"there are {', '.join(usable)}" if usable else "llama.cpp has no GPU here"

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Discriminator, Field, StringConstraints, Tag
 
-from localrouter.schema.fields import Ignored, JsonObject, Name, Strict, refuse
+from localrouter.schema.field_kinds import Ignored, JsonObject, Name, Strict, refuse
 
 MAX_TOOLS = 128
 """OpenAI's own bound."""

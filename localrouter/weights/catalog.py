@@ -8,13 +8,13 @@ from types import MappingProxyType
 from typing import Literal
 
 from localrouter.errors import ConfigError
-from localrouter.memory.fit import USEFUL_CELLS, Choice, choose
+from localrouter.memory.fit import USEFUL_CELLS, FitChoice, choose
 from localrouter.memory.machine import Machine, this_machine
 from localrouter.weights.absence import not_downloaded, not_found
-from localrouter.weights.manifest.extra import Echo, Origin, check_entry
+from localrouter.weights.build_shapes import ShapeCache, Stamp, stamp
+from localrouter.weights.extra_models import Echo, Origin, check_entry
 from localrouter.weights.manifest.manifest import Build, Manifest, Overrides
-from localrouter.weights.manifest.registry import Registry
-from localrouter.weights.shapes import ShapeCache, Stamp, stamp
+from localrouter.weights.registry import Registry
 from localrouter.weights.store import Damaged, Found, Location, Missing, locate
 
 
@@ -38,7 +38,7 @@ class ResolvedModel:
     """Why this build answers, where the name left a choice."""
 
 
-class State(StrEnum):
+class BuildState(StrEnum):
     """Whether a build can be loaded."""
 
     ON_DISK = "on_disk"
@@ -59,7 +59,7 @@ class BuildStatus:
     model: str
     variant: str | None
     source: Literal["asset", "path", "hub", "echo"]
-    state: State
+    state: BuildState
     size: int | None
     license: str | None
     path: str | None = None
@@ -74,7 +74,7 @@ class CatalogEntry:
     description: str
     overrides: Overrides
     builds: tuple[BuildStatus, ...]
-    choice: Choice | None = None
+    choice: FitChoice | None = None
 
     @property
     def chosen(self) -> BuildStatus | None:
@@ -180,12 +180,12 @@ class _Chooser:
         self._look_at_machine = machine
         self._machine: Machine | None = None
         self._shapes = ShapeCache()
-        self._choices: dict[tuple[int, tuple[Stamp, ...]], Choice] = {}
+        self._choices: dict[tuple[int, tuple[Stamp, ...]], FitChoice] = {}
 
-    def choose(self, overrides: Overrides, found: Sequence[Found]) -> Choice:
+    def choose(self, overrides: Overrides, found: Sequence[Found]) -> FitChoice:
         """The choice; an index of `found`, which is not empty."""
         if len(found) == 1:
-            return Choice(0, "the only one on disk")
+            return FitChoice(0, "the only one on disk")
         cells = overrides.context or USEFUL_CELLS
         key = (cells, tuple(stamp(each) for each in found))
         known = self._choices.get(key)
@@ -254,7 +254,7 @@ def _resolved(group: _Group, origin: Origin, found: Found, reason: str) -> Resol
 
 def _status(origin: Origin, location: Location) -> BuildStatus:
     if isinstance(origin, Echo):
-        return BuildStatus(origin.name, None, "echo", State.ON_DISK, None, None)
+        return BuildStatus(origin.name, None, "echo", BuildState.ON_DISK, None, None)
     size: int | None = origin.size if isinstance(location, Missing) else location.size
     path = location.path if isinstance(location, Found) else None
     state = _state(origin, location)
@@ -263,10 +263,10 @@ def _status(origin: Origin, location: Location) -> BuildStatus:
     )
 
 
-def _state(build: Build, location: Location) -> State:
+def _state(build: Build, location: Location) -> BuildState:
     match location:
         case Found():
-            return State.ON_DISK
+            return BuildState.ON_DISK
         case Damaged():
-            return State.WRONG_SIZE
-    return State.NOT_DOWNLOADED if build.source == "hub" else State.MISSING
+            return BuildState.WRONG_SIZE
+    return BuildState.NOT_DOWNLOADED if build.source == "hub" else BuildState.MISSING

@@ -7,7 +7,7 @@ from localrouter.gguf.header import CHAT_TEMPLATE, GgufError, GgufHeader, read_h
 from localrouter.gguf.turn_format import fallback_of_header
 from localrouter.weights.hub.resolve import template_digest
 from localrouter.weights.manifest.manifest import Source
-from localrouter.weights.manifest.registry import Entry
+from localrouter.weights.registry import Entry
 from localrouter.weights.store import Damaged, Found, Location
 
 

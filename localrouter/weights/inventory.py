@@ -17,7 +17,7 @@ from huggingface_hub.utils._fixes import WeakFileLock
 from localrouter.errors import OperatorError
 from localrouter.gguf.parts import parts
 from localrouter.weights.hub.cached_file import PARTIAL, CachedFile, cache_directory
-from localrouter.weights.manifest.registry import Entry
+from localrouter.weights.registry import Entry
 from localrouter.weights.store import Damaged, Found
 
 DAY = 86_400.0
@@ -38,7 +38,7 @@ class Holding:
 
 
 @dataclass(frozen=True)
-class Usage:
+class DiskUsage:
     """Bytes on disk. `total` counts a file once that several builds share, and the unfinished downloads."""
 
     holdings: tuple[Holding, ...]
@@ -115,12 +115,12 @@ def holding(entry: Entry) -> Holding:
     return Holding(entry, tuple(path for path in entry.files(location.path) if path.is_file()))
 
 
-def usage(entries: Iterable[Entry]) -> Usage:
+def usage(entries: Iterable[Entry]) -> DiskUsage:
     """What these builds take, and what unfinished downloads of the cache take."""
     holdings = tuple(each for each in map(holding, entries) if each.files)
     sizes = {_identity(path): path.stat().st_size for each in holdings for path in each.files}
     unfinished = sum(path.stat().st_size for path in unfinished_downloads(cache_directory()))
-    return Usage(holdings, unfinished, sum(sizes.values()) + unfinished)
+    return DiskUsage(holdings, unfinished, sum(sizes.values()) + unfinished)
 
 
 def removal(entries: Sequence[Entry], cache: HFCacheInfo | None) -> Removal:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localrouter.gguf.header import GgufError, GgufHeader, read_header
+from localrouter.weights.addition import add_again
 from localrouter.weights.hashed_copy import CutShort, Report, hashed, silent
-from localrouter.weights.manifest.addition import add_again
-from localrouter.weights.manifest.registry import Entry
+from localrouter.weights.registry import Entry
 from localrouter.weights.store import Damaged, Missing
 
 _ABSENT = "it is missing"

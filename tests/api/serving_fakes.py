@@ -14,11 +14,11 @@ from litestar import Litestar
 from msgspec.structs import replace
 
 from localrouter.api.app import create_app
-from localrouter.api.server import Server, base_url, bind
-from localrouter.chat.engine import Engine
+from localrouter.api.server import GracefulServer, base_url, bind
+from localrouter.chat.engine_interface import LoadedEngine
 from localrouter.config import Settings
 from localrouter.engine.messages import (
-    Device,
+    ComputeDevice,
     Event,
     Finished,
     Gauge,
@@ -26,7 +26,7 @@ from localrouter.engine.messages import (
     Piece,
     Segment,
     Tokens,
-    Usage,
+    TokenUsage,
 )
 from localrouter.errors import Overloaded, ShuttingDown
 from localrouter.router import EngineStatus
@@ -41,7 +41,7 @@ INFO = replace(
     cells=8192,
     max_sequences=8,
     vocabulary=256,
-    device=Device("CPU", 0, 3),
+    device=ComputeDevice("CPU", 0, 3),
     eos_token="<|im_end|>",
     control_tokens=["<|im_start|>", "<|im_end|>"],
 )
@@ -52,7 +52,7 @@ def piece(text: str) -> Event:
 
 
 def finished() -> Event:
-    return Finished(0, "stop", Usage(prompt_tokens=5, completion_tokens=2, cached_tokens=3))
+    return Finished(0, "stop", TokenUsage(prompt_tokens=5, completion_tokens=2, cached_tokens=3))
 
 
 class FakeGeneration:
@@ -146,11 +146,11 @@ class FakeRouter:
         self.ttls: list[int | None] = []
 
     @contextlib.asynccontextmanager
-    async def lease(self, name: str, ttl: int | None = None) -> AsyncIterator[Engine]:
+    async def lease(self, name: str, ttl: int | None = None) -> AsyncIterator[LoadedEngine]:
         self.ttls.append(ttl)
         yield await self._engine()
 
-    async def _engine(self) -> Engine:
+    async def _engine(self) -> LoadedEngine:
         self.waiting.set()
         try:
             if self.load is not None:
@@ -207,7 +207,7 @@ def client_of(app: Litestar) -> httpx.AsyncClient:
 class LoopServer:
     """A real server on a free port of loopback, in the test's own event loop."""
 
-    server: Server
+    server: GracefulServer
     url: str
     task: "asyncio.Task[None]"
 
@@ -236,7 +236,7 @@ async def served(app: Litestar, settings: Settings) -> AsyncIterator[LoopServer]
         loop.call_soon_threadsafe(ready.set)
 
     listener = bind("127.0.0.1", 0)
-    server = Server(app, settings, on_ready)
+    server = GracefulServer(app, settings, on_ready)
     running = LoopServer(server, base_url(listener).removesuffix("/v1"), asyncio.create_task(server.serve([listener])))
     await ready.wait()
     try:

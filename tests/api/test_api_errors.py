@@ -10,8 +10,8 @@ from pydantic import SecretStr
 from serving_fakes import CHAT, HELLO, FakeRouter, client_of, make_app
 
 from localrouter import errors
-from localrouter.api.errors import STATUS, problem_of
-from localrouter.api.record import Record
+from localrouter.api.access_log import AccessRecord
+from localrouter.api.error_responses import STATUS, problem_of
 from localrouter.config import Settings
 
 
@@ -53,7 +53,7 @@ TREE = [
 def test_each_error_has_its_status_and_words(
     error: errors.LocalrouterError, status: int, kind: str, code: str, headers: dict[str, str]
 ) -> None:
-    problem = problem_of(error, Record())
+    problem = problem_of(error, AccessRecord())
     told = problem.body.error
     assert (problem.status, told.type, told.code, dict(problem.headers)) == (status, kind, code, headers)
     assert (told.message, told.param) == (error.message, error.param)

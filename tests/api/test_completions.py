@@ -14,12 +14,12 @@ from openai.types.completion import Completion
 from openai.types.completion_create_params import CompletionCreateParamsBase
 from serving_fakes import FakeGeneration, FakeRouter, client_of, finished, make_app, piece
 
-from localrouter.chat.text_choice import TextChoiceStream, token_text
-from localrouter.chat.text_completion import fold_text
-from localrouter.engine.messages import Event, Finished, Logprob, Piece, Segment, Usage
+from localrouter.chat.response.text_choice import TextChoiceStream, token_text
+from localrouter.chat.response.text_completion import fold_text
+from localrouter.engine.messages import Event, Finished, Logprob, Piece, Segment, TokenUsage
 from localrouter.errors import ContextLengthExceeded, EngineFailed, InvalidRequest
-from localrouter.schema import answer as schema
-from localrouter.schema.completions import CompletionRequest, TextAnswer, TextChoice
+from localrouter.schema import chat_response as schema
+from localrouter.schema.text_completions import CompletionRequest, TextChoice, TextCompletionResponse
 
 COMPLETIONS = "/v1/completions"
 ONCE: dict[str, Any] = {"model": "echo", "prompt": "Once"}
@@ -141,10 +141,10 @@ async def running(router: FakeRouter, count: int) -> list[FakeGeneration]:
 
 
 async def test_choices_are_in_order_whichever_comes_first() -> None:
-    def chunk(*choices: TextChoice) -> TextAnswer:
-        return TextAnswer(id="cmpl-1", created=1, model="m", system_fingerprint="fp", choices=list(choices))
+    def chunk(*choices: TextChoice) -> TextCompletionResponse:
+        return TextCompletionResponse(id="cmpl-1", created=1, model="m", system_fingerprint="fp", choices=list(choices))
 
-    async def chunks() -> AsyncIterator[list[TextAnswer]]:
+    async def chunks() -> AsyncIterator[list[TextCompletionResponse]]:
         yield [chunk(TextChoice(1, "b", finish_reason="stop")), chunk(TextChoice(0, "a", finish_reason="stop"))]
         end = chunk()
         end.usage = COUNTED
@@ -154,10 +154,12 @@ async def test_choices_are_in_order_whichever_comes_first() -> None:
 
 
 async def test_an_answer_without_an_end_is_an_error() -> None:
-    async def chunks() -> AsyncIterator[list[TextAnswer]]:
+    async def chunks() -> AsyncIterator[list[TextCompletionResponse]]:
         unfinished = TextChoice(0, "a")
         yield [
-            TextAnswer(id="cmpl-1", created=1, model="m", system_fingerprint="fp", choices=[unfinished], usage=COUNTED)
+            TextCompletionResponse(
+                id="cmpl-1", created=1, model="m", system_fingerprint="fp", choices=[unfinished], usage=COUNTED
+            )
         ]
 
     with pytest.raises(EngineFailed):
@@ -224,7 +226,7 @@ def _is_text(data: bytes) -> bool:
 
 @given(st.lists(st.text(min_size=1, max_size=5), max_size=6), st.lists(st.booleans(), min_size=7, max_size=7))
 def test_the_fold_is_the_same_whatever_comes_together(texts: list[str], cuts: list[bool]) -> None:
-    everything: list[Event] = [*(Piece(0, text) for text in texts), Finished(0, "length", Usage(1, 1))]
+    everything: list[Event] = [*(Piece(0, text) for text in texts), Finished(0, "length", TokenUsage(1, 1))]
     stream = TextChoiceStream(3, has_logprobs=False)
     choices, look = [], []
     for event, cut in zip(everything, cuts, strict=False):

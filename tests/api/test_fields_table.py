@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from localrouter.api.fields import sections
-from localrouter.chat.choice import BY_GRAMMAR
-from localrouter.chat.template import LARGE
+from localrouter.api.fields_table import sections
+from localrouter.chat.prompt.template import LARGE
+from localrouter.chat.response.choice import BY_GRAMMAR
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "api.md"
@@ -17,7 +17,7 @@ SAYS_A_CODE = re.compile(r'\bcode(?:: ClassVar\[str \| None\])? ?= ?"([a-z_]+)"'
 @pytest.mark.parametrize(("name", "table"), list(sections()))
 def test_the_docs_show_the_table_of_the_code(name: str, table: str) -> None:
     shown = DOCS.read_text().split(f"<!-- fields: {name} -->")[1].split("<!-- end -->")[0]
-    assert shown.strip() == table, "run: python -m localrouter.api.fields"
+    assert shown.strip() == table, "run: python -m localrouter.api.fields_table"
 
 
 def test_the_docs_list_every_code_of_an_error() -> None:

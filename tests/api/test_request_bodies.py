@@ -10,8 +10,8 @@ from openai.types.chat.completion_create_params import CompletionCreateParamsBas
 from pydantic import ValidationError
 from serving_fakes import CHAT, HELLO, FakeRouter, client_of, make_app
 
-from localrouter.schema.chat import ChatRequest
-from localrouter.schema.fields import Unsupported
+from localrouter.schema.chat_request import ChatRequest
+from localrouter.schema.field_kinds import Unsupported
 
 DEEP = 100_000
 

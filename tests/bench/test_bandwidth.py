@@ -8,17 +8,17 @@ import pytest
 from localrouter.bench import bandwidth
 from localrouter.bench.bandwidth import bytes_per_token, cache_bytes, limit_of
 from localrouter.bench.measure import LIMIT
-from localrouter.bench.shapes import SHAPES, HybridShape, Shape
-from localrouter.bench.synthetic import metadata_of
-from localrouter.bench.tensors import size_of, tensors_of
-from localrouter.bench.vocabulary import made_up
+from localrouter.bench.synthetic.model_shapes import SHAPES, HybridShape, SyntheticShape
+from localrouter.bench.synthetic.model_writer import metadata_of
+from localrouter.bench.synthetic.synthetic_vocabulary import made_up
+from localrouter.bench.synthetic.tensor_layout import size_of, tensors_of
 from localrouter.gguf.header import GgufHeader, parse_header
-from localrouter.gguf.writer import Q8_0, Entry, header_of
+from localrouter.gguf.writer import Q8_0, MetadataEntry, header_of
 
-SMALL = Shape("qwen3", 2, 64, 2, 1, 32, 64, context=512, vocabulary=1024)
+SMALL = SyntheticShape("qwen3", 2, 64, 2, 1, 32, 64, context=512, vocabulary=1024)
 
 
-def header_for(shape: Shape, *more: Entry) -> GgufHeader:
+def header_for(shape: SyntheticShape, *more: MetadataEntry) -> GgufHeader:
     table = [*(tensor.entry for tensor in tensors_of(shape)), *more]
     header = parse_header(header_of(metadata_of("small", shape, made_up(1024)), table), name="small")
     assert isinstance(header, GgufHeader)
@@ -30,13 +30,13 @@ def test_an_embedding_that_is_the_output_too_is_read_whole() -> None:
 
 
 def test_beside_an_output_layer_of_its_own_it_is_not_read() -> None:
-    assert bytes_per_token([header_for(SMALL, Entry("output.weight", (1024, 64), Q8_0))]) == size_of(SMALL)
+    assert bytes_per_token([header_for(SMALL, MetadataEntry("output.weight", (1024, 64), Q8_0))]) == size_of(SMALL)
 
 
 def test_a_table_that_is_only_looked_up_does_not_count() -> None:
-    assert bytes_per_token([header_for(SMALL, Entry("per_layer_token_embd.weight", (1024, 64), Q8_0))]) == size_of(
-        SMALL
-    )
+    assert bytes_per_token(
+        [header_for(SMALL, MetadataEntry("per_layer_token_embd.weight", (1024, 64), Q8_0))]
+    ) == size_of(SMALL)
 
 
 def test_of_the_experts_only_those_that_work_on_a_token_are_read() -> None:
@@ -49,7 +49,7 @@ def test_of_the_experts_only_those_that_work_on_a_token_are_read() -> None:
 
 def test_no_token_reads_a_layer_that_llama_cpp_does_not_load() -> None:
     shape = replace(SHAPES["qwen35moe-tiny"], vocabulary=1024)
-    extra = Entry("blk.8.ffn_up_exps.weight", (8, 128, 256), Q8_0)
+    extra = MetadataEntry("blk.8.ffn_up_exps.weight", (8, 128, 256), Q8_0)
 
     assert bytes_per_token([header_for(shape, extra)]) == bytes_per_token([header_for(shape)])
 

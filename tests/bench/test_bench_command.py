@@ -18,15 +18,15 @@ from localrouter.bench import bandwidth, comparison, servers
 from localrouter.bench.load import Endpoint
 from localrouter.bench.measure import LIMIT, OURS, PEER, Measure
 from localrouter.bench.processes import ProgramFailed
-from localrouter.bench.report import Results
-from localrouter.bench.servers import Kind, Server
+from localrouter.bench.results_report import Results
+from localrouter.bench.servers import BenchServer, ServerKind
 from localrouter.bench.session import Session
-from localrouter.bench.shapes import Shape
-from localrouter.bench.synthetic import synthetic_model
+from localrouter.bench.synthetic.model_shapes import SyntheticShape
+from localrouter.bench.synthetic.model_writer import synthetic_model
 from localrouter.cli import bench as command
 from localrouter.cli import main
 
-SMALL = Shape("qwen3", 2, 64, 2, 1, 32, 64, context=2048, vocabulary=1024)
+SMALL = SyntheticShape("qwen3", 2, 64, 2, 1, 32, 64, context=2048, vocabulary=1024)
 
 
 @pytest.fixture(autouse=True)
@@ -100,9 +100,9 @@ def test_what_cannot_be_done_is_refused(words: tuple[str, ...], told: str) -> No
 
 def test_a_broken_stream_of_ours_is_status_1(monkeypatch: pytest.MonkeyPatch) -> None:
     @contextmanager
-    def broken(*_: object, **__: object) -> Iterator[Server]:
+    def broken(*_: object, **__: object) -> Iterator[BenchServer]:
         with server_of("a", events=EVENTS[:-14]) as url:
-            yield Server("localrouter", Kind.OURS, Endpoint(f"{url}/v1", "a"))
+            yield BenchServer("localrouter", ServerKind.OURS, Endpoint(f"{url}/v1", "a"))
 
     monkeypatch.setattr(servers, "localrouter", broken)
     done = run("--workload", "batch8", "--repeat", "1")

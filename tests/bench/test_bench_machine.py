@@ -7,12 +7,12 @@ import psutil
 import pytest
 
 import localrouter
-from localrouter.bench import machine
-from localrouter.bench.machine import Machine, source
+from localrouter.bench import environment
+from localrouter.bench.environment import Environment, source
 
 
 def test_this_machine_is_described() -> None:
-    found = Machine.this()
+    found = Environment.this()
 
     assert found.cores == len(psutil.Process().cpu_affinity() or [])
     assert found.memory <= psutil.virtual_memory().total
@@ -20,7 +20,7 @@ def test_this_machine_is_described() -> None:
 
 
 def test_one_line_tells_what_figures_depend_on() -> None:
-    told = str(Machine("cpu", 1, 3 << 30, "Linux x86_64", "3.11.7", 0.0, ("NVIDIA X",)))
+    told = str(Environment("cpu", 1, 3 << 30, "Linux x86_64", "3.11.7", 0.0, ("NVIDIA X",)))
 
     assert told.startswith("cpu, 1 core, 3 GiB, NVIDIA X, Linux x86_64, Python 3.11.7, llama-cpp-python ")
 
@@ -42,7 +42,7 @@ def test_a_checkout_is_named_by_its_commit(tmp_path: Path, monkeypatch: pytest.M
 
 def test_the_share_of_others_is_what_was_not_idle(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = iter([(100, 200), (150, 400)])
-    monkeypatch.setattr(machine, "_jiffies", lambda: next(looks))
-    monkeypatch.setattr(machine, "_SECONDS", 0.0)
+    monkeypatch.setattr(environment, "_jiffies", lambda: next(looks))
+    monkeypatch.setattr(environment, "_SECONDS", 0.0)
 
-    assert machine._busy() == 0.75
+    assert environment._busy() == 0.75

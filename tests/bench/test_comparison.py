@@ -8,21 +8,21 @@ import pytest
 
 from localrouter.bench import bandwidth, comparison, load
 from localrouter.bench.comparison import with_limits
-from localrouter.bench.figures import Figures, Stream
+from localrouter.bench.environment import Environment
+from localrouter.bench.figures import LoadFigures, StreamTimes
 from localrouter.bench.load import Endpoint
-from localrouter.bench.machine import Machine
 from localrouter.bench.measure import LIMIT, OURS, PEER, Measure
 from localrouter.bench.peer import Peer
 from localrouter.bench.processes import running
-from localrouter.bench.progress import Progress
-from localrouter.bench.servers import Kind, Server
+from localrouter.bench.run_progress import Progress
+from localrouter.bench.servers import BenchServer, ServerKind
 from localrouter.bench.session import Session
-from localrouter.bench.workloads import OPENAI, WORKLOADS, Conversation, Fields
+from localrouter.bench.workloads import OPENAI, WORKLOADS, Dialogue, Fields
 
-MACHINE = Machine("cpu", 2, 1 << 34, "Linux x86_64", "3.11", 0.0)
+MACHINE = Environment("cpu", 2, 1 << 34, "Linux x86_64", "3.11", 0.0)
 SERVERS = {
-    OURS: Server("localrouter", Kind.OURS, Endpoint("http://127.0.0.1:1/v1", "a")),
-    PEER: Server("other", Kind.LLAMA, Endpoint("http://127.0.0.1:2/v1", "a")),
+    OURS: BenchServer("localrouter", ServerKind.OURS, Endpoint("http://127.0.0.1:1/v1", "a")),
+    PEER: BenchServer("other", ServerKind.LLAMA, Endpoint("http://127.0.0.1:2/v1", "a")),
 }
 
 
@@ -31,11 +31,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Fields]]:
     """Who was asked how, in order; every answer is the same whole one, the peer's a broken one."""
     calls = list[tuple[str, Fields]]()
 
-    def run(endpoint: Endpoint, conversations: list[Conversation], fields: Fields) -> Figures:
+    def run(endpoint: Endpoint, conversations: list[Dialogue], fields: Fields) -> LoadFigures:
         calls.append((endpoint.base_url[-4], fields))
         done = 1 if endpoint is SERVERS[OURS].endpoint else 0
-        stream = Stream(0.0, 2, 1, ["a", "b"], [1.0, 3.0], ["length"], 2, done)
-        return Figures.of([stream] * len(conversations), wall=4.0)
+        stream = StreamTimes(0.0, 2, 1, ["a", "b"], [1.0, 3.0], ["length"], 2, done)
+        return LoadFigures.of([stream] * len(conversations), wall=4.0)
 
     monkeypatch.setattr(load, "run", run)
     monkeypatch.setattr(comparison, "settle", lambda: calls.append(("settled", {})))
@@ -64,7 +64,7 @@ def test_a_run_with_a_broken_stream_gives_no_figure(asked: list[tuple[str, Field
 def test_a_server_that_is_gone_holds_no_memory_that_could_be_compared() -> None:
     with running([sys.executable, "-c", "print('here')"], os.environ) as program:
         program.process.wait()
-        gone = Server("other", Kind.LLAMA, SERVERS[PEER].endpoint, program)
+        gone = BenchServer("other", ServerKind.LLAMA, SERVERS[PEER].endpoint, program)
 
         assert comparison._memory({PEER: gone}).samples == {}
 
@@ -76,7 +76,7 @@ def test_servers_sample_as_the_workload_says(asked: list[tuple[str, Fields]]) ->
 
 
 def test_what_did_not_happen_is_no_sample(asked: list[tuple[str, Fields]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "run", lambda *_: Figures.of([], wall=1.0))
+    monkeypatch.setattr(load, "run", lambda *_: LoadFigures.of([], wall=1.0))
     [long] = comparison._measure(WORKLOADS["long"], SERVERS, 1, Progress())
 
     assert (long.samples, asked) == ({}, [("settled", {})] * 2)
@@ -99,7 +99,7 @@ def test_rates_have_the_limits_that_are_known(
 
 
 def test_memory_of_the_cpu_is_no_limit_where_gpus_compute() -> None:
-    gpu = Machine("cpu", 2, 1 << 34, "Linux x86_64", "3.11", 0.0, ("a GPU",))
+    gpu = Environment("cpu", 2, 1 << 34, "Linux x86_64", "3.11", 0.0, ("a GPU",))
 
     assert with_limits([], [], gpu, Progress()) == []
 
@@ -114,7 +114,7 @@ def test_memory_of_the_cpu_is_no_limit_where_gpus_compute() -> None:
     ],
 )
 def test_which_workloads_run(
-    peer: Peer | Server | None, quick: bool, asked_for: tuple[str, ...], names: list[str]
+    peer: Peer | BenchServer | None, quick: bool, asked_for: tuple[str, ...], names: list[str]
 ) -> None:
     session = Session(MACHINE, Progress(), peer, 1, asked_for, quick=quick)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localrouter.bench.figures import Figures, Stream, percentile
+from localrouter.bench.figures import LoadFigures, StreamTimes, percentile
 
 
 def event(content: Any) -> bytes:
@@ -27,8 +27,8 @@ def usage(tokens: int) -> bytes:
 WHOLE = [chunk(), chunk("a"), chunk("€"), chunk("c"), chunk(finish="length"), usage(3), b"data: [DONE]\n\n"]
 
 
-def stream(parts: list[bytes], asked: int = 3) -> Stream:
-    return Stream.parse(0.0, asked, [(float(second), part) for second, part in enumerate(parts)])
+def stream(parts: list[bytes], asked: int = 3) -> StreamTimes:
+    return StreamTimes.parse(0.0, asked, [(float(second), part) for second, part in enumerate(parts)])
 
 
 def test_a_whole_stream_has_no_flaw() -> None:
@@ -78,7 +78,7 @@ def test_the_rate_counts_from_the_first_token_to_the_last() -> None:
 
 
 def test_figures_sum_up_streams() -> None:
-    figures = Figures.of([stream(WHOLE), stream(WHOLE), stream(WHOLE[:-1])], wall=3.0)
+    figures = LoadFigures.of([stream(WHOLE), stream(WHOLE), stream(WHOLE[:-1])], wall=3.0)
 
     assert (figures.streams, figures.broken, figures.flaw) == (3, 1, "0 times [DONE]")
     assert (figures.tokens, figures.rate, figures.stream_rate) == (9, 3.0, 1.0)
@@ -86,10 +86,10 @@ def test_figures_sum_up_streams() -> None:
 
 
 def test_the_first_token_of_later_turns_is_told_apart() -> None:
-    streams = [Stream(0.0, 3, turn, ["a"], [second]) for turn, second in enumerate([9.0, 2.0, 4.0])]
+    streams = [StreamTimes(0.0, 3, turn, ["a"], [second]) for turn, second in enumerate([9.0, 2.0, 4.0])]
 
-    assert (Figures.of(streams, 9.0).ttft_later, Figures.of(streams, 9.0).ttft_p50) == (3000.0, 4000.0)
-    assert isnan(Figures.of(streams[:1], 9.0).ttft_later)
+    assert (LoadFigures.of(streams, 9.0).ttft_later, LoadFigures.of(streams, 9.0).ttft_p50) == (3000.0, 4000.0)
+    assert isnan(LoadFigures.of(streams[:1], 9.0).ttft_later)
 
 
 def test_percentiles() -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from localrouter.bench import report
-from localrouter.bench.machine import Machine
+from localrouter.bench import results_report
+from localrouter.bench.environment import Environment
 from localrouter.bench.measure import LIMIT, OURS, PEER, Measure
-from localrouter.bench.report import Results
+from localrouter.bench.results_report import Results
 
-MACHINE = Machine("cpu", 2, 1 << 34, "Linux x86_64", "3.11", 0.0)
+MACHINE = Environment("cpu", 2, 1 << 34, "Linux x86_64", "3.11", 0.0)
 
 
 def measure(ours: list[float], peer: list[float], *, higher_is_better: bool = True) -> Measure:
@@ -35,22 +35,22 @@ def test_without_a_peer_there_is_no_ratio() -> None:
 
 def test_the_next_run_finds_the_medians_of_the_last(tmp_path: Path) -> None:
     file = tmp_path / "results" / "last.json"
-    report.save(file, report.as_json(results(measure([1, 3, 2], [1])), MACHINE))
+    results_report.save(file, results_report.as_json(results(measure([1, 3, 2], [1])), MACHINE))
 
-    assert report.last_medians(file, MACHINE) == {"name: meaning": 2.0}
+    assert results_report.last_medians(file, MACHINE) == {"name: meaning": 2.0}
 
 
 def test_what_could_not_be_measured_is_null(tmp_path: Path) -> None:
-    report.save(tmp_path / "nan.json", {"figures": [{"gap": float("nan"), "rate": 2.0}]})
+    results_report.save(tmp_path / "nan.json", {"figures": [{"gap": float("nan"), "rate": 2.0}]})
 
     assert json.loads((tmp_path / "nan.json").read_text()) == {"figures": [{"gap": None, "rate": 2.0}]}
 
 
 def test_results_of_another_machine_are_not_compared(tmp_path: Path) -> None:
     file = tmp_path / "last.json"
-    report.save(file, report.as_json(results(measure([1], [1])), MACHINE))
+    results_report.save(file, results_report.as_json(results(measure([1], [1])), MACHINE))
 
-    assert report.last_medians(file, Machine("other", 2, 1 << 34, "Linux x86_64", "3.11", 0.0)) == {}
+    assert results_report.last_medians(file, Environment("other", 2, 1 << 34, "Linux x86_64", "3.11", 0.0)) == {}
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"machine": {"cpu": "cpu", "cores": 2}}'])
@@ -58,12 +58,12 @@ def test_a_results_file_that_cannot_be_read_is_as_good_as_none(tmp_path: Path, c
     file = tmp_path / "last.json"
     file.write_text(content)
 
-    assert report.last_medians(file, MACHINE) == {}
+    assert results_report.last_medians(file, MACHINE) == {}
 
 
 def shown(of: Results) -> str:
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(report.table_of(of))
+    console.print(results_report.table_of(of))
     return console.export_text()
 
 
@@ -89,7 +89,7 @@ def test_what_nobody_measured_has_no_column() -> None:
 
 
 def test_markdown_is_a_table_below_machine_source_and_day() -> None:
-    text = report.markdown_of([results(measure([100, 300, 200], [50]), peer="llama-server")], MACHINE)
+    text = results_report.markdown_of([results(measure([100, 300, 200], [50]), peer="llama-server")], MACHINE)
 
     assert text.startswith("cpu, 2 cores, 16 GiB, Linux x86_64, Python 3.11, llama-cpp-python ")
     assert re.search(r"; localrouter (commit [0-9a-f]{8}|version \d)[^;]*; \d{4}-\d\d-\d\d\.\n", text)

@@ -16,7 +16,7 @@ from localrouter.bench.peer import (
     thread_counts,
 )
 from localrouter.bench.processes import ProgramFailed
-from localrouter.bench.progress import Progress
+from localrouter.bench.run_progress import Progress
 
 SCRIPT = """#!/bin/sh
 echo "loading $*" >&2

@@ -5,7 +5,7 @@ import pytest
 from gguf import GGMLQuantizationType
 from gguf.quants import quantize
 
-from localrouter.bench.quantization import q8_0
+from localrouter.bench.synthetic.quantization import q8_0
 
 
 @pytest.mark.parametrize("rows", [1, 16, 9000])

@@ -12,8 +12,8 @@ import pytest
 from localrouter.bench.load import run
 from localrouter.bench.peer import Peer
 from localrouter.bench.processes import ProgramFailed
-from localrouter.bench.servers import Kind, llama_server, running_server
-from localrouter.bench.workloads import OPENAI, WORKLOADS, Conversation
+from localrouter.bench.servers import ServerKind, llama_server, running_server
+from localrouter.bench.workloads import OPENAI, WORKLOADS, Dialogue
 from localrouter.errors import ConfigError
 
 CHUNKS = (
@@ -60,9 +60,9 @@ def server_of(*models: str, owner: str = "llamacpp", events: bytes = EVENTS) -> 
 def test_a_running_server_is_asked_for_its_model(ending: str) -> None:
     with server_of("the one") as url:
         server = running_server(url + ending)
-        figures = run(server.endpoint, [Conversation(["Hello"], 8)])
+        figures = run(server.endpoint, [Dialogue(["Hello"], 8)])
 
-    assert (server.kind, server.endpoint.model, server.memory) == (Kind.LLAMA, "the one", None)
+    assert (server.kind, server.endpoint.model, server.memory) == (ServerKind.LLAMA, "the one", None)
     assert server.name == url.removeprefix("http://")
     assert (figures.tokens, figures.broken) == (1, 0)
 
@@ -76,7 +76,7 @@ def test_of_several_models_one_has_to_be_named() -> None:
             running_server(url, "c")
         server = running_server(url, "b")
 
-    assert (server.kind, server.endpoint.model) == (Kind.OTHER, "b")
+    assert (server.kind, server.endpoint.model) == (ServerKind.OTHER, "b")
 
 
 def test_who_is_not_llama_server_is_not_sent_its_fields() -> None:

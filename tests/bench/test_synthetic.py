@@ -8,18 +8,19 @@ import pytest
 from gguf import GGUFReader
 
 from benchmarks.real_vocabulary import VocabularyError, copied
-from localrouter.bench import inprocess, servers, synthetic, vocabulary
+from localrouter.bench import inprocess, servers
 from localrouter.bench.load import run
-from localrouter.bench.shapes import SHAPES, HybridShape, Shape, WindowShape
-from localrouter.bench.synthetic import synthetic_model, write_model
-from localrouter.bench.tensors import size_of, tensors_of
-from localrouter.bench.vocabulary import CONTROL, made_up
-from localrouter.bench.workloads import Conversation
-from localrouter.chat.fallback_template import CHATML
+from localrouter.bench.synthetic import model_writer, synthetic_vocabulary
+from localrouter.bench.synthetic.model_shapes import SHAPES, HybridShape, SyntheticShape, WindowShape
+from localrouter.bench.synthetic.model_writer import synthetic_model, write_model
+from localrouter.bench.synthetic.synthetic_vocabulary import CONTROL, made_up
+from localrouter.bench.synthetic.tensor_layout import size_of, tensors_of
+from localrouter.bench.workloads import Dialogue
+from localrouter.chat.prompt.fallback_template import CHATML
 from localrouter.errors import ConfigError
 
 SMALL = {
-    "qwen3": Shape("qwen3", 2, 64, 2, 1, 32, 64, context=512, vocabulary=1024),
+    "qwen3": SyntheticShape("qwen3", 2, 64, 2, 1, 32, 64, context=512, vocabulary=1024),
     "qwen35moe": HybridShape(
         "qwen35moe", 4, 64, 2, 1, 32, 64, 512, 1024, experts=4, expert_feed_forward=32, state=32, groups=1, time_steps=2
     ),
@@ -44,7 +45,7 @@ def test_a_server_answers_with_it() -> None:
     model = synthetic_model("small", SMALL["qwen3"])
     model = model.rename(model.with_name("demo.gguf"))  # a name that the shipped manifest has too
     with servers.localrouter(model, threads=1) as server:
-        figures = run(server.endpoint, [Conversation(["Hello", "And?"], 6), Conversation(["Hello"], 6)])
+        figures = run(server.endpoint, [Dialogue(["Hello", "And?"], 6), Dialogue(["Hello"], 6)])
         held = server.memory
 
     assert (figures.streams, figures.broken, figures.flaw) == (3, 0, None)
@@ -64,7 +65,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_file(cache:
 
 def test_what_lies_in_the_cache_is_not_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
     path = synthetic_model("small", SMALL["qwen3"])
-    monkeypatch.setattr(synthetic, "write_model", lambda *_, **__: pytest.fail("written again"))
+    monkeypatch.setattr(model_writer, "write_model", lambda *_, **__: pytest.fail("written again"))
 
     assert synthetic_model("small", SMALL["qwen3"]) == path
 
@@ -74,7 +75,7 @@ def test_an_interrupted_write_leaves_nothing(cache: Path, monkeypatch: pytest.Mo
         path.write_bytes(b"GGUF")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(synthetic, "write_model", interrupted)
+    monkeypatch.setattr(model_writer, "write_model", interrupted)
     with pytest.raises(KeyboardInterrupt):
         synthetic_model("small", SMALL["qwen3"])
 
@@ -102,7 +103,7 @@ def test_a_vocabulary_can_be_copied_from_another_file(tmp_path: Path) -> None:
 
     written = GGUFReader(model)
     assert written.fields["tokenizer.ggml.tokens"].contents() == made_up(1024).fields["tokenizer.ggml.tokens"]
-    assert written.fields[vocabulary.TEMPLATE].contents() == CHATML
+    assert written.fields[synthetic_vocabulary.TEMPLATE].contents() == CHATML
     assert written.fields["qwen3.vocab_size"].contents() == 1024
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from localrouter.bench.comparison import SEEDS_APART
-from localrouter.bench.figures import Figures
+from localrouter.bench.figures import LoadFigures
 from localrouter.bench.words import WORDS, text
 from localrouter.bench.workloads import OPENAI, TOP_P, WORKLOADS, Fields, Workload
 
@@ -30,7 +30,7 @@ def test_another_run_shares_no_text(workload: Workload) -> None:
 
 @EVERY
 def test_its_figures_exist_and_mean_different_things(workload: Workload) -> None:
-    assert {row.figure for row in workload.rows} <= Figures.__dataclass_fields__.keys()
+    assert {row.figure for row in workload.rows} <= LoadFigures.__dataclass_fields__.keys()
     assert len({row.meaning for row in workload.rows}) == len(workload.rows) > 0
 
 

@@ -6,16 +6,16 @@ import gguf
 import pytest
 from fake_engine import INFO
 from msgspec.structs import replace
-from parsing import Reader
+from reading import Reader
 from real_vocabularies import needs_samples, template_text
 
-from localrouter.chat.fallback_template import CHATML
 from localrouter.chat.families.detection import can_switch_thinking, family_of, shows_tools, thinks
-from localrouter.chat.families.fallback import FALLBACK, call_text, instructions, result_text
 from localrouter.chat.families.family import Family
 from localrouter.chat.families.gemma import GEMMA4
+from localrouter.chat.families.prompted_tools import FALLBACK, call_text, instructions, result_text
 from localrouter.chat.families.qwen import QWEN3, QWEN3_CODER
-from localrouter.chat.parser import Arguments, CallBegun, CallEnded
+from localrouter.chat.parsing.parser import Arguments, CallBegun, CallEnded
+from localrouter.chat.prompt.fallback_template import CHATML
 from localrouter.engine.messages import ModelInfo
 from training.evaluate import ASSET
 

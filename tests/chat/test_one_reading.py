@@ -4,15 +4,15 @@ from collections.abc import Sequence
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from parsing import FAMILIES, TOOLS, Message, cut, fold, places, written
+from reading import FAMILIES, TOOLS, Message, cut, fold, places, written
 
 from localrouter.chat.families.family import Family
 from localrouter.chat.families.qwen import QWEN3
-from localrouter.chat.parser import Parser
-from localrouter.engine.answer import Answer
+from localrouter.chat.parsing.parser import Parser
 from localrouter.engine.messages import Piece, Sampling, Thinking
-from localrouter.engine.spans import Span, Spans
-from localrouter.engine.thinking import Reading
+from localrouter.engine.output.output import Output
+from localrouter.engine.output.reasoning_budget import Reading
+from localrouter.engine.output.spans import Span, Spans
 
 TAG = '{"tag": "<think> is a tag", "b": 1}'
 ORPHAN = "</think><think>a"
@@ -65,7 +65,7 @@ def test_what_the_engine_takes_for_reasoning_or_text_is_sent_as_such(
     numbers = {text: number for number, text in enumerate(delimiters(family), 1)} if has_tokens else {}
     thinking = Thinking(family.thought.begin, family.thought.end, is_open)
     reading = Reading(Spans(thinking, family.calls if has_tools else None, numbers, structured=structured))
-    answer = Answer(Sampling(), reading)
+    answer = Output(Sampling(), reading)
 
     said = [some for text, number in tokens for some in answer.feed(number, text.encode())] + answer.flush()
     spans = [some.span for some in said]

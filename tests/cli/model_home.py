@@ -13,7 +13,7 @@ from hub_cache import FIRST, HubCache
 
 from localrouter.cli.exit_status import complain
 from localrouter.errors import OperatorError
-from localrouter.weights.manifest import registry
+from localrouter.weights import registry
 
 REPO, FILE = "them/Big-GGUF", "Big.gguf"
 MANIFEST = f"""

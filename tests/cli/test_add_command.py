@@ -11,13 +11,13 @@ from hub_server import HubServer
 from model_home import Home, home
 
 from localrouter.cli.add import add
+from localrouter.weights import addition
 from localrouter.weights.hashed_copy import CutShort
-from localrouter.weights.hub import client as hub_module
-from localrouter.weights.hub.client import Hub
-from localrouter.weights.manifest import addition
+from localrouter.weights.hub import hub_client as hub_module
+from localrouter.weights.hub.hub_client import Hub
 from localrouter.weights.manifest.lock import lock_path, read_lock
 from localrouter.weights.manifest.manifest import load_manifest
-from localrouter.weights.manifest.registry import Registry
+from localrouter.weights.registry import Registry
 
 __all__ = ["home"]
 

@@ -24,8 +24,8 @@ from localrouter.cli.serve import announce, read_settings, serve
 from localrouter.config import EngineSettings, Settings
 from localrouter.errors import ConfigError, OperatorError
 from localrouter.memory import plan
-from localrouter.memory.fit import Choice
-from localrouter.weights.catalog import BuildStatus, CatalogEntry, State
+from localrouter.memory.fit import FitChoice
+from localrouter.weights.catalog import BuildState, BuildStatus, CatalogEntry
 from localrouter.weights.manifest.manifest import Overrides
 
 
@@ -164,19 +164,23 @@ def test_other_machines_are_let_in_only_with_a_key() -> None:
 
 
 def test_the_line_to_try_shows_where_the_key_goes(capsys: pytest.CaptureFixture[str]) -> None:
-    announce("http://127.0.0.1:1/v1", [_entry("echo", State.ON_DISK), _entry("far", State.NOT_DOWNLOADED)], locked=True)
+    announce(
+        "http://127.0.0.1:1/v1",
+        [_entry("echo", BuildState.ON_DISK), _entry("far", BuildState.NOT_DOWNLOADED)],
+        locked=True,
+    )
     told = capsys.readouterr().err
     assert 'Bearer $LOCALROUTER_API_KEY"' in told
     assert "far" not in told
 
 
 def test_without_a_model_it_says_where_to_look(capsys: pytest.CaptureFixture[str]) -> None:
-    announce("http://127.0.0.1:1/v1", [_entry("far", State.NOT_DOWNLOADED)], locked=False)
+    announce("http://127.0.0.1:1/v1", [_entry("far", BuildState.NOT_DOWNLOADED)], locked=False)
     assert "localrouter list" in capsys.readouterr().err
 
 
-def _entry(alias: str, state: State) -> CatalogEntry:
-    choice = Choice(0, "the only one") if state is State.ON_DISK else None
+def _entry(alias: str, state: BuildState) -> CatalogEntry:
+    choice = FitChoice(0, "the only one") if state is BuildState.ON_DISK else None
     return CatalogEntry(alias, "", Overrides(), (BuildStatus(f"{alias}-Q4", None, "hub", state, None, None),), choice)
 
 

@@ -11,14 +11,16 @@ from click.testing import CliRunner, Result
 from localrouter.cli import devices as command
 from localrouter.cli import main
 from localrouter.cli.devices import list_devices, used_of
-from localrouter.engine.fallback import default_store
+from localrouter.engine.ipc.load_fallback import default_store
 from localrouter.engine.messages import Fallback
 from localrouter.errors import OperatorError
-from localrouter.memory.devices import Device, DevicesUnknown, Kind
+from localrouter.memory.devices import Device, DeviceKind, DevicesUnknown
 
-CPU = Device("CPU", "a processor", "CPU", Kind.CPU, 8 * 10**9, 16 * 10**9)
-CARD = Device("CUDA0", "a card", "CUDA", Kind.GPU, 5 * 10**9, 6 * 10**9, "0000:01:00.0", 4 * 10**9, 6 * 10**9)
-OTHER = Device("Vulkan1", "a card with a name that is much longer than others", "Vulkan", Kind.GPU, 10**9, 2 * 10**9)
+CPU = Device("CPU", "a processor", "CPU", DeviceKind.CPU, 8 * 10**9, 16 * 10**9)
+CARD = Device("CUDA0", "a card", "CUDA", DeviceKind.GPU, 5 * 10**9, 6 * 10**9, "0000:01:00.0", 4 * 10**9, 6 * 10**9)
+OTHER = Device(
+    "Vulkan1", "a card with a name that is much longer than others", "Vulkan", DeviceKind.GPU, 10**9, 2 * 10**9
+)
 Run = Callable[..., Result]
 
 
@@ -120,7 +122,7 @@ def test_a_llama_cpp_without_any_device_is_an_error() -> None:
 
 
 def test_no_line_is_wider_than_the_terminal(run: Run) -> None:
-    driver = replace(OTHER, kind=Kind.INTEGRATED, driver_free=10**9)
+    driver = replace(OTHER, kind=DeviceKind.INTEGRATED, driver_free=10**9)
     env = {"FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "100"}
     lines = run(CARD, driver, CPU, **env).stdout.splitlines()
     assert max(map(len, lines)) <= 100

@@ -10,8 +10,8 @@ from hub_server import HubServer
 from model_home import FILE, REPO, Home, home
 
 from localrouter.cli.lock import lock
-from localrouter.weights.hub import client as hub_module
-from localrouter.weights.hub.client import Hub
+from localrouter.weights.hub import hub_client as hub_module
+from localrouter.weights.hub.hub_client import Hub
 from localrouter.weights.manifest.lock import lock_path, read_lock
 
 __all__ = ["home"]

@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 
 from localrouter.cli import plan as command
 from localrouter.errors import ConfigError, HubUnreachable
-from localrouter.memory.devices import Device, Kind
+from localrouter.memory.devices import Device, DeviceKind
 from localrouter.memory.machine import Gpu, Machine, with_devices
 
 MANIFEST = f"""
@@ -145,7 +145,7 @@ def test_layers_on_gpus_are_told(home: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "RTX 2060: 6.00 GB of 6.00 GB free" in result.stderr
 
 
-CARDS = [Device(f"GPU{n}", "card", "CUDA", Kind.GPU, size, size) for n, size in enumerate((6 * 10**9, 3 * 10**9))]
+CARDS = [Device(f"GPU{n}", "card", "CUDA", DeviceKind.GPU, size, size) for n, size in enumerate((6 * 10**9, 3 * 10**9))]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from exemplary_server import exemplary_server
 from localrouter.cli import main
 from localrouter.cli.conformance import _GROUPS
 from localrouter.conformance import report
-from localrouter.conformance.check import Outcome
+from localrouter.conformance.check import CheckOutcome
 from localrouter.conformance.check import Result as CheckResult
 from localrouter.conformance.suite import GROUPS
 
@@ -122,7 +122,7 @@ def test_a_missing_openai_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_a_server_says_can_be_printed_whatever_it_is() -> None:
-    result = CheckResult(GROUPS["basics"].checks[0], Outcome.FAILED, "red: \x1b[31m, half of a pair: \ud83d")
+    result = CheckResult(GROUPS["basics"].checks[0], CheckOutcome.FAILED, "red: \x1b[31m, half of a pair: \ud83d")
 
     told = report.markdown([result], "title")
 

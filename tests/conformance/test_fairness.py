@@ -8,14 +8,14 @@ from exemplary_rules import MODEL
 from exemplary_server import exemplary_server
 from test_checks import CHECKS, edited
 
-from localrouter.conformance.check import Outcome
-from localrouter.conformance.server import Server
+from localrouter.conformance.check import CheckOutcome
 from localrouter.conformance.suite import run_one
+from localrouter.conformance.target import Target
 
 
-def outcome(name: str, **changes: Any) -> Outcome:
+def outcome(name: str, **changes: Any) -> CheckOutcome:
     """How a check ends on a server with these changes."""
-    with exemplary_server(**changes) as served, Server(served.base_url, "none", MODEL, 10) as server:
+    with exemplary_server(**changes) as served, Target(served.base_url, "none", MODEL, 10) as server:
         return run_one(CHECKS[name], server).outcome
 
 
@@ -38,7 +38,7 @@ def says_who_it_is(body: Any) -> Any:
     ],
 )
 def test_a_template_may_have_a_system_message_of_its_own(name: str) -> None:
-    assert outcome(name, requests=says_who_it_is) == Outcome.PASSED
+    assert outcome(name, requests=says_who_it_is) == CheckOutcome.PASSED
 
 
 @pytest.mark.parametrize("role", ["system", "developer"])
@@ -46,21 +46,21 @@ def test_a_system_message_that_is_dropped_is_found_all_the_same(role: str) -> No
     def change(body: Any) -> Any:
         return {**body, "messages": [message for message in body["messages"] if message["role"] != role]}
 
-    assert outcome(f"a {role} message is read", requests=change) == Outcome.FAILED
+    assert outcome(f"a {role} message is read", requests=change) == CheckOutcome.FAILED
 
 
 def test_a_conversation_that_loses_its_beginning_is_found() -> None:
     def change(body: Any) -> Any:
         return says_who_it_is({**body, "messages": body["messages"][-30:]})
 
-    assert outcome("a long conversation is read whole", requests=change) == Outcome.FAILED
+    assert outcome("a long conversation is read whole", requests=change) == CheckOutcome.FAILED
 
 
 def test_the_details_of_usage_may_be_missing() -> None:
     def change(answer: Any) -> None:
         del answer["usage"]["completion_tokens_details"]
 
-    assert outcome("thoughts are counted", answers=edited(change)) == Outcome.UNDECIDED
+    assert outcome("thoughts are counted", answers=edited(change)) == CheckOutcome.UNDECIDED
 
 
 @pytest.mark.parametrize("name", ["temperature 0 repeats itself", "a tiny top p repeats itself"])
@@ -72,7 +72,7 @@ def test_rounding_may_decide_otherwise_once(name: str) -> None:
         if len(answers) == 1:
             first(answer)["message"].update(content="something else")
 
-    assert outcome(name, answers=edited(change)) == Outcome.PASSED
+    assert outcome(name, answers=edited(change)) == CheckOutcome.PASSED
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_model_that_once_ends_by_itself_is_asked_again(name: str) -> None:
         if len(answers) <= 2:
             first(answer).update(finish_reason="stop")
 
-    assert outcome(name, answers=edited(change)) == Outcome.PASSED
+    assert outcome(name, answers=edited(change)) == CheckOutcome.PASSED
 
 
 def test_a_stream_that_once_ends_by_itself_is_asked_for_again() -> None:
@@ -99,9 +99,9 @@ def test_a_stream_that_once_ends_by_itself_is_asked_for_again() -> None:
             for choice in chunk["choices"]:
                 choice["finish_reason"] = choice["finish_reason"] and "stop"
 
-    assert outcome("a stream ends at max tokens", streams=edited(change)) == Outcome.PASSED
+    assert outcome("a stream ends at max tokens", streams=edited(change)) == CheckOutcome.PASSED
     streams.clear()
-    assert outcome("usage of a stream counts all choices", streams=edited(change)) == Outcome.PASSED
+    assert outcome("usage of a stream counts all choices", streams=edited(change)) == CheckOutcome.PASSED
 
 
 def test_an_end_that_says_nothing_need_not_count() -> None:
@@ -110,4 +110,4 @@ def test_an_end_that_says_nothing_need_not_count() -> None:
         prompt = answer["usage"]["prompt_tokens"]
         answer["usage"].update(completion_tokens=0, total_tokens=prompt)
 
-    assert outcome("a completion adds up", answers=edited(change)) == Outcome.PASSED
+    assert outcome("a completion adds up", answers=edited(change)) == CheckOutcome.PASSED

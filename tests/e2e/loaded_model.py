@@ -7,14 +7,14 @@ from pathlib import Path
 import msgspec
 from matrix import Json, folded
 
-from localrouter.chat.completion import Completion
-from localrouter.chat.fold import fold
-from localrouter.chat.renderer import RendererPool
-from localrouter.engine.client import EngineClient
+from localrouter.chat.prompt.renderer_pool import RendererPool
+from localrouter.chat.response.chat_completion import Completion
+from localrouter.chat.response.fold import fold
+from localrouter.engine.ipc.client import EngineClient
+from localrouter.engine.ipc.process import WorkerProcess
 from localrouter.engine.messages import Load, LoadOptions
-from localrouter.engine.process import WorkerProcess
-from localrouter.schema.answer import ChatChunk
-from localrouter.schema.chat import ChatRequest
+from localrouter.schema.chat_request import ChatRequest
+from localrouter.schema.chat_response import ChatCompletionChunk
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,6 @@ async def loaded(name: str, path: Path, chat_template: str | None = None) -> Loa
     return LoadedModel(name, EngineClient(name, worker, max_queue=4), RendererPool())
 
 
-async def _again(looks: list[list[ChatChunk]]) -> AsyncIterator[list[ChatChunk]]:
+async def _again(looks: list[list[ChatCompletionChunk]]) -> AsyncIterator[list[ChatCompletionChunk]]:
     for look in looks:
         yield look

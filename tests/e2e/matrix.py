@@ -10,7 +10,7 @@ from walks import matcher
 
 from localrouter.chat.families.family import Family
 from localrouter.chat.families.qwen import QWEN3
-from localrouter.chat.grammar.answer import Answer, JsonSchema, answer_grammar
+from localrouter.chat.grammar.output_grammar import JsonSchema, OutputRules, answer_grammar
 
 Json = dict[str, Any]
 
@@ -136,7 +136,7 @@ def _check_choice(choice: Json, cell: Cell, family: Family) -> None:
 def _check_json(text: str, schema: Json, *, is_cut: bool) -> None:
     """See to it that a text is what the schema says, or where it is cut that it may become that."""
     if is_cut and not _is_json(text):
-        grammar = answer_grammar(Answer(JsonSchema(schema)), QWEN3, {})
+        grammar = answer_grammar(OutputRules(JsonSchema(schema)), QWEN3, {})
         assert grammar is not None
         tokens = [*text.encode()]
         assert matcher(grammar).validate_tokens(tokens) == len(tokens), text

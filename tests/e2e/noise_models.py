@@ -7,9 +7,9 @@ from pathlib import Path
 from real_vocabularies import SAMPLES, template_text
 
 from benchmarks.real_vocabulary import copied
-from localrouter.bench.shapes import SHAPES
-from localrouter.bench.synthetic import write_model
-from localrouter.bench.vocabulary import TEMPLATE, Vocabulary
+from localrouter.bench.synthetic.model_shapes import SHAPES
+from localrouter.bench.synthetic.model_writer import write_model
+from localrouter.bench.synthetic.synthetic_vocabulary import TEMPLATE, SyntheticVocabulary
 
 NOISE = {
     "qwen3": ("qwen3-tiny", "ggml-vocab-qwen35.gguf", "Qwen-Qwen3-0.6B.jinja"),
@@ -40,7 +40,7 @@ def write_noise(folder: Path, family: str, *, width: int | None = None) -> Path:
 
 
 @cache
-def _words(vocabulary: str) -> Vocabulary:
+def _words(vocabulary: str) -> SyntheticVocabulary:
     """Return a vocabulary, with Qwen's marks where it has unnamed tokens for them; reading it takes seconds."""
     words = copied(SAMPLES / vocabulary)
     tokens = words.fields["tokenizer.ggml.tokens"]

@@ -17,13 +17,13 @@ from gguf_bytes import SAMPLE
 from island import Island, needs_namespaces
 from offline_commands import OFFLINE
 
-from localrouter.bench.shapes import Shape
-from localrouter.bench.synthetic import write_model
-from localrouter.bench.vocabulary import made_up
+from localrouter.bench.synthetic.model_shapes import SyntheticShape
+from localrouter.bench.synthetic.model_writer import write_model
+from localrouter.bench.synthetic.synthetic_vocabulary import made_up
 
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = made_up(2000)
-SHAPE = Shape(
+SHAPE = SyntheticShape(
     "qwen3", layers=1, width=64, heads=2, kv_heads=1, head=32, feed_forward=64, context=512, vocabulary=WORDS.size
 )
 MANIFEST = """version = 1
@@ -125,7 +125,7 @@ def test_it_serves_and_both_models_answer(island: Island) -> None:
     assert other["model"] == "Noise-Q8_0"
     assert other["usage"]["completion_tokens"] > 0
     assert island.tried == ""
-    assert "localrouter.engine.worker" in island.watched
+    assert "localrouter.engine.ipc.worker" in island.watched
 
 
 def test_offline_every_command_works_or_says_what_it_lacks(island: Island) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from running_server import RunningServer
 
-from localrouter.bench.cache import cache_home
+from localrouter.bench.scratch import cache_home
 
 SCRIPTS = Path(__file__).parent / "clients"
 WANTED = "LOCALROUTER_CLIENTS"

@@ -7,8 +7,8 @@ from contextlib import suppress
 import httpx
 
 from localrouter.api.app import create_app
-from localrouter.api.server import Server, base_url, bind
-from localrouter.chat.renderer import RendererPool
+from localrouter.api.server import GracefulServer, base_url, bind
+from localrouter.chat.prompt.renderer_pool import RendererPool
 from localrouter.config import Settings
 from localrouter.router import Router
 from localrouter.weights.catalog import Catalog
@@ -40,7 +40,7 @@ async def test_no_task_is_left_of_clients_that_have_left() -> None:
         loop.call_soon_threadsafe(ready.set)
 
     app = create_app(router, catalog, settings, RendererPool())
-    server = Server(app, settings, tell)
+    server = GracefulServer(app, settings, tell)
     serving = asyncio.create_task(server.serve([listener]))
     await ready.wait()
     engine = await router.engine("echo")

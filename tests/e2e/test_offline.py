@@ -62,7 +62,7 @@ def test_offline_the_embedded_model_answers_and_another_is_a_404_that_says_how_t
     assert status == 404
     assert "localrouter pull Qwen3.5-0.8B-Q4_K_M" in refusal["error"]["message"]
     assert island.tried == ""
-    assert "localrouter.engine.worker" in island.watched
+    assert "localrouter.engine.ipc.worker" in island.watched
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "example.org"])

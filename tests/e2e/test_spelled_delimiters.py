@@ -12,10 +12,10 @@ from matrix import Json, comparable
 from noise_models import write_noise
 from real_vocabularies import needs_samples, write_small_model
 
-from localrouter.chat.fallback_template import CHATML
 from localrouter.chat.families.detection import family_of
-from localrouter.chat.text_completion import TextCompletion, fold_text
-from localrouter.schema.completions import CompletionRequest
+from localrouter.chat.prompt.fallback_template import CHATML
+from localrouter.chat.response.text_completion import TextCompletion, fold_text
+from localrouter.schema.text_completions import CompletionRequest
 
 MODELS: dict[str, tuple[Callable[[Path], Path], str | None]] = {
     "Qwen": (lambda folder: write_noise(folder, "qwen3", width=64), None),

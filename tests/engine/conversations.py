@@ -3,9 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from localrouter.bench import vocabulary
-from localrouter.bench.shapes import SHAPES
-from localrouter.bench.synthetic import write_model
+from localrouter.bench.synthetic import synthetic_vocabulary
+from localrouter.bench.synthetic.model_shapes import SHAPES
+from localrouter.bench.synthetic.model_writer import write_model
 from localrouter.engine.engine import Engine
 from localrouter.engine.messages import Event, Finished, Generate, Piece, Sampling, Segment
 
@@ -48,7 +48,7 @@ def forget(engine: Engine) -> None:
     while engine.scheduler.make_room():
         pass
     engine.step()
-    archive = engine.scheduler.slots.archive
+    archive = engine.scheduler.slots.host_store
     for handle in archive.handles if archive else ():
         engine.scheduler.slots.forget(handle)
     engine.step()
@@ -56,6 +56,6 @@ def forget(engine: Engine) -> None:
 
 def small_model(folder: Path, name: str) -> str:
     """Write a random model of a kind of memory: attention, hybrid with recurrent layers, sliding window."""
-    words = vocabulary.made_up(4096)
+    words = synthetic_vocabulary.made_up(4096)
     write_model(folder / "model.gguf", name, replace(SHAPES[name], vocabulary=words.size), words, seed=1)
     return str(folder / "model.gguf")

@@ -8,9 +8,8 @@ from conversations import ask, end_of, prompt, run, text_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localrouter.engine.backend import BatchRefused, CacheFull, Logits
-from localrouter.engine.batch import Batch
-from localrouter.engine.echo import EchoBackend
+from localrouter.engine.backends.base import BatchRefused, CacheFull, Logits
+from localrouter.engine.backends.echo import EchoBackend
 from localrouter.engine.engine import Engine
 from localrouter.engine.messages import (
     Accepted,
@@ -22,8 +21,9 @@ from localrouter.engine.messages import (
     Piece,
     Sampling,
     Segment,
-    Usage,
+    TokenUsage,
 )
+from localrouter.engine.scheduling.batch import Batch
 
 
 def echo(context: int = 400, cells: int | None = None, max_sequences: int = 64) -> Engine:
@@ -34,7 +34,7 @@ def test_the_answer_ends_with_stop_and_counts_its_end_token() -> None:
     events = run(echo(), ask(1, "héllo"))
 
     assert text_of(events, 1) == "héllo"
-    assert end_of(events, 1) == Finished(1, "stop", Usage(len("user\nhéllo\nassistant\n") + 1 + 3, 6 + 1))
+    assert end_of(events, 1) == Finished(1, "stop", TokenUsage(len("user\nhéllo\nassistant\n") + 1 + 3, 6 + 1))
 
 
 def test_max_tokens_cuts_with_length() -> None:
@@ -74,7 +74,7 @@ def test_a_prompt_must_leave_room_for_one_token(tokens: int, fits: bool) -> None
 
     assert isinstance(event, Accepted) is fits
     if isinstance(event, Finished):
-        assert (event.code, event.usage) == ("context_length_exceeded", Usage(tokens, 0))
+        assert (event.code, event.usage) == ("context_length_exceeded", TokenUsage(tokens, 0))
 
 
 def test_a_prompt_without_tokens_is_refused() -> None:
@@ -165,7 +165,7 @@ def test_cancelled_requests_free_their_cells_at_once_and_end_once(data: st.DataO
             events += engine.step()
         alive -= {event.id for event in events if isinstance(event, Finished)}
         engine.scheduler.check()
-        if not engine.scheduler.slots.changes:
+        if not engine.scheduler.slots.operations:
             assert backend.cells_used == engine.gauge.cells_used + engine.gauge.cells_cached
 
     assert [end_of(events, number).id for number in range(8)] == list(range(8))
@@ -272,7 +272,7 @@ class ForgetfulBackend(EchoBackend):
 
     def __init__(self, options: LoadOptions) -> None:
         super().__init__(options)
-        self.limits = replace(self.limits, archive_cells=4000, idle_cells=0)
+        self.limits = replace(self.limits, host_store_cells=4000, idle_cells=0)
 
     def store(self, handle: int, slot: int, start: int, end: int) -> bool:
         return False
@@ -285,7 +285,7 @@ def test_what_cannot_be_archived_is_tried_once_and_gives_way_to_who_runs() -> No
     engine = Engine(ForgetfulBackend(LoadOptions(context=2000)))
     run(engine, ask(1, "a" * 900))
 
-    assert sum(engine.rest() for _ in range(100)) < 100
+    assert sum(engine.run_idle_work() for _ in range(100)) < 100
     events = run(engine, ask(2, "b"))
 
     assert text_of(events, 2) == "b"

@@ -8,7 +8,7 @@ import pytest
 from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter
 
 from localrouter.gguf.header import read_header
-from localrouter.gguf.writer import F32, I8, Entry, Value, header_of, write_gguf
+from localrouter.gguf.writer import F32, I8, MetadataEntry, Value, header_of, write_gguf
 
 METADATA: dict[str, Value] = {
     "general.architecture": "qwen3",
@@ -21,7 +21,7 @@ METADATA: dict[str, Value] = {
     "a.numbers": [1, -2],
     "a.truths": [True, False],
 }
-TABLE = [Entry("wide", (2, 3), F32), Entry("odd", (5,), I8), Entry("last", (1,), F32)]
+TABLE = [MetadataEntry("wide", (2, 3), F32), MetadataEntry("odd", (5,), I8), MetadataEntry("last", (1,), F32)]
 DATA = [bytes(range(24)), b"12345", bytes(4)]
 
 

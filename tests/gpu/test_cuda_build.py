@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import localrouter
-from localrouter.engine.backend import LoadError
-from localrouter.engine.llama.backend import LlamaBackend
+from localrouter.engine.backends.base import LoadError
+from localrouter.engine.backends.llama.backend import LlamaBackend
 from localrouter.engine.messages import LoadOptions
 from localrouter.memory import devices
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(not is_built_for_gpu(), reason="llama.cpp is bui
 
 def trial(vocabulary: int) -> subprocess.CompletedProcess[str]:
     name = used_by_default(devices.ask())[0].name
-    command = [sys.executable, "-m", "localrouter.engine.llama.sampling_trial", name, str(vocabulary)]
+    command = [sys.executable, "-m", "localrouter.engine.backends.llama.sampler_probe", name, str(vocabulary)]
     return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
 
 

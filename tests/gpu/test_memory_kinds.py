@@ -14,9 +14,9 @@ from soak.part import Setting
 from soak.truth import Truth, Verdict
 from tiny_models import KINDS, WORDS, write
 
+from localrouter.engine.backends.llama.backend import LlamaBackend
 from localrouter.engine.engine import Engine
-from localrouter.engine.llama.backend import LlamaBackend
-from localrouter.engine.messages import Finished, Generate, LoadOptions, Sampling, Usage
+from localrouter.engine.messages import Finished, Generate, LoadOptions, Sampling, TokenUsage
 from localrouter.memory.devices import is_built_for_gpu
 
 pytestmark = pytest.mark.skipif(not is_built_for_gpu(), reason="llama.cpp is built for the CPU; make test-gpu")
@@ -50,7 +50,7 @@ class Answer:
 
     prompt: list[int]
     tokens: list[int]
-    usage: Usage
+    usage: TokenUsage
 
 
 class Station:
@@ -58,16 +58,16 @@ class Station:
 
     def __init__(self, backend: LlamaBackend) -> None:
         self.backend, self.engine = backend, Engine(backend)
-        self.set_back = 0
+        self.preempted = 0
         self._number = 0
-        setting_back = self.engine.scheduler.set_back_youngest
+        setting_back = self.engine.scheduler.preempt_newest
 
         def counted() -> Any:
             sequence = setting_back()
-            self.set_back += sequence is not None
+            self.preempted += sequence is not None
             return sequence
 
-        self.engine.scheduler.set_back_youngest = counted  # type: ignore[method-assign]
+        self.engine.scheduler.preempt_newest = counted  # type: ignore[method-assign]
 
     def answer(self, *prompts: list[int], most: int = 6, sampling: Sampling = GREEDY) -> list[Answer]:
         """Answer prompts together."""
@@ -90,7 +90,7 @@ class Station:
 
     def rest(self) -> None:
         """Let the engine do its idle work to the end."""
-        while self.engine.rest():
+        while self.engine.run_idle_work():
             pass
 
 
@@ -153,7 +153,7 @@ def test_who_is_set_back_goes_on_as_if_nothing_had_been(path: str) -> None:
     ]  # so short that all begin at once however slow the device is
     with station(path, replace(OPTIONS, cells=256)) as here:
         answers = here.answer(*prompts, most=90)
-        assert here.set_back
+        assert here.preempted
     judge(path, OPTIONS, answers)
 
 

@@ -11,9 +11,9 @@ import pytest
 from running_server import RunningServer, serving
 from tiny_models import KINDS, write
 
-from localrouter.conformance.check import Outcome
-from localrouter.conformance.server import Server
+from localrouter.conformance.check import CheckOutcome
 from localrouter.conformance.suite import chosen, run
+from localrouter.conformance.target import Target
 from localrouter.memory.devices import is_built_for_gpu
 
 pytestmark = pytest.mark.skipif(not is_built_for_gpu(), reason="llama.cpp is built for the CPU; make test-gpu")
@@ -49,12 +49,12 @@ def ask(server: RunningServer, model: str, **fields: Any) -> Any:
 def test_the_contract_holds(tmp_path: Path, kind: str, gpu_sampling: str) -> None:
     with (
         on_the_gpu(tmp_path, kind, gpu_sampling=gpu_sampling) as running,
-        Server(running.base_url, "local", kind, PATIENCE) as server,
+        Target(running.base_url, "local", kind, PATIENCE) as server,
     ):
         results = [*run(server, chosen(TOUCHED if gpu_sampling == "on" else TOUCHED[:2]))]
 
-    others = [(each.check.name, each.outcome, each.reason) for each in results if each.outcome != Outcome.PASSED]
-    assert [each for each in others if each[1] == Outcome.FAILED] == []
+    others = [(each.check.name, each.outcome, each.reason) for each in results if each.outcome != CheckOutcome.PASSED]
+    assert [each for each in others if each[1] == CheckOutcome.FAILED] == []
     assert len(others) < len(results) / 4, "refused for a token beyond this vocabulary, or undecided"
 
 

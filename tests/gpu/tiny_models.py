@@ -6,14 +6,14 @@ as few layers and heads as the architectures allow.
 
 from pathlib import Path
 
-from localrouter.bench import vocabulary
-from localrouter.bench.shapes import HybridShape, Shape, WindowShape
-from localrouter.bench.synthetic import write_model
+from localrouter.bench.synthetic import synthetic_vocabulary
+from localrouter.bench.synthetic.model_shapes import HybridShape, SyntheticShape, WindowShape
+from localrouter.bench.synthetic.model_writer import write_model
 
 WORDS = 1024
 """Tokens of the vocabulary: a row of logits is then as aligned as any device asks for."""
-SHAPES: dict[str, Shape] = {
-    "qwen3": Shape(
+SHAPES: dict[str, SyntheticShape] = {
+    "qwen3": SyntheticShape(
         "qwen3", layers=2, width=64, heads=1, kv_heads=1, head=64, feed_forward=128, context=2048, vocabulary=WORDS
     ),
     "gemma4": WindowShape(
@@ -32,5 +32,5 @@ KINDS = tuple(SHAPES)
 def write(folder: Path, kind: str) -> str:
     """Write the model of a kind into a folder, and return its path."""
     path = folder / f"{kind}.gguf"
-    write_model(path, kind, SHAPES[kind], vocabulary.made_up(WORDS), seed=1)
+    write_model(path, kind, SHAPES[kind], synthetic_vocabulary.made_up(WORDS), seed=1)
     return str(path)

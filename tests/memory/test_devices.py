@@ -13,8 +13,8 @@ import pytest
 from localrouter.memory import devices, machine
 from localrouter.memory.devices import (
     Device,
+    DeviceKind,
     DevicesUnknown,
-    Kind,
     listed,
     parse_nvidia,
     used_by_default,
@@ -47,18 +47,18 @@ class FakeGgml:
         return fill
 
 
-def device(name: str, kind: Kind = Kind.GPU, pci: str | None = None) -> Device:
+def device(name: str, kind: DeviceKind = DeviceKind.GPU, pci: str | None = None) -> Device:
     return Device(name, f"card of {name}", "Vulkan", kind, free=10, total=20, pci=pci)
 
 
 def test_a_device_has_the_name_of_its_card_or_its_own() -> None:
     first, second = listed(cast(ctypes.CDLL, FakeGgml(GPU, INTEGRATED)))
-    assert first == Device("GPU0", "GPU0", "Vulkan", Kind.GPU, 0, 99)
-    assert second == Device("GPU1", "Card 1", "Vulkan", Kind.INTEGRATED, 1, 99, pci="0000:01:00.0")
+    assert first == Device("GPU0", "GPU0", "Vulkan", DeviceKind.GPU, 0, 99)
+    assert second == Device("GPU1", "Card 1", "Vulkan", DeviceKind.INTEGRATED, 1, 99, pci="0000:01:00.0")
 
 
 def test_a_gpu_that_shares_the_ram_counts_only_where_there_is_no_other() -> None:
-    own, shared, cpu = device("A"), device("B", Kind.INTEGRATED), device("CPU", Kind.CPU)
+    own, shared, cpu = device("A"), device("B", DeviceKind.INTEGRATED), device("CPU", DeviceKind.CPU)
     assert used_by_default([cpu, shared, own]) == (own,)
     assert used_by_default([cpu, shared, replace(shared, name="C")]) == (shared,)
     assert used_by_default([cpu]) == ()
@@ -72,7 +72,7 @@ def test_a_card_that_two_backends_see_counts_once() -> None:
 
 
 def test_named_devices_are_used_in_the_order_of_their_names() -> None:
-    known = [device("A"), device("B", Kind.INTEGRATED), device("C")]
+    known = [device("A"), device("B", DeviceKind.INTEGRATED), device("C")]
     found = with_devices(known, " C, B")
     assert [gpu.device for gpu in found.gpus] == ["C", "B"]
     assert found.gpus[0] == Gpu("card of C", 10, 20, "C")
@@ -91,12 +91,12 @@ def test_named_devices_are_used_in_the_order_of_their_names() -> None:
 )
 def test_a_device_that_cannot_be_used_is_refused_with_those_that_can(names: str, said: str) -> None:
     with pytest.raises(UnknownDevice, match=said):
-        with_devices([device("A"), device("C"), device("CPU", Kind.CPU)], names)
+        with_devices([device("A"), device("C"), device("CPU", DeviceKind.CPU)], names)
 
 
 def test_without_gpus_no_device_can_be_named() -> None:
     with pytest.raises(UnknownDevice, match="no GPU here"):
-        with_devices([device("CPU", Kind.CPU)], "A")
+        with_devices([device("CPU", DeviceKind.CPU)], "A")
 
 
 def test_the_gpu_of_an_apple_chip_shares_the_ram(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localrouter.memory.fit import SHARE, Choice, Place, choose, fit, place_of
+from localrouter.memory.fit import SHARE, FitChoice, Place, choose, fit, place_of
 from localrouter.memory.machine import Gpu, Machine
 from localrouter.memory.plan import Options, plan
 from localrouter.memory.shape import Layer, Shape, shape_of_size
@@ -83,7 +83,7 @@ def test_of_an_unknown_shape_no_longest_context_is_claimed() -> None:
 
 def test_the_largest_build_that_fits_is_chosen() -> None:
     builds = [shape(20), shape(9), shape(4)]
-    assert choose(builds, machine(ram=12)) == Choice(1, "the largest of 3 on disk that fits in 11 GB")
+    assert choose(builds, machine(ram=12)) == FitChoice(1, "the largest of 3 on disk that fits in 11 GB")
     assert choose(builds, machine(ram=64)).index == 0
 
 
@@ -93,13 +93,15 @@ def test_of_equal_builds_the_first_is_chosen() -> None:
 
 def test_when_none_fits_the_smallest_is_chosen_and_told_so() -> None:
     found = choose([shape(20), shape(9)], machine(ram=4))
-    assert found == Choice(1, "the smallest of 2 on disk; none fits in 3.6 GB", fits=False)
+    assert found == FitChoice(1, "the smallest of 2 on disk; none fits in 3.6 GB", fits=False)
 
 
 def test_a_build_of_unknown_size_counts_as_too_large() -> None:
     unknown, on = shape_of_size(0), machine(ram=64)
     assert choose([unknown, shape(1)], on).index == 1
-    assert choose([unknown, shape(100)], on) == Choice(1, "the smallest of 2 on disk; none fits in 58 GB", fits=False)
+    assert choose([unknown, shape(100)], on) == FitChoice(
+        1, "the smallest of 2 on disk; none fits in 58 GB", fits=False
+    )
     assert not choose([unknown, unknown], on).fits
 
 
@@ -110,7 +112,7 @@ def test_the_reason_says_among_what_was_chosen() -> None:
 def test_a_build_that_fits_onto_the_gpu_goes_before_a_larger_one_that_does_not() -> None:
     builds = [shape(20), shape(9), shape(4)]
     found = choose(builds, machine(ram=64, gpu=12))
-    assert found == Choice(1, "the largest of 3 on disk that fits in 11 GB of GPU memory")
+    assert found == FitChoice(1, "the largest of 3 on disk that fits in 11 GB of GPU memory")
     assert choose(builds[:1] * 2, machine(ram=64, gpu=12)).index == 0
 
 

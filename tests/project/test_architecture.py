@@ -1,6 +1,6 @@
 """ARCHITECTURE.md names every module, and only modules that exist.
 
-Its section "## Modules" holds each path relative to `localrouter/` in backticks: `engine/worker.py`.
+Its section "## Modules" holds each path relative to `localrouter/` in backticks: `engine/ipc/worker.py`.
 """
 
 import re

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from localrouter.config import Settings
-from localrouter.schema.chat import ChatRequest
+from localrouter.schema.chat_request import ChatRequest
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

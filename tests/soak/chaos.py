@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 from msgspec.structs import replace
 
-from localrouter.engine.llama.backend import LlamaBackend
+from localrouter.engine.backends.llama.backend import LlamaBackend
 
 from .ledger import Record
 from .models import MODELS, write

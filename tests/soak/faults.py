@@ -5,10 +5,10 @@ from collections import Counter, defaultdict
 
 import numpy as np
 
-from localrouter.engine.backend import BatchRefused, CacheFull, Logits
-from localrouter.engine.batch import Batch
-from localrouter.engine.llama.backend import LlamaBackend
-from localrouter.engine.prefix_cache import Checkpoint
+from localrouter.engine.backends.base import BatchRefused, CacheFull, Logits
+from localrouter.engine.backends.llama.backend import LlamaBackend
+from localrouter.engine.kv_cache.radix_tree import Checkpoint
+from localrouter.engine.scheduling.batch import Batch
 
 FULL, REFUSED, NOT_FINITE = 0.01, 0.003, 0.006
 """How often a step finds no place, is refused, has a row of nonsense."""

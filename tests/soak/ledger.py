@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from localrouter.engine.backend import Backend
-from localrouter.engine.detokenizer import Detokenizer
+from localrouter.engine.backends.base import Backend
 from localrouter.engine.messages import Accepted, Event, Finished, Piece
+from localrouter.engine.output.detokenizer import Detokenizer
 
 from .workload import Request
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from localrouter.bench import shapes, synthetic, vocabulary
+from localrouter.bench.synthetic import model_shapes, model_writer, synthetic_vocabulary
 
 MODELS = ("qwen3-tiny", "gemma4-tiny", "qwen35moe-tiny")
 """Attention only; sliding windows; recurrent layers."""
@@ -13,7 +13,7 @@ WORDS = 4096
 
 def write(folder: Path, name: str) -> str:
     """Write a model of a shape into a folder, and return its path."""
-    words = vocabulary.made_up(WORDS)
+    words = synthetic_vocabulary.made_up(WORDS)
     path = folder / f"{name}.gguf"
-    synthetic.write_model(path, name, replace(shapes.SHAPES[name], vocabulary=words.size), words, seed=1)
+    model_writer.write_model(path, name, replace(model_shapes.SHAPES[name], vocabulary=words.size), words, seed=1)
     return str(path)

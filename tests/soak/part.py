@@ -4,12 +4,12 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from localrouter.engine.batch import Batch
-from localrouter.engine.changes import Clear, Discard, Forget, Store
+from localrouter.engine.backends.llama.backend import LlamaBackend
 from localrouter.engine.engine import Engine
-from localrouter.engine.llama.backend import LlamaBackend
+from localrouter.engine.kv_cache.operations import Clear, Discard, Forget, Store
 from localrouter.engine.messages import Generate, LoadOptions
-from localrouter.engine.sequence import Sequence
+from localrouter.engine.scheduling.batch import Batch
+from localrouter.engine.scheduling.sequence import Sequence
 
 from .faults import Faults
 from .ledger import Ledger, Record
@@ -34,7 +34,7 @@ class Setting:
     state_bytes: int
     idle_share: float
     """Of all cells: how much may be held for nobody."""
-    archive_cells: int
+    host_store_cells: int
     """Cells of ended conversations that are kept outside the cache, where this is possible."""
     row_seconds: float
     """What a row seems to take: decides how prompts are cut."""
@@ -75,10 +75,10 @@ class Part:
             limits,
             state_bytes=setting.state_bytes,
             idle_cells=int(setting.idle_share * setting.cells),
-            archive_cells=min(limits.archive_cells, setting.archive_cells),
+            host_store_cells=min(limits.host_store_cells, setting.host_store_cells),
         )
         self.backend, self.setting, self.tally, self.seed = backend, setting, tally, seed
-        self.has_scratch = limits.pads or limits.archive_cells > 0
+        self.has_scratch = limits.pads_to_tile or limits.host_store_cells > 0
         """Whether the backend has a sequence of its own behind the slots."""
         self.faults = Faults(backend, random.Random(seed))
         self.engine = Engine(backend)
@@ -123,7 +123,7 @@ class Part:
     def _rest(self) -> None:
         """Let the engine do what it does while nobody asks for anything."""
         for _ in range(2 * self.backend.limits.slots):
-            if not self.engine.rest():
+            if not self.engine.run_idle_work():
                 return
             self._check_cache()
         raise AssertionError("it never comes to rest")
@@ -145,18 +145,18 @@ class Part:
         scheduler.check()
         assert {each.id for each in [*scheduler.running, *scheduler.waiting]} == self.ledger.open
         assert len(scheduler.running) <= self.backend.limits.running
-        to_clear = {change.slot for change in slots.changes if isinstance(change, Clear)}
-        to_discard = {change.checkpoint.handle for change in slots.changes if isinstance(change, Discard)}
-        to_forget = {change.handle for change in slots.changes if isinstance(change, Forget)}
-        to_store = {change.handle for change in slots.changes if isinstance(change, Store)}
+        to_clear = {change.slot for change in slots.operations if isinstance(change, Clear)}
+        to_discard = {change.checkpoint.handle for change in slots.operations if isinstance(change, Discard)}
+        to_forget = {change.handle for change in slots.operations if isinstance(change, Forget)}
+        to_store = {change.handle for change in slots.operations if isinstance(change, Store)}
         for slot in range(self.backend.limits.slots):
             held = slots.cache.length(slot) if slot in slots.cache else 0
             assert held == self.backend.cells_of(slot) or (not held and slot in to_clear), f"slot {slot}"
         if self.has_scratch:
             assert not self.backend.cells_of(self.backend.limits.slots), "padding and copies leave nothing"
         assert self.faults.states == slots.cache.handles | to_discard
-        archived = slots.archive.handles if slots.archive else set()
-        assert archived - to_store <= self.faults.excerpts <= archived | to_forget
+        stored = slots.host_store.handles if slots.host_store else set()
+        assert stored - to_store <= self.faults.excerpts <= stored | to_forget
 
     def _check_end(self, count: int) -> None:
         """Everybody got an end; and when all is forgotten, nothing is left."""
@@ -198,18 +198,18 @@ class Part:
     def _count_what_goes(self) -> None:
         """Count what the scheduler frees for others: running sequences that are set back, kept conversations."""
         scheduler = self.engine.scheduler
-        set_back, clear = scheduler.set_back_youngest, scheduler.slots.clear
+        preempt, clear = scheduler.preempt_newest, scheduler.slots.clear
 
         def setting_back() -> Sequence | None:
-            sequence = set_back()
-            self.tally.set_back += sequence is not None
+            sequence = preempt()
+            self.tally.preempted += sequence is not None
             return sequence
 
         def clearing(slot: int) -> None:
             self.tally.evicted += slot in scheduler.slots._idle
             clear(slot)
 
-        scheduler.set_back_youngest = setting_back  # type: ignore[method-assign]
+        scheduler.preempt_newest = setting_back  # type: ignore[method-assign]
         scheduler.slots.clear = clearing  # type: ignore[method-assign]
 
 

@@ -20,11 +20,11 @@ from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter
 
 import localrouter
-from localrouter.bench import shapes, synthetic, vocabulary
+from localrouter.bench.synthetic import model_shapes, model_writer, synthetic_vocabulary
 from localrouter.chat.families.qwen import QWEN3
-from localrouter.chat.grammar.answer import Answer, JsonSchema, answer_grammar
+from localrouter.chat.grammar.output_grammar import JsonSchema, OutputRules, answer_grammar
+from localrouter.engine.backends.llama.backend import LlamaBackend
 from localrouter.engine.engine import Engine
-from localrouter.engine.llama.backend import LlamaBackend
 from localrouter.engine.messages import Finished, Generate, Grammar, LoadOptions, Piece, Sampling, Segment
 
 from .random_schemas import Schemas
@@ -104,7 +104,7 @@ def _answers(engine: Engine, schemas: Mapping[str, Any], sampling: Sampling) -> 
     texts: dict[int, list[str]] = {}
     while True:
         while len(texts) < TOGETHER and (number := next(waiting, None)) is not None:
-            lark = answer_grammar(Answer(JsonSchema(schemas[names[number]])), QWEN3, {})
+            lark = answer_grammar(OutputRules(JsonSchema(schemas[names[number]])), QWEN3, {})
             assert lark is not None
             command = Generate(number, PROMPT, sampling, MAX_TOKENS, Grammar(lark))
             refusal = engine.submit(command)
@@ -133,10 +133,10 @@ def write(folder: Path, model: str) -> str:
     """Return the path of a model, written into the folder if it is made for this."""
     if model == "demo":
         return str(DEMO)
-    words = vocabulary.made_up(WORDS)
+    words = synthetic_vocabulary.made_up(WORDS)
     path = folder / f"{model}.gguf"
-    shape = replace(shapes.SHAPES["qwen3-tiny"], vocabulary=words.size, width=64)
-    synthetic.write_model(path, model, shape, words, seed=1)
+    shape = replace(model_shapes.SHAPES["qwen3-tiny"], vocabulary=words.size, width=64)
+    model_writer.write_model(path, model, shape, words, seed=1)
     return str(path)
 
 

@@ -14,7 +14,7 @@ class Tally:
     faults: Counter[str] = field(default_factory=Counter)
     verdicts: list[Verdict] = field(default_factory=list)
     requests: int = 0
-    set_back: int = 0
+    preempted: int = 0
     evicted: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0
@@ -33,7 +33,8 @@ class Tally:
         tokens, differing = (sum(getattr(one, name) for one in self.verdicts) for name in ("tokens", "differing"))
         worst = max((one.worst / one.noise for one in self.verdicts), default=0.0)
         return (
-            f"{model}: {self.requests} requests ({ends}); {self.set_back} set back, {self.evicted} evicted; {faults}; "
+            f"{model}: {self.requests} requests ({ends}); {self.preempted} preempted, "
+            f"{self.evicted} evicted; {faults}; "
             f"cache hits {self.cached_tokens / max(1, self.prompt_tokens):.0%} of prompts; "
             f"{differing} of {tokens} greedy tokens differ, by {worst:.2f} of the noise at most; "
             f"{self.steps} steps, {self.seconds:.0f} s, {self.peak / 1e6:.0f} MB at most, "

@@ -28,4 +28,4 @@ def test_thousands_of_requests(model: str, tmp_path: Path) -> None:
 
     assert tally.ends.keys() >= ENDS
     assert tally.faults.keys() >= FAULTS
-    assert tally.set_back > 20
+    assert tally.preempted > 20

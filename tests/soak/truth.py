@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from localrouter.engine.batch import Batch
-from localrouter.engine.llama.backend import LlamaBackend
+from localrouter.engine.backends.llama.backend import LlamaBackend
+from localrouter.engine.scheduling.batch import Batch
 
 MARGIN = 3
 """A token may be this many times the noise below the likeliest: the answer and the truth are both off, either way."""

@@ -9,8 +9,8 @@ from hub_cache import FIRST, HubCache
 
 from localrouter.errors import ConfigError, ModelNotDownloaded, ModelNotFound
 from localrouter.memory.machine import Machine
-from localrouter.weights import shapes, store
-from localrouter.weights.catalog import Catalog, ResolvedModel, State
+from localrouter.weights import build_shapes, store
+from localrouter.weights.catalog import BuildState, Catalog, ResolvedModel
 from localrouter.weights.manifest.manifest import Build, Manifest, Model, Overrides
 
 MANIFEST = f"""
@@ -315,11 +315,15 @@ def test_entries_say_what_is_on_disk_and_what_would_answer(home: Path, hub: HubC
     (home / "Big-2B.gguf").write_bytes(b"22")
     there = catalog(home)
     big, local, _ = there.entries()
-    assert [build.state for build in big.builds] == [State.NOT_DOWNLOADED, State.WRONG_SIZE, State.ON_DISK]
+    assert [build.state for build in big.builds] == [
+        BuildState.NOT_DOWNLOADED,
+        BuildState.WRONG_SIZE,
+        BuildState.ON_DISK,
+    ]
     assert [build.size for build in big.builds] == [9, 8, 2]
     assert big.chosen is not None
     assert big.chosen.model == there.resolve("big").model == "Big-2B"
-    assert (local.chosen, local.builds[0].state) == (None, State.MISSING)
+    assert (local.chosen, local.builds[0].state) == (None, BuildState.MISSING)
 
 
 def test_entries_stand_in_the_manifest_s_order_and_added_ones_at_the_end(home: Path) -> None:
@@ -335,6 +339,6 @@ def test_a_choice_that_was_made_is_made_again_without_reading_files(
     (home / "Big-2B.gguf").write_bytes(SAMPLE)
     there = catalog(home)
     first = there.resolve("big")
-    monkeypatch.setattr(shapes, "read_headers", None)
+    monkeypatch.setattr(build_shapes, "read_headers", None)
 
     assert there.resolve("big") == first

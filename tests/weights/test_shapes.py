@@ -7,11 +7,11 @@ from gguf_bytes import header, number_pair, tensor, text_pair
 
 from localrouter.errors import HubUnreachable
 from localrouter.memory.shape import shape_of_size
+from localrouter.weights.build_shapes import ShapeCache, shape_of_build, shape_of_file
 from localrouter.weights.manifest.lock import Lock
 from localrouter.weights.manifest.manifest import Build
 from localrouter.weights.manifest.pin import Pin, PinnedFile
-from localrouter.weights.manifest.registry import Entry
-from localrouter.weights.shapes import ShapeCache, shape_of_build, shape_of_file
+from localrouter.weights.registry import Entry
 from localrouter.weights.store import Found
 
 LAYERS = (text_pair("general.architecture", "qwen3"), number_pair("qwen3.block_count", 2))

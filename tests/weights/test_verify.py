@@ -16,7 +16,7 @@ from localrouter.gguf.header_bytes import MAX_KEPT
 from localrouter.weights.manifest.lock import Lock
 from localrouter.weights.manifest.manifest import Build
 from localrouter.weights.manifest.pin import Pin, PinnedFile
-from localrouter.weights.manifest.registry import Entry, user_manifest_path
+from localrouter.weights.registry import Entry, user_manifest_path
 from localrouter.weights.verify import Expected, Verdict, expected_files, verify, verify_file
 
 DATA = bytes(range(256)) * 8

@@ -2,9 +2,9 @@
 
 import re
 
-from localrouter.chat.families.fallback import FALLBACK
 from localrouter.chat.families.family import Family
 from localrouter.chat.families.gemma import GEMMA4
+from localrouter.chat.families.prompted_tools import FALLBACK
 from localrouter.chat.families.qwen import QWEN3, QWEN3_CODER
 from localrouter.engine.messages import ModelInfo
 

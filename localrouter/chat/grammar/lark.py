@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 EMPTY = '""'
 
 
-class Grammar:
+class LarkGrammar:
     """Rules and terminals, each with a name of its own."""
 
     def __init__(self, marks: Mapping[str, int]) -> None:
@@ -101,7 +101,7 @@ def times(body: str, least: int, most: int | None) -> str:
     return f"({body}){sign or bounds}"
 
 
-def in_order(grammar: Grammar, stem: str, members: Sequence[tuple[str, bool]], separator: str) -> str:
+def in_order(grammar: LarkGrammar, stem: str, members: Sequence[tuple[str, bool]], separator: str) -> str:
     """Return a body for members in their order, the optional ones left out or not, with `separator` between them.
 
     Each is given as its body and whether it is required. Two rules for each make it: what begins with it or later, and

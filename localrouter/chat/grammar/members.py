@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from localrouter.chat.grammar.callable_tool import CallableTool
 from localrouter.chat.grammar.pattern import whole
 from localrouter.chat.grammar.plain import Read
-from localrouter.chat.grammar.tool import Tool
 from localrouter.chat.grammar.variants import Variants
 from localrouter.errors import InvalidRequest
-from localrouter.schema.fields import JsonObject
+from localrouter.schema.field_kinds import JsonObject
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Members:
     most_others: int | None = None
 
 
-def members_of(tool: Tool, variants: Variants) -> list[Members]:
+def members_of(tool: CallableTool, variants: Variants) -> list[Members]:
     """Return the alternatives for the arguments of a function. Raises InvalidRequest for what cannot be told apart."""
     found = [variant for variant in variants.of(tool.schema.root) if variant.get("type") == "object"]
     if not found:

@@ -3,7 +3,7 @@
 from typing import TypeAlias
 
 from localrouter.chat.grammar import keywords
-from localrouter.schema.fields import JsonObject
+from localrouter.schema.field_kinds import JsonObject
 
 Read: TypeAlias = JsonObject | bool
 """A schema that was read: an object, or False, which nothing satisfies."""

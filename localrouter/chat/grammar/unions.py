@@ -21,13 +21,13 @@ def tag(schemas: Sequence[Any], document: Document) -> str | None:
     if len(schemas) > MOST:
         return None
     branches = [document.followed(schema) for schema in schemas]
-    kinds = [_Kind.of(branch) for branch in branches]
+    kinds = [_Admitted.of(branch) for branch in branches]
     pairs = itertools.combinations(range(len(branches)), 2)
     alike = [(one, other) for one, other in pairs if not kinds[one].excludes(kinds[other])]
     if not alike:
         return ""
     for name in _properties(branches[alike[0][0]]):
-        values = [_Kind.of(document.followed(_properties(branch).get(name))) for branch in branches]
+        values = [_Admitted.of(document.followed(_properties(branch).get(name))) for branch in branches]
         if all(values[one].excludes(values[other]) for one, other in alike):
             return name
     return None
@@ -39,7 +39,7 @@ def is_tagged(schema: Any, name: str, document: Document) -> bool:
 
 
 @dataclass(frozen=True)
-class _Kind:
+class _Admitted:
     """Which values a schema may admit, by its types and by what it enumerates."""
 
     types: frozenset[str]
@@ -47,19 +47,19 @@ class _Kind:
     """Each as JSON; None where the schema enumerates none."""
 
     @staticmethod
-    def of(schema: Any) -> "_Kind":
+    def of(schema: Any) -> "_Admitted":
         if schema is False:
-            return _Kind(frozenset())
+            return _Admitted(frozenset())
         if not isinstance(schema, dict):
-            return _Kind(frozenset(TYPES))
+            return _Admitted(frozenset(TYPES))
         told = [schema["const"]] if "const" in schema else schema.get("enum")
         if isinstance(told, list):
-            return _Kind(frozenset(map(_type, told)), frozenset(map(_canonical, told)))
+            return _Admitted(frozenset(map(_type, told)), frozenset(map(_canonical, told)))
         types = schema.get("type", TYPES)
         named = types if isinstance(types, list | tuple) else [types]
-        return _Kind(frozenset("number" if name == "integer" else str(name) for name in named))
+        return _Admitted(frozenset("number" if name == "integer" else str(name) for name in named))
 
-    def excludes(self, other: "_Kind") -> bool:
+    def excludes(self, other: "_Admitted") -> bool:
         if not self.types & other.types:
             return True
         return self.values is not None and other.values is not None and not self.values & other.values

@@ -8,7 +8,7 @@ from localrouter.chat.grammar import keywords
 from localrouter.chat.grammar.pattern import check_pattern, without_operators
 from localrouter.chat.grammar.references import Steps
 from localrouter.errors import InvalidRequest
-from localrouter.schema.fields import JsonObject
+from localrouter.schema.field_kinds import JsonObject
 
 MAX_LEVELS = 300
 """How deep all of a schema may be nested, its examples and constants too."""

@@ -7,11 +7,11 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from localrouter.chat.grammar.json_schema import Schema
 from localrouter.chat.grammar.keywords import OF_TYPE
 from localrouter.chat.grammar.plain import Read
-from localrouter.chat.grammar.schema import Schema
 from localrouter.errors import InvalidRequest
-from localrouter.schema.fields import JsonObject
+from localrouter.schema.field_kinds import JsonObject
 
 BUDGET = 50_000
 """So many alternatives are looked at for the schema of one function."""

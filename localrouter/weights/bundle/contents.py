@@ -9,12 +9,12 @@ from localrouter.errors import ModelNotDownloaded
 from localrouter.gguf.header import GgufError, read_header
 from localrouter.gguf.parts import parts
 from localrouter.memory.machine import Machine, this_machine
-from localrouter.weights.bundle.index import BundledBuild, BundledFile, BundleError, Kind
-from localrouter.weights.bundle.writer import Contents, Ingredient, ingredient
+from localrouter.weights.bundle.exporter import Contents, Ingredient, ingredient
+from localrouter.weights.bundle.index import BundledBuild, BundledFile, BundleError, PieceKind
 from localrouter.weights.catalog import Catalog
 from localrouter.weights.hashed_copy import Report, silent
 from localrouter.weights.manifest.lock import Lock, lock_path
-from localrouter.weights.manifest.registry import Entry, Layer, Registry, user_manifest_path
+from localrouter.weights.registry import Entry, ManifestLayer, Registry, user_manifest_path
 
 _LICENCE_FILE = re.compile(r"(licen[cs]e|copying|notice|usage_policy|gemma_prohibited)", re.IGNORECASE)
 _MAX_LICENCE = 1 << 20
@@ -77,12 +77,12 @@ def _pull(entry: Entry) -> str:
     return f"bring it with: localrouter pull {entry.name}"
 
 
-def _papers(layer: Layer) -> Iterator[Ingredient]:
+def _papers(layer: ManifestLayer) -> Iterator[Ingredient]:
     """A manifest and its lock, as they were reviewed."""
     folder = "user" if layer.path == user_manifest_path() else "manifest"
-    yield ingredient(f"{folder}/model_manifest.toml", Kind.MANIFEST, layer.path)
+    yield ingredient(f"{folder}/model_manifest.toml", PieceKind.MANIFEST, layer.path)
     if (lock := lock_path(layer.path)).is_file():
-        yield ingredient(f"{folder}/model_manifest.lock", Kind.LOCK, lock)
+        yield ingredient(f"{folder}/model_manifest.lock", PieceKind.LOCK, lock)
 
 
 def pinned_digests(lock: Lock) -> set[str]:
@@ -91,7 +91,7 @@ def pinned_digests(lock: Lock) -> set[str]:
 
 
 def _weight(path: Path, digest: str, report: Report) -> Ingredient:
-    made = ingredient("weights/unnamed", Kind.WEIGHT, path, report, sha256=digest)
+    made = ingredient("weights/unnamed", PieceKind.WEIGHT, path, report, sha256=digest)
     name = f"weights/{made.member.sha256}/{_safe(path.name)}"
     return Ingredient(made.member.model_copy(update={"name": name}), path)
 
@@ -136,8 +136,8 @@ def _licences(chosen: Chosen, build: BundledBuild) -> list[Ingredient]:
     folder = f"licences/{_safe(build.name)}"
     beside = sorted(path for path in chosen.paths[0].parent.iterdir() if _is_licence(path))
     return [
-        ingredient(f"{folder}/FACTS.txt", Kind.LICENCE, _facts(build).encode()),
-        *(ingredient(f"{folder}/{_safe(path.name)}", Kind.LICENCE, path) for path in beside),
+        ingredient(f"{folder}/FACTS.txt", PieceKind.LICENCE, _facts(build).encode()),
+        *(ingredient(f"{folder}/{_safe(path.name)}", PieceKind.LICENCE, path) for path in beside),
     ]
 
 

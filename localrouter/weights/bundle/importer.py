@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from localrouter.weights.bundle.index import INDEX, BundleError, BundleRefused, Index, Kind
-from localrouter.weights.bundle.reader import Bundle, Place, require_digest
+from localrouter.weights.bundle.index import INDEX, BundleError, BundleRefused, Index, PieceKind
+from localrouter.weights.bundle.reader import Bundle, PiecePlace, require_digest
 from localrouter.weights.bundle.target import Destination, Target, targets
 from localrouter.weights.hashed_copy import CutShort, Report, copy_hashed, hashed, silent
 
 
-class Outcome(StrEnum):
+class ImportOutcome(StrEnum):
     """What became of a build."""
 
     PRESENT = "present"
@@ -33,7 +33,7 @@ class Imported:
 
     targets: Sequence[Target]
     papers: Path
-    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    outcomes: dict[str, ImportOutcome] = field(default_factory=dict)
     wheels: list[Path] = field(default_factory=list)
     written: int = 0
     """Bytes of weights that were copied; what was there already does not count."""
@@ -53,10 +53,10 @@ def import_bundle(bundle: Bundle, where: Destination, report: Report = silent) -
         _require_present(by_digest[file.sha256], done, report)
     _require_room(bundle.index, files, where)
     for place in bundle.places():
-        if place.member.kind is Kind.WEIGHT:
+        if place.member.kind is PieceKind.WEIGHT:
             for target in by_digest[place.member.sha256]:
                 _bring(bundle, place, target, done, report)
-        elif place.member.kind is not Kind.WHEEL:
+        elif place.member.kind is not PieceKind.WHEEL:
             _extract(bundle, place, done.papers / place.member.name, report)
         elif where.wheels is not None:
             done.wheels.append(where.wheels / Path(place.member.name).name)
@@ -78,7 +78,7 @@ def _require_present(files: Sequence[Target], done: Imported, report: Report) ->
             )
         with _writing(target.path), target.alone():
             target.link()
-        done.outcomes.setdefault(target.build.name, Outcome.PRESENT)
+        done.outcomes.setdefault(target.build.name, ImportOutcome.PRESENT)
 
 
 def _require_room(index: Index, files: Sequence[Target], where: Destination) -> None:
@@ -87,7 +87,7 @@ def _require_room(index: Index, files: Sequence[Target], where: Destination) -> 
     some: dict[int, Path] = {}
     wanted = {target.path: target.missing for target in files}
     if where.wheels is not None:
-        wanted |= {where.wheels / member.name: member.size for member in index.of(Kind.WHEEL)}
+        wanted |= {where.wheels / member.name: member.size for member in index.of(PieceKind.WHEEL)}
     for path, size in wanted.items():
         folder = next(parent for parent in path.absolute().parents if parent.exists())
         disk = folder.stat().st_dev
@@ -102,25 +102,27 @@ def _require_room(index: Index, files: Sequence[Target], where: Destination) -> 
             )
 
 
-def _bring(bundle: Bundle, place: Place, target: Target, done: Imported, report: Report) -> None:
+def _bring(bundle: Bundle, place: PiecePlace, target: Target, done: Imported, report: Report) -> None:
     """One weight: nothing to do, or copied, checked and moved into place."""
     name = target.build.name
     if isinstance(target.place, Path) and target.is_whole(report):
-        done.outcomes.setdefault(name, Outcome.PRESENT)  # without a lock: the shipped model lies where nobody may write
+        done.outcomes.setdefault(
+            name, ImportOutcome.PRESENT
+        )  # without a lock: the shipped model lies where nobody may write
         return
     with _writing(target.path), target.alone():
         if target.is_whole(report):
-            done.outcomes.setdefault(name, Outcome.PRESENT)
+            done.outcomes.setdefault(name, ImportOutcome.PRESENT)
         else:
             if isinstance(target.place, Path) and target.path.exists():
                 raise BundleError(f"{target.path}: another file has this name", hint="move it away, then import again")
             done.written += _fill(bundle, place, target.partial, report)
             target.keep()
-            done.outcomes[name] = Outcome.WRITTEN
+            done.outcomes[name] = ImportOutcome.WRITTEN
         target.link()
 
 
-def _fill(bundle: Bundle, place: Place, partial: Path, report: Report) -> int:
+def _fill(bundle: Bundle, place: PiecePlace, partial: Path, report: Report) -> int:
     """Complete a partial file, from its beginning when what is there is wrong; returns the bytes that were copied."""
     have = min(partial.stat().st_size, place.member.size) if partial.exists() else 0
     found = _go_on(bundle, place, partial, have, report)
@@ -134,7 +136,7 @@ def _fill(bundle: Bundle, place: Place, partial: Path, report: Report) -> int:
     return copied
 
 
-def _go_on(bundle: Bundle, place: Place, partial: Path, have: int, report: Report) -> str:
+def _go_on(bundle: Bundle, place: PiecePlace, partial: Path, have: int, report: Report) -> str:
     """Hash the first `have` bytes of the partial file, copy the rest, and return the digest of all."""
     digest = hashlib.sha256()
     with partial.open("r+b" if have else "wb", buffering=0) as file:
@@ -145,7 +147,7 @@ def _go_on(bundle: Bundle, place: Place, partial: Path, have: int, report: Repor
     return found
 
 
-def _extract(bundle: Bundle, place: Place, path: Path, report: Report) -> None:
+def _extract(bundle: Bundle, place: PiecePlace, path: Path, report: Report) -> None:
     """A small file, whole or not at all; two processes may write it at the same time."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     with _writing(path):

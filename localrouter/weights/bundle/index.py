@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from localrouter.errors import OperatorError
 from localrouter.weights.manifest.manifest import AliasName, BuildName, Repo, RepoFile, Revision, Sha256, Source, Text
-from localrouter.weights.manifest.toml_file import Strict
+from localrouter.weights.manifest.toml_file import StrictTable
 
 FORMAT = 1
 INDEX, SIGNATURE = "bundle.json", "bundle.json.sig"
@@ -31,7 +31,7 @@ class BundleRefused(BundleError):
     """A bundle that is not what it says, or not from whom it should be. Nothing of it may be used."""
 
 
-class Kind(StrEnum):
+class PieceKind(StrEnum):
     """What a member is, in the order in which they stand in a bundle."""
 
     MANIFEST = "manifest"
@@ -53,16 +53,16 @@ def _check_printable(name: str) -> str:
     return name
 
 
-class Member(Strict):
+class Member(StrictTable):
     """One file inside the tar; `size` is in bytes."""
 
     name: Annotated[str, AfterValidator(_check_member)]
-    kind: Kind
+    kind: PieceKind
     size: Annotated[int, Field(ge=0)]
     sha256: Sha256
 
 
-class BundledFile(Strict):
+class BundledFile(StrictTable):
     """One GGUF of a build. The member with this digest carries it; without one the receiver must have it already."""
 
     name: Annotated[RepoFile, AfterValidator(_check_printable)]
@@ -70,7 +70,7 @@ class BundledFile(Strict):
     sha256: Sha256
 
 
-class BundledBuild(Strict):
+class BundledBuild(StrictTable):
     """One build, with where it goes: a commit of a repository in the Hugging Face cache, or the user's own models."""
 
     name: BuildName
@@ -92,7 +92,7 @@ class BundledBuild(Strict):
         return self
 
 
-class WheelTarget(Strict):
+class WheelTarget(StrictTable):
     """Where the wheels install: this version of Python or newer where a wheel allows it, this system, this libc."""
 
     python: Text
@@ -100,7 +100,7 @@ class WheelTarget(Strict):
     libc: str
 
 
-class Index(Strict):
+class Index(StrictTable):
     """The whole index; members stand in the order of the tar."""
 
     format: Annotated[int, Field(ge=FORMAT, le=FORMAT)] = FORMAT
@@ -129,7 +129,7 @@ class Index(Strict):
     @property
     def weights(self) -> list[Member]:
         """The members that are models."""
-        return self.of(Kind.WEIGHT)
+        return self.of(PieceKind.WEIGHT)
 
     @property
     def presupposed(self) -> list[BundledFile]:
@@ -137,7 +137,7 @@ class Index(Strict):
         carried = {member.sha256 for member in self.weights}
         return [file for file in self.files if file.sha256 not in carried]
 
-    def of(self, *kinds: Kind) -> list[Member]:
+    def of(self, *kinds: PieceKind) -> list[Member]:
         """The members of these kinds, in their order."""
         return [member for member in self.members if member.kind in kinds]
 

@@ -10,8 +10,8 @@ from huggingface_hub.utils._fixes import WeakFileLock
 from localrouter.errors import ManifestError
 from localrouter.weights.bundle.target import Target
 from localrouter.weights.manifest.manifest import Build
-from localrouter.weights.manifest.registry import Entry, Registry, user_manifest_path
 from localrouter.weights.manifest.user_manifest import add_build
+from localrouter.weights.registry import Entry, Registry, user_manifest_path
 from localrouter.weights.store import Found
 
 

@@ -31,7 +31,7 @@ _READ = "look at its name and its permissions, and at the disk it is on"
 
 
 @dataclass(frozen=True)
-class Place:
+class PiecePlace:
     """Where the bytes of a member lie in the file."""
 
     member: Member
@@ -73,7 +73,7 @@ class Bundle:
             raise BundleRefused("the bundle is not signed", hint="without --signers it is taken as it is")
         return check_signature(self.index_bytes, self.signature, signers)
 
-    def places(self) -> Iterator[Place]:
+    def places(self) -> Iterator[PiecePlace]:
         """Every member in order, once; the bytes may be read while it is the current one.
 
         Raises BundleRefused at the first header that is not the one that the index announces.
@@ -83,7 +83,7 @@ class Bundle:
             if info is None:
                 raise BundleRefused(f"{_CUT} {member.name}", hint=_FETCH)
             self._compare(info, member)
-            yield Place(member, info.offset_data)
+            yield PiecePlace(member, info.offset_data)
         if (more := self._next()) is not None:
             raise BundleRefused(self._stranger(more))
         self._expect_end()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from localrouter.errors import HubUnreachable, TransferError
 from localrouter.weights.hub.cached_file import CachedFile
-from localrouter.weights.hub.client import Hub
-from localrouter.weights.hub.transfer import Outcome, Transfer, Watch
+from localrouter.weights.hub.hub_client import Hub
+from localrouter.weights.hub.transfer import Transfer, TransferOutcome, Watch
 from localrouter.weights.manifest.pin import Pin, PinnedFile
 
 AT_ONCE = 3
@@ -23,7 +23,7 @@ class Stopped(Exception):
     """The download was ended from outside."""
 
 
-class Stop:
+class DownloadStop:
     """Ends every transfer that looks at it."""
 
     def __init__(self) -> None:
@@ -50,13 +50,13 @@ class Brought:
 
     file: PinnedFile
     path: Path
-    outcome: Outcome
+    outcome: TransferOutcome
 
 
 class Download:
     """Files on their way into a cache. Give `hub` the pause of the same `stop`, so that no pause outlasts Ctrl-C."""
 
-    def __init__(self, hub: Hub, cache: Path, watch: Watch, stop: Stop) -> None:
+    def __init__(self, hub: Hub, cache: Path, watch: Watch, stop: DownloadStop) -> None:
         self._hub = hub
         self._cache = cache
         self._watch = _Stoppable(watch, stop)
@@ -76,7 +76,7 @@ class Download:
         outcomes = dict(zip((each.place.pointer for each in missing), self._all_at_once(missing), strict=True))
         return [
             tuple(
-                Brought(place.file, place.pointer, outcomes.get(place.pointer, Outcome.PRESENT))
+                Brought(place.file, place.pointer, outcomes.get(place.pointer, TransferOutcome.PRESENT))
                 for place in self._places(pin)
             )
             for pin in pins
@@ -97,8 +97,8 @@ class Download:
     def _transfer(self, place: CachedFile) -> Transfer:
         return Transfer(self._hub, place, self._watch)
 
-    def _all_at_once(self, transfers: Sequence[Transfer]) -> list[Outcome]:
-        outcomes: dict[int, Outcome] = {}
+    def _all_at_once(self, transfers: Sequence[Transfer]) -> list[TransferOutcome]:
+        outcomes: dict[int, TransferOutcome] = {}
         failures: list[BaseException] = []
         queue = deque(enumerate(transfers))
 
@@ -144,7 +144,7 @@ def require_room(directory: Path, needed: int) -> None:
 class _Stoppable:
     """Passes on what happens, unless it is time to stop."""
 
-    def __init__(self, watch: Watch, stop: Stop) -> None:
+    def __init__(self, watch: Watch, stop: DownloadStop) -> None:
         self._watch = watch
         self._stop = stop
 

@@ -12,7 +12,7 @@ from localrouter.gguf.header import CHAT_TEMPLATE, GgufError, GgufHeader, read_h
 from localrouter.weights.hub.remote_header import Ranges, remote_header
 from localrouter.weights.manifest.lock import Lock
 from localrouter.weights.manifest.pin import Pin
-from localrouter.weights.manifest.registry import Entry
+from localrouter.weights.registry import Entry
 from localrouter.weights.store import Found
 
 T = TypeVar("T")

@@ -19,9 +19,9 @@ from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined] # l
 
 from localrouter.errors import HubError, TransferError
 from localrouter.weights.hashed_copy import hashed
-from localrouter.weights.hub.answer import RangeRefused
 from localrouter.weights.hub.cached_file import CachedFile, writing
-from localrouter.weights.hub.client import Hub
+from localrouter.weights.hub.hub_client import Hub
+from localrouter.weights.hub.hub_response import RangeRefused
 from localrouter.weights.hub.retry import Patience, Transient
 from localrouter.weights.manifest.pin import PinnedFile
 
@@ -31,7 +31,7 @@ LOCK_SECONDS = 0.5
 """How long to wait for another process before looking whether to stop."""
 
 
-class Outcome(StrEnum):
+class TransferOutcome(StrEnum):
     """How a file came to be there."""
 
     PRESENT = "present"
@@ -82,16 +82,16 @@ class Transfer:
                 hint="do not use it before you know why; `localrouter lock --check` compares all, `lock` pins anew",
             )
 
-    def run(self) -> Outcome:
+    def run(self) -> TransferOutcome:
         """Bring the file, or find it there. Raises HubError, TransferError; what has arrived stays for the next run."""
         if self.place.is_present():
-            return Outcome.PRESENT
+            return TransferOutcome.PRESENT
         with writing(self.place.cache):
             self.place.prepare()
             with self._alone():
                 if self.place.is_present():
-                    return Outcome.PRESENT
-                outcome = Outcome.PRESENT if self._blob_is_good() else self._download()
+                    return TransferOutcome.PRESENT
+                outcome = TransferOutcome.PRESENT if self._blob_is_good() else self._download()
                 self.place.link()
                 return outcome
 
@@ -135,7 +135,7 @@ class Transfer:
         with path.open("rb") as source:
             return hashed(source, size, report, self._digest)
 
-    def _download(self) -> Outcome:
+    def _download(self) -> TransferOutcome:
         # Not truncated, and written at explicit places: see CachedFile.keep on locks that do nothing.
         descriptor = os.open(self.place.partial, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
         with open(descriptor, "r+b", buffering=0) as partial:
@@ -147,7 +147,7 @@ class Transfer:
             os.fsync(partial.fileno())
         self._require_digest()
         self.place.keep()
-        return Outcome.DOWNLOADED
+        return TransferOutcome.DOWNLOADED
 
     def _resume(self, partial: BinaryIO) -> None:
         """Start behind what an earlier run has left."""

@@ -16,7 +16,7 @@ from localrouter.errors import ManifestError
 from localrouter.gguf.parts import parts
 from localrouter.weights.manifest.manifest import Build, BuildName, Repo, RepoFile, Revision, Sha256, Text
 from localrouter.weights.manifest.pin import Pin, PinnedFile
-from localrouter.weights.manifest.toml_file import Strict, TomlFile, quoted, read_text, write_text
+from localrouter.weights.manifest.toml_file import StrictTable, TomlFile, quoted, read_text, write_text
 
 _WORDS = {"version": "only version 1 of the lock is known; it was written by another localrouter"}
 _AGAIN = "restore it, or delete it and write it again with: localrouter lock"
@@ -35,7 +35,7 @@ class Lock:
     entries: Mapping[str, Pin] = field(default_factory=lambda: MappingProxyType({}))
 
 
-class _File(Strict):
+class _File(StrictTable):
     name: RepoFile
     size: Annotated[int, Field(ge=1)]
     sha256: Sha256
@@ -48,7 +48,7 @@ def _check_files(files: tuple[_File, ...]) -> tuple[_File, ...]:
     return files
 
 
-class _Entry(Strict):
+class _Entry(StrictTable):
     repo: Repo
     commit: Revision
     license: Text | None = None
@@ -56,7 +56,7 @@ class _Entry(Strict):
     files: Annotated[tuple[_File, ...], Field(strict=False), AfterValidator(_check_files)]
 
 
-class _Document(Strict):
+class _Document(StrictTable):
     version: Annotated[int, Field(ge=1, le=1)]
     builds: dict[BuildName, _Entry] = Field(default_factory=dict)
 

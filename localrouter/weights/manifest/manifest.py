@@ -14,7 +14,7 @@ import localrouter
 from localrouter.config import GpuLayers, KvType, Switch, TensorSplit
 from localrouter.gguf.parts import parts
 from localrouter.weights.manifest.model_shape import ManifestShape
-from localrouter.weights.manifest.toml_file import Strict, TomlFile, read_text
+from localrouter.weights.manifest.toml_file import StrictTable, TomlFile, read_text
 from localrouter.weights.manifest.toml_lines import KeyPath
 
 ALIAS = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -63,7 +63,7 @@ Sha256 = Annotated[str, _like(r"[0-9a-f]{64}", "64 hexadecimal digits in lower c
 Text = Annotated[str, StringConstraints(min_length=1)]
 
 
-class Overrides(Strict):
+class Overrides(StrictTable):
     """What an alias sets for its builds instead of `config.EngineSettings`; None: nothing."""
 
     context: Annotated[int, Field(ge=16, le=4_194_304)] | None = None
@@ -77,7 +77,7 @@ class Overrides(Strict):
     swa_full: Switch | None = None
 
 
-class Build(Strict):
+class Build(StrictTable):
     """One GGUF file, or all parts of a split one. Exactly one of `asset`, `path` and `repo` (with `file`) says where it
     comes from; of a split one any part stands for all.
     """
@@ -150,7 +150,7 @@ class Model(Overrides):
         return Overrides(**{name: getattr(self, name) for name in Overrides.model_fields})
 
 
-class Manifest(Strict):
+class Manifest(StrictTable):
     """A whole manifest; `models` keeps the order of the file."""
 
     version: Annotated[int, Field(ge=1, le=1)]

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from localrouter.memory.shape import Layer, Shape, Widths
-from localrouter.weights.manifest.toml_file import Strict
+from localrouter.weights.manifest.toml_file import StrictTable
 
 Count = Annotated[int, Field(ge=0, le=65_536)]
 
@@ -16,7 +16,7 @@ TYPICAL_WIDTH = 4_096
 """Elements of a row, where nothing is told: compute buffers are small beside weights and cache."""
 
 
-class ManifestShape(Strict):
+class ManifestShape(StrictTable):
     """Layers by their kind; lengths are elements of a head, of keys and of values alike."""
 
     full_attention_layers: Count = 0

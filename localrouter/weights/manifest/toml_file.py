@@ -27,7 +27,7 @@ _WORDINGS = {
 }
 
 
-class Strict(BaseModel):
+class StrictTable(BaseModel):
     """Unknown keys are an error and nothing is converted."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)

@@ -6,23 +6,23 @@ import pytest
 from walks import admits, matcher, numbers
 
 from localrouter.chat.families.family import Family, Marks
-from localrouter.chat.grammar.answer import Answer, AnyText, JsonSchema, Lark, Regex, answer_grammar
-from localrouter.chat.grammar.tool import Tool
+from localrouter.chat.grammar.callable_tool import CallableTool
+from localrouter.chat.grammar.output_grammar import AnyText, JsonSchema, Lark, OutputRules, Regex, answer_grammar
 
 FAMILY = Family("qwen3", Marks("<think>", "</think>"), Marks("<tool_call>", "</tool_call>"), "json")
 MARKS = ("<think>", "</think>", "<tool_call>", "</tool_call>")
-GO = Tool("go", {"type": "object", "properties": {"to": {"type": "string"}}, "required": ["to"]})
-STAY = Tool("stay")
+GO = CallableTool("go", {"type": "object", "properties": {"to": {"type": "string"}}, "required": ["to"]})
+STAY = CallableTool("stay")
 CALL = '<tool_call>\n{"name": "go", "arguments": {"to": "Rome"}}\n</tool_call>'
 OTHER = '<tool_call>\n{"name": "stay", "arguments": {}}\n</tool_call>'
 NUMBER = JsonSchema({"type": "integer"})
-EITHER = Answer(tools=[GO, STAY])
+EITHER = OutputRules(tools=[GO, STAY])
 MUST = replace(EITHER, must_call=True)
 
 with_and_without_tokens = pytest.mark.parametrize("marks", [MARKS, ()], ids=["tokens", "text"])
 
 
-def wrong(answer: Answer, marks: tuple[str, ...], right: list[str], not_right: list[str]) -> list[str]:
+def wrong(answer: OutputRules, marks: tuple[str, ...], right: list[str], not_right: list[str]) -> list[str]:
     """The texts that the grammar judges otherwise than the test."""
     grammar = answer_grammar(answer, FAMILY, numbers(marks))
     assert grammar is not None
@@ -32,28 +32,28 @@ def wrong(answer: Answer, marks: tuple[str, ...], right: list[str], not_right: l
 
 @pytest.mark.parametrize("thought", ["none", "open", "optional"])
 def test_plain_text_has_no_grammar(thought: str) -> None:
-    assert answer_grammar(Answer(AnyText(), thought), FAMILY, {}) is None  # type: ignore[arg-type]
+    assert answer_grammar(OutputRules(AnyText(), thought), FAMILY, {}) is None  # type: ignore[arg-type]
 
 
 @with_and_without_tokens
 @pytest.mark.parametrize(
     ("answer", "right", "not_right"),
     [
-        pytest.param(Answer(NUMBER), ["5"], ["", " 5", "5 ", "<think></think>5", CALL], id="content"),
+        pytest.param(OutputRules(NUMBER), ["5"], ["", " 5", "5 ", "<think></think>5", CALL], id="content"),
         pytest.param(
-            Answer(NUMBER, "open"),
+            OutputRules(NUMBER, "open"),
             ["</think>5", "hm\n</think>\n\n5", "<think</think>5"],
             ["5", "hm</think>", "hm</think>\n\n\n5", "a</think>b</think>5"],
             id="content after an open thought",
         ),
         pytest.param(
-            Answer(NUMBER, "optional"),
+            OutputRules(NUMBER, "optional"),
             ["5", "<think>hm</think>5", "<think>\n\n</think>\n\n5"],
             ["<think>5", "</think>5", "<think>a</think><think>b</think>5"],
             id="content, perhaps after a thought",
         ),
         pytest.param(
-            Answer(has_shown_tools=True),
+            OutputRules(has_shown_tools=True),
             ["", "text", "<tool_call", "</tool_call", "a < b"],
             [CALL, "text" + CALL, "<think>a</think>b"],
             id="text where no function may be called",
@@ -101,7 +101,7 @@ def test_plain_text_has_no_grammar(thought: str) -> None:
     ],
 )
 def test_an_answer_has_its_parts_in_order(
-    answer: Answer, right: list[str], not_right: list[str], marks: tuple[str, ...]
+    answer: OutputRules, right: list[str], not_right: list[str], marks: tuple[str, ...]
 ) -> None:
     assert wrong(answer, marks, right, not_right) == []
 
@@ -119,7 +119,7 @@ def test_a_thought_of_gemma_has_its_own_marks() -> None:
     family = Family(
         "gemma4", Marks("<|channel>", "<channel|>"), Marks("<|tool_call>", "<tool_call|>"), "gemma", "thought"
     )
-    grammar = answer_grammar(Answer(NUMBER, "optional"), family, {})
+    grammar = answer_grammar(OutputRules(NUMBER, "optional"), family, {})
     assert grammar is not None
     assert admits(grammar, "<|channel>thought\nhm\n<channel|>5")
     assert admits(grammar, "<|channel><channel|>5")

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from parsing import Call, cut, read
 from pydantic import TypeAdapter
+from reading import Call, cut, read
 from soak.random_schemas import Schemas
 from soak.sdk_schemas import SDK_TYPES
 from walks import Walk, admits, numbers
@@ -16,8 +16,8 @@ from localrouter.chat.families.family import Family
 from localrouter.chat.families.gemma import GEMMA4 as GEMMA
 from localrouter.chat.families.qwen import QWEN3 as QWEN
 from localrouter.chat.families.qwen import QWEN3_CODER as CODER
-from localrouter.chat.grammar.answer import Answer, answer_grammar
-from localrouter.chat.grammar.tool import Tool
+from localrouter.chat.grammar.callable_tool import CallableTool
+from localrouter.chat.grammar.output_grammar import OutputRules, answer_grammar
 from localrouter.errors import InvalidRequest
 
 QWEN_MARKS = ("<think>", "</think>", "<tool_call>", "</tool_call>")
@@ -40,8 +40,8 @@ every_family = pytest.mark.parametrize(("family", "marks"), FAMILIES, ids=IDS)
 
 def calls_of(schemas: dict[str, Any], family: Family, marks: tuple[str, ...], seeds: range) -> list[Call]:
     """The calls of the walks that ended by themselves, as they are read when they come in pieces."""
-    tools = [Tool(name, schema) for name, schema in schemas.items()]
-    grammar = answer_grammar(Answer(tools=tools, must_call=True), family, numbers(marks))
+    tools = [CallableTool(name, schema) for name, schema in schemas.items()]
+    grammar = answer_grammar(OutputRules(tools=tools, must_call=True), family, numbers(marks))
     assert grammar is not None
     texts = [Walk(grammar, seed, marks, ENDINGS[family.syntax]).text() for seed in seeds]
     return [call for text in texts if text is not None for call in calls_in(text, schemas, family)]
@@ -82,7 +82,7 @@ def test_arguments_satisfy_models_of_sdk_helpers(family: Family, marks: tuple[st
 
 
 def grammar_of(family: Family, parameters: dict[str, Any] | None) -> str:
-    made = answer_grammar(Answer(tools=[Tool("f", parameters)], must_call=True), family, {})
+    made = answer_grammar(OutputRules(tools=[CallableTool("f", parameters)], must_call=True), family, {})
     assert made is not None
     return made
 
@@ -264,5 +264,5 @@ def test_schemas_that_multiply_without_end_are_refused(family: Family) -> None:
 )
 def test_what_a_call_cannot_be_held_to_is_refused(parameters: Any) -> None:
     with pytest.raises(InvalidRequest) as refusal:
-        answer_grammar(Answer(tools=[Tool("f", parameters, "tools[0].function.parameters")]), CODER, {})
+        answer_grammar(OutputRules(tools=[CallableTool("f", parameters, "tools[0].function.parameters")]), CODER, {})
     assert str(refusal.value.param).startswith("tools[0].function.parameters")

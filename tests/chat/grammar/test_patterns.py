@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from walks import admits
 
 from localrouter.chat.grammar.formats import FORMATS
+from localrouter.chat.grammar.json_schema import read_schema
 from localrouter.chat.grammar.lark import escaped, literal, regex, text_without
 from localrouter.chat.grammar.pattern import check_pattern, whole
-from localrouter.chat.grammar.schema import read_schema
 from localrouter.errors import InvalidRequest
 
 PATTERNS = [

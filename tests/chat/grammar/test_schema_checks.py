@@ -8,7 +8,7 @@ import llguidance
 import pytest
 
 from localrouter.chat.grammar import formats, keywords
-from localrouter.chat.grammar.schema import MAX_DEPTH, MAX_NODES, MAX_OPTIONAL, check_schema, read_schema
+from localrouter.chat.grammar.json_schema import MAX_DEPTH, MAX_NODES, MAX_OPTIONAL, check_schema, read_schema
 from localrouter.errors import InvalidRequest
 
 WHERE = "response_format.json_schema.schema"

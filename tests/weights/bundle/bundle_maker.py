@@ -13,12 +13,12 @@ from hub_cache import FIRST, HubCache
 from huggingface_hub import constants
 
 from localrouter.weights.bundle.contents import choose, gather
+from localrouter.weights.bundle.exporter import Contents, write_bundle
 from localrouter.weights.bundle.importer import Imported, import_bundle
-from localrouter.weights.bundle.index import BundledBuild, BundledFile, Index, Kind, Member, render_index
+from localrouter.weights.bundle.index import BundledBuild, BundledFile, Index, Member, PieceKind, render_index
 from localrouter.weights.bundle.reader import Bundle
 from localrouter.weights.bundle.target import Destination
-from localrouter.weights.bundle.writer import Contents, write_bundle
-from localrouter.weights.manifest.registry import Registry
+from localrouter.weights.registry import Registry
 
 REPO, FILE = "them/Big-GGUF", "Big-Q8_0.gguf"
 BIG = gguf_bytes.SAMPLE + bytes(range(256)) * 40_000
@@ -94,7 +94,7 @@ def index_of(*members: tuple[str, bytes]) -> bytes:
     files = tuple(
         BundledFile(name=f"{n}.gguf", size=len(data), sha256=sha(data)) for n, (_, data) in enumerate(members)
     )
-    made = tuple(Member(name=name, kind=Kind.WEIGHT, size=len(data), sha256=sha(data)) for name, data in members)
+    made = tuple(Member(name=name, kind=PieceKind.WEIGHT, size=len(data), sha256=sha(data)) for name, data in members)
     builds = (BundledBuild(name="B", alias="b", source="path", files=files),)
     return render_index(Index(localrouter="1", builds=builds, members=made))
 

@@ -34,12 +34,12 @@ from huggingface_hub.utils._fixes import WeakFileLock
 
 from localrouter.weights.bundle import importer, names
 from localrouter.weights.bundle.contents import choose
-from localrouter.weights.bundle.importer import Outcome
-from localrouter.weights.bundle.index import BundleError, BundleRefused, Kind, parse_index
+from localrouter.weights.bundle.exporter import write_bundle
+from localrouter.weights.bundle.importer import ImportOutcome
+from localrouter.weights.bundle.index import BundleError, BundleRefused, PieceKind, parse_index
 from localrouter.weights.bundle.names import name_builds
 from localrouter.weights.bundle.reader import Bundle
-from localrouter.weights.bundle.writer import write_bundle
-from localrouter.weights.manifest.registry import Registry
+from localrouter.weights.registry import Registry
 
 __all__ = ["receiver", "sender"]
 
@@ -154,7 +154,7 @@ def test_a_second_import_writes_nothing(sender: Sender, receiver: Path) -> None:
     path = sender.bundle()
     first, second = bring(path, destination(receiver)), bring(path, destination(receiver))
     assert (first.written, second.written) == (len(BIG) + len(OWN), 0)
-    assert set(second.outcomes.values()) == {Outcome.PRESENT}
+    assert set(second.outcomes.values()) == {ImportOutcome.PRESENT}
 
 
 def test_an_interrupted_import_goes_on_where_it_stopped(
@@ -194,7 +194,7 @@ def test_a_damaged_blob_is_replaced(sender: Sender, receiver: Path) -> None:
     bring(path, destination(receiver))
     blob = receiver / "hub/models--them--Big-GGUF/blobs" / sha(BIG)
     blob.write_bytes(bytes(len(BIG)))
-    assert bring(path, destination(receiver)).outcomes == {"Big-Q8_0": Outcome.WRITTEN}
+    assert bring(path, destination(receiver)).outcomes == {"Big-Q8_0": ImportOutcome.WRITTEN}
     assert blob.read_bytes() == BIG
 
 
@@ -225,7 +225,7 @@ def test_the_papers_are_kept(sender: Sender, receiver: Path) -> None:
     done = bring(sender.bundle(), destination(receiver))
     assert (done.papers / "manifest/model_manifest.toml").read_bytes() == sender.manifest.read_bytes()
     assert (done.papers / "licences/Own-Q8_0/LICENSE").read_text() == "Do as you like.\n"
-    assert parse_index((done.papers / "bundle.json").read_bytes()).of(Kind.LICENCE)
+    assert parse_index((done.papers / "bundle.json").read_bytes()).of(PieceKind.LICENCE)
 
 
 def test_no_room_here_is_noticed_first(sender: Sender, receiver: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,8 +261,8 @@ def test_a_delta_leaves_out_what_the_lock_has(sender: Sender, receiver: Path) ->
     assert [file.name for file in index.presupposed] == [FILE]
     assert (sender.folder / "delta.tar").stat().st_size < len(BIG)
     assert bring(sender.folder / "delta.tar", destination(receiver)).outcomes == {
-        "Big-Q8_0": Outcome.PRESENT,
-        "Own-Q8_0": Outcome.WRITTEN,
+        "Big-Q8_0": ImportOutcome.PRESENT,
+        "Own-Q8_0": ImportOutcome.WRITTEN,
     }
 
 

@@ -11,7 +11,7 @@ _PEAK = """
 import sys
 from pathlib import Path
 from bundle_maker import bring, check, destination, make_sender
-from localrouter.weights.bundle.writer import write_bundle, ingredient, Contents
+from localrouter.weights.bundle.exporter import write_bundle, ingredient, Contents
 from localrouter.weights.bundle.index import BundledBuild, BundledFile, Kind
 def peak():  # getrusage would count what the process that started this one has used
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])

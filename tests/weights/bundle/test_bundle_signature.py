@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from bundle_maker import Sender, sender
 
+from localrouter.weights.bundle.exporter import write_bundle
 from localrouter.weights.bundle.index import BundleError, BundleRefused
 from localrouter.weights.bundle.reader import Bundle
 from localrouter.weights.bundle.signature import NAMESPACE
-from localrouter.weights.bundle.writer import write_bundle
 
 needs_ssh_keygen = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="ssh-keygen is not installed")
 

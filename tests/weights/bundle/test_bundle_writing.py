@@ -11,9 +11,9 @@ from hub_cache import FIRST
 
 from localrouter.memory.machine import Machine
 from localrouter.weights.bundle.contents import choose
+from localrouter.weights.bundle.exporter import REQUIREMENTS, write_bundle
 from localrouter.weights.bundle.index import BundleError, WheelTarget
-from localrouter.weights.bundle.writer import REQUIREMENTS, write_bundle
-from localrouter.weights.manifest.registry import Registry
+from localrouter.weights.registry import Registry
 
 __all__ = ["receiver", "sender"]
 

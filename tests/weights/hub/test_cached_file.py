@@ -15,7 +15,7 @@ from transfer_bench import CONTENT, NAME, REPO, Bench
 
 from localrouter.errors import TransferError
 from localrouter.weights.hub.cached_file import CachedFile
-from localrouter.weights.hub.transfer import Outcome
+from localrouter.weights.hub.transfer import TransferOutcome
 from localrouter.weights.manifest.pin import PinnedFile
 
 
@@ -38,7 +38,7 @@ def tree(root: Path) -> dict[str, tuple[int, str]]:
 
 
 def test_leaves_exactly_what_the_library_leaves(bench: Bench, tmp_path: Path) -> None:
-    assert bench.transfer().run() is Outcome.DOWNLOADED
+    assert bench.transfer().run() is TransferOutcome.DOWNLOADED
     theirs = tmp_path / "theirs"
     hf_hub_download(REPO, NAME, revision=bench.commit, cache_dir=theirs, endpoint=bench.server.endpoint)
     assert tree(bench.place.cache) == tree(theirs)
@@ -53,7 +53,7 @@ def test_the_library_finds_it(bench: Bench) -> None:
 
 def test_what_the_library_brought_is_not_brought_again(bench: Bench) -> None:
     hf_hub_download(REPO, NAME, revision=bench.commit, cache_dir=bench.place.cache, endpoint=bench.server.endpoint)
-    assert bench.transfer().run() is Outcome.PRESENT
+    assert bench.transfer().run() is TransferOutcome.PRESENT
     assert bench.server.served() == len(CONTENT)
 
 
@@ -65,7 +65,7 @@ def test_without_links_the_file_itself_is_in_the_snapshot(bench: Bench, monkeypa
     assert not bench.place.blob.exists()
     cache = bench.place.cache
     assert try_to_load_from_cache(REPO, NAME, cache_dir=cache, revision=bench.commit) == str(bench.place.pointer)
-    assert bench.transfer().run() is Outcome.PRESENT
+    assert bench.transfer().run() is TransferOutcome.PRESENT
 
 
 def test_a_file_system_that_refuses_links_gets_the_file_itself(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +77,7 @@ def test_a_file_system_that_refuses_links_gets_the_file_itself(bench: Bench, mon
         bench.transfer().run()
     assert bench.is_whole()
     assert not bench.place.pointer.is_symlink()
-    assert bench.transfer().run() is Outcome.PRESENT
+    assert bench.transfer().run() is TransferOutcome.PRESENT
 
 
 def mount(directory: Path, options: str) -> None:
@@ -119,7 +119,7 @@ def test_what_is_in_a_read_only_cache_can_be_used(bench: Bench, small_disk: Path
     place = bench.place_in(small_disk)
     bench.transfer(place=place).run()
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
-    assert bench.transfer(place=place).run() is Outcome.PRESENT
+    assert bench.transfer(place=place).run() is TransferOutcome.PRESENT
 
 
 @pytest.mark.parametrize("name", ["../a.gguf", "/a.gguf", "a/../../b.gguf", "a\\..\\b.gguf"])

@@ -10,9 +10,9 @@ from huggingface_hub import constants
 
 from localrouter.errors import HubError, HubNotFound, HubUnreachable, TransferError
 from localrouter.weights.hub.cached_file import CachedFile
-from localrouter.weights.hub.client import Hub
-from localrouter.weights.hub.download import Download, Stop, Stopped, require_room
-from localrouter.weights.hub.transfer import Outcome
+from localrouter.weights.hub.download import Download, DownloadStop, Stopped, require_room
+from localrouter.weights.hub.hub_client import Hub
+from localrouter.weights.hub.transfer import TransferOutcome
 from localrouter.weights.manifest.pin import Pin, PinnedFile
 
 REPO = "owner/name"
@@ -45,8 +45,8 @@ def pin(server: HubServer) -> Pin:
     return Hub(server.endpoint).pin(REPO, next(iter(PARTS)))
 
 
-def download(server: HubServer, cache: Path, *, offline: bool = False, stop: Stop | None = None) -> Download:
-    stop = stop or Stop()
+def download(server: HubServer, cache: Path, *, offline: bool = False, stop: DownloadStop | None = None) -> Download:
+    stop = stop or DownloadStop()
     return Download(Hub(server.endpoint, offline=offline, pause=stop.pause), cache, Silent(), stop)
 
 
@@ -54,14 +54,14 @@ def test_brings_all_parts_in_their_order(server: HubServer, pin: Pin, tmp_path: 
     [files] = download(server, tmp_path).run([pin])
     assert [each.file.name for each in files] == list(PARTS)
     assert [each.path.read_bytes() for each in files] == list(PARTS.values())
-    assert {each.outcome for each in files} == {Outcome.DOWNLOADED}
+    assert {each.outcome for each in files} == {TransferOutcome.DOWNLOADED}
 
 
 def test_what_is_there_is_not_asked_for(server: HubServer, pin: Pin, tmp_path: Path) -> None:
     download(server, tmp_path).run([pin])
     before = len(server.requests)
     [files] = download(server, tmp_path).run([pin])
-    assert {each.outcome for each in files} == {Outcome.PRESENT}
+    assert {each.outcome for each in files} == {TransferOutcome.PRESENT}
     assert len(server.requests) == before
 
 
@@ -77,7 +77,7 @@ def test_several_come_at_the_same_time(server: HubServer, pin: Pin, tmp_path: Pa
                 server.release.set()
 
     watch = Watching()
-    Download(Hub(server.endpoint), tmp_path, watch, Stop()).run([pin])
+    Download(Hub(server.endpoint), tmp_path, watch, DownloadStop()).run([pin])
     assert fault.times == 0
     assert watch.files == set(others)
 
@@ -115,7 +115,7 @@ def test_a_large_file_that_is_here_already_is_content_without_xet(
     download(server, tmp_path).run([pin])  # at this size it comes by HTTP, from the same storage
     monkeypatch.setattr(constants, "MAX_HTTP_DOWNLOAD_SIZE", 50_000)
     [[brought]] = download(server, tmp_path).run([pin])
-    assert brought.outcome is Outcome.PRESENT
+    assert brought.outcome is TransferOutcome.PRESENT
 
 
 def test_a_large_file_of_a_hub_without_xet_comes_by_http(
@@ -123,14 +123,14 @@ def test_a_large_file_of_a_hub_without_xet_comes_by_http(
 ) -> None:
     monkeypatch.setattr(constants, "MAX_HTTP_DOWNLOAD_SIZE", 50_000)
     [files] = download(server, tmp_path).run([pin])
-    assert {each.outcome for each in files} == {Outcome.DOWNLOADED}
+    assert {each.outcome for each in files} == {TransferOutcome.DOWNLOADED}
 
 
 def test_the_first_failure_ends_the_others_and_is_told(server: HubServer, pin: Pin, tmp_path: Path) -> None:
     names = list(PARTS)
     server.inject(file=names[0], flip=5)
     server.inject(file=names[1], status=500, times=99)  # this one would go on trying for two minutes
-    stop = Stop()
+    stop = DownloadStop()
     with pytest.raises(TransferError, match="arrived damaged"):
         download(server, tmp_path, stop=stop).run([pin])
     with pytest.raises(Stopped):
@@ -144,7 +144,7 @@ def test_a_transfer_whose_bytes_still_come_ends_when_another_one_fails(
     server.inject(file=bad, flip=5)
     server.inject(file=good, hold_after=50_000)
 
-    class Releasing(Stop):
+    class Releasing(DownloadStop):
         def set(self) -> None:
             super().set()
             server.release.set()
@@ -161,7 +161,7 @@ def test_a_transfer_whose_bytes_still_come_ends_when_another_one_fails(
 
 
 def test_a_stopped_download_pauses_no_longer() -> None:
-    stop = Stop()
+    stop = DownloadStop()
     stop.set()
     with pytest.raises(Stopped):
         stop.pause(60)
@@ -204,4 +204,4 @@ def test_offline_says_what_is_lacking_and_how_to_bring_it(server: HubServer, pin
 def test_offline_is_enough_for_what_is_there(server: HubServer, pin: Pin, tmp_path: Path) -> None:
     download(server, tmp_path).run([pin])
     [files] = download(server, tmp_path, offline=True).run([pin])
-    assert {each.outcome for each in files} == {Outcome.PRESENT}
+    assert {each.outcome for each in files} == {TransferOutcome.PRESENT}

@@ -11,7 +11,7 @@ from hub_server import HubServer
 from huggingface_hub import constants
 
 from localrouter.errors import HubError, HubGated, HubNotFound, HubUnreachable
-from localrouter.weights.hub.client import Hub
+from localrouter.weights.hub.hub_client import Hub
 from localrouter.weights.manifest.pin import PinnedFile
 
 REPO = "owner/name"

@@ -14,7 +14,7 @@ from localrouter.weights.hub.resolve import Change, at_once, changes, check, res
 from localrouter.weights.manifest.lock import Lock
 from localrouter.weights.manifest.manifest import Build
 from localrouter.weights.manifest.pin import Pin, PinnedFile
-from localrouter.weights.manifest.registry import Entry
+from localrouter.weights.registry import Entry
 
 REPO, FILE = "them/A", "A.gguf"
 TEMPLATE = hashlib.sha256(b"{{ messages }}").hexdigest()

@@ -10,7 +10,7 @@ from transfer_bench import CONTENT, NAME, REPO, Bench, Seen
 
 from localrouter.errors import HubError, HubUnreachable, TransferError
 from localrouter.weights.hub.cached_file import CachedFile
-from localrouter.weights.hub.transfer import Outcome
+from localrouter.weights.hub.transfer import TransferOutcome
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_a_file_that_is_there_with_another_size_is_replaced(bench: Bench) -> Non
     bench.transfer().run()
     with bench.place.blob.open("r+b") as blob:
         blob.truncate(1000)
-    assert bench.transfer().run() is Outcome.DOWNLOADED
+    assert bench.transfer().run() is TransferOutcome.DOWNLOADED
     assert bench.is_whole()
 
 
@@ -165,7 +165,7 @@ def test_the_same_bytes_at_another_commit_are_only_linked(bench: Bench) -> None:
     bench.transfer().run()
     later = bench.server.add(REPO, "b.gguf", b"b")
     place = bench.place_in(bench.place.cache, commit=later)
-    assert bench.transfer(place=place).run() is Outcome.PRESENT
+    assert bench.transfer(place=place).run() is TransferOutcome.PRESENT
     assert place.pointer.read_bytes() == CONTENT
     assert bench.server.served(NAME) == len(CONTENT)
 
@@ -175,7 +175,7 @@ def test_a_damaged_blob_is_not_linked(bench: Bench) -> None:
     bench.place.pointer.unlink()
     bench.place.blob.write_bytes(bytes(len(CONTENT)))
     seen = Seen()
-    assert bench.transfer(seen).run() is Outcome.DOWNLOADED
+    assert bench.transfer(seen).run() is TransferOutcome.DOWNLOADED
     assert bench.is_whole()
     assert seen.said == ["the copy in the cache is damaged and is replaced"]
 
@@ -197,12 +197,12 @@ def test_killed_between_the_last_steps_the_next_run_finishes_without_a_download(
 
 
 def test_where_locks_do_nothing_the_second_to_finish_is_content(bench: Bench) -> None:
-    other: list[Outcome] = []
+    other: list[TransferOutcome] = []
 
     def overtake(done: int) -> None:
         if done == len(CONTENT) and not other:
-            other.append(Outcome.DOWNLOADED)
+            other.append(TransferOutcome.DOWNLOADED)
             bench.place.keep()  # what another process does that was never kept out
 
-    assert bench.transfer(Seen(overtake)).run() is Outcome.DOWNLOADED
+    assert bench.transfer(Seen(overtake)).run() is TransferOutcome.DOWNLOADED
     assert bench.is_whole()

@@ -8,7 +8,7 @@ from pathlib import Path
 from hub_server import HubServer
 
 from localrouter.weights.hub.cached_file import CachedFile
-from localrouter.weights.hub.client import Hub
+from localrouter.weights.hub.hub_client import Hub
 from localrouter.weights.hub.transfer import Transfer
 from localrouter.weights.manifest.pin import PinnedFile
 

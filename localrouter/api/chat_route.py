@@ -1,0 +1,27 @@
+"""`POST /v1/chat/completions`."""
+
+from functools import partial
+
+from litestar import Request, post
+from litestar.datastructures import State
+from litestar.types import ASGIApp
+
+from localrouter.api.exchange import Exchange, Reply
+from localrouter.api.service import service_of
+from localrouter.chat.engine_interface import LoadedEngine
+from localrouter.chat.prompt.chat_prompt import Renderer
+from localrouter.chat.response.chat_completion import Completion
+from localrouter.chat.response.fold import fold
+from localrouter.schema.chat_request import ChatRequest
+
+
+@post("/chat/completions", status_code=200)
+async def create_chat_completion(request: Request[None, None, State]) -> ASGIApp:
+    """Answer a conversation, streamed or not."""
+    return Exchange(
+        service_of(request.app.state), ChatRequest, partial(_answer, service_of(request.app.state).renderer)
+    )
+
+
+async def _answer(renderer: Renderer, engine: LoadedEngine, request: ChatRequest, reply: Reply) -> None:
+    await reply.completion(await Completion.begin(engine, request, renderer), fold, stream=request.stream)

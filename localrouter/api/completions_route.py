@@ -1,0 +1,21 @@
+"""`POST /v1/completions`, the older route: prompts as they are, without a chat template."""
+
+from litestar import Request, post
+from litestar.datastructures import State
+from litestar.types import ASGIApp
+
+from localrouter.api.exchange import Exchange, Reply
+from localrouter.api.service import service_of
+from localrouter.chat.engine_interface import LoadedEngine
+from localrouter.chat.response.text_completion import TextCompletion, fold_text
+from localrouter.schema.text_completions import CompletionRequest
+
+
+@post("/completions", status_code=200)
+async def create_completion(request: Request[None, None, State]) -> ASGIApp:
+    """Go on with one or several prompts, streamed or not."""
+    return Exchange(service_of(request.app.state), CompletionRequest, _answer)
+
+
+async def _answer(engine: LoadedEngine, request: CompletionRequest, reply: Reply) -> None:
+    await reply.completion(await TextCompletion.begin(engine, request), fold_text, stream=request.stream)

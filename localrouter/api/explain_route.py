@@ -1,0 +1,26 @@
+"""`POST /v1/chat/completions/explain`: what a request would ask of the model, without asking it."""
+
+from functools import partial
+
+from litestar import Request, post
+from litestar.datastructures import State
+from litestar.types import ASGIApp
+
+from localrouter.api.exchange import Exchange, Reply
+from localrouter.api.service import service_of
+from localrouter.chat.engine_interface import LoadedEngine
+from localrouter.chat.prompt.chat_prompt import Renderer
+from localrouter.chat.response.explanation import explain
+from localrouter.schema.chat_request import ChatRequest
+
+
+@post("/chat/completions/explain", status_code=200)
+async def explain_chat_completion(request: Request[None, None, State]) -> ASGIApp:
+    """Show the prompt of a conversation, and all else that decides the answer."""
+    return Exchange(
+        service_of(request.app.state), ChatRequest, partial(_answer, service_of(request.app.state).renderer)
+    )
+
+
+async def _answer(renderer: Renderer, engine: LoadedEngine, request: ChatRequest, reply: Reply) -> None:
+    await reply.plain(await explain(engine, request, renderer))

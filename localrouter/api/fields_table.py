@@ -1,0 +1,48 @@
+"""The tables of request fields in docs/api.md: `python -m localrouter.api.fields_table` prints them."""
+
+from collections.abc import Iterator
+
+import rich_click as click
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from localrouter.schema.chat_messages import Message
+from localrouter.schema.chat_request import ChatRequest
+from localrouter.schema.field_kinds import Ignored, Unsupported
+from localrouter.schema.text_completions import CompletionRequest
+from localrouter.schema.tokenization import DetokenizeRequest, TokenizeRequest
+
+
+def table(model: type[BaseModel]) -> str:
+    """Return the fields of `model` as a Markdown table: what it needs, then honoured, ignored and refused ones."""
+    needed_first = sorted(model.model_fields.items(), key=lambda entry: not entry[1].is_required())
+    rows = sorted((_row(name, field) for name, field in needed_first), key=lambda row: row[0])
+    lines = [f"| `{name}` | {standing} | {note} |" for _, name, standing, note in rows]
+    return "\n".join(["| field | here | note |", "|---|---|---|", *lines])
+
+
+def _row(name: str, field: FieldInfo) -> tuple[int, str, str, str]:
+    for mark in field.metadata:
+        if isinstance(mark, Ignored):
+            return 1, name, "accepted, no effect", mark.why
+        if isinstance(mark, Unsupported):
+            return 2, name, "400 `unsupported_parameter`", f"unless {_either(['null', *mark.accepted])}"
+    return 0, name, "honoured", field.description or ""
+
+
+def _either(values: list[str]) -> str:
+    *rest, last = [f"`{value}`" for value in values]
+    return f"{', '.join(rest)} or {last}" if rest else last
+
+
+def sections() -> Iterator[tuple[str, str]]:
+    """Yield a name and a table for each request, and for the parts of one."""
+    yield "request", table(ChatRequest)
+    yield "message", table(Message)
+    yield "completions", table(CompletionRequest)
+    yield "tokenize", table(TokenizeRequest)
+    yield "detokenize", table(DetokenizeRequest)
+
+
+if __name__ == "__main__":
+    click.echo("\n\n".join(text for _, text in sections()))

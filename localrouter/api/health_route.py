@@ -1,0 +1,84 @@
+"""`GET /health/live` and `GET /health/ready`: for whoever watches the process. They need no key."""
+
+import msgspec
+from litestar import Request, Response, route
+from litestar.datastructures import State
+from litestar.enums import HttpMethod
+
+from localrouter.api.error_responses import RETRY_WHILE_STOPPING
+from localrouter.api.service import service_of
+from localrouter.engine.messages import Fallback
+from localrouter.router import EngineStatus
+
+READ = [HttpMethod.GET, HttpMethod.HEAD]
+
+
+class LiveResponse(msgspec.Struct, frozen=True):
+    """The process answers."""
+
+    status: str = "live"
+
+
+class ModelHealth(msgspec.Struct, frozen=True):
+    """One model that is in memory, or on its way there. What only a loaded model has is null until then."""
+
+    model: str
+    state: str
+    device: str | None
+    offloaded_layers: int | None
+    layers: int | None
+    running: int
+    waiting: int
+    cells_used: int
+    cells_cached: int
+    cells_archived: int
+    cells: int | None
+    in_flight: int
+    starts: int
+    fallbacks: list[Fallback]
+    """What was given up of the settings because the model failed with them on this device."""
+
+
+class ReadyResponse(msgspec.Struct, frozen=True):
+    """Whether new requests are taken, and what the loaded models do."""
+
+    status: str
+    models: list[ModelHealth]
+
+
+@route("/live", http_method=READ, sync_to_thread=False)
+def live() -> Response[LiveResponse]:
+    """Say that the process answers."""
+    return Response(LiveResponse())
+
+
+@route("/ready", http_method=READ, sync_to_thread=False)
+def ready(request: Request[None, None, State]) -> Response[ReadyResponse]:
+    """Say whether new requests are taken: 200 or 503."""
+    service = service_of(request.app.state)
+    models = [_health(status) for status in service.router.status()]
+    if service.accepting:
+        return Response(ReadyResponse("ready", models))
+    return Response(
+        ReadyResponse("shutting_down", models), status_code=503, headers={"retry-after": RETRY_WHILE_STOPPING}
+    )
+
+
+def _health(status: EngineStatus) -> ModelHealth:
+    info, gauge = status.info, status.gauge
+    return ModelHealth(
+        model=status.model,
+        state=status.state,
+        device=info.device.name if info else None,
+        offloaded_layers=info.device.offloaded_layers if info else None,
+        layers=info.device.layers if info else None,
+        running=gauge.running,
+        waiting=gauge.waiting,
+        cells_used=gauge.cells_used,
+        cells_cached=gauge.cells_cached,
+        cells_archived=gauge.cells_archived,
+        cells=info.cells if info else None,
+        in_flight=status.in_flight,
+        starts=status.starts,
+        fallbacks=list(info.fallbacks) if info else [],
+    )

@@ -1,0 +1,157 @@
+"""Calls as Gemma 4 writes them: bare keys, strings between marks of their own, no white space."""
+
+import json
+import re
+from typing import Any
+
+from localrouter.chat.grammar.callable_tool import CallableTool
+from localrouter.chat.grammar.json_schema import MAX_DEPTH
+from localrouter.chat.grammar.lark import EMPTY, LarkGrammar, escaped, in_order, literal, one_of, regex, times
+from localrouter.chat.grammar.members import Members, members, members_of
+from localrouter.chat.grammar.plain import Read
+from localrouter.chat.grammar.raw_strings import INTEGER, NUMBER, bounded_text
+from localrouter.chat.grammar.values import refusal
+from localrouter.chat.grammar.variants import Variants
+from localrouter.schema.field_kinds import JsonObject
+
+QUOTE = '<|"|>'
+_QUOTE_IN_JSON = json.dumps(QUOTE)[1:-1]
+_BARE = re.compile(r"[\w.$@/-]+")
+_NAME = r"[a-zA-Z_][a-zA-Z0-9_.-]{0,63}"
+
+
+def gemma_call(grammar: LarkGrammar, tool: CallableTool) -> str:
+    """Return a body for a call between its marks. Raises InvalidRequest for a schema that cannot be written so."""
+    writer = _Values(grammar, tool)
+    arguments = one_of(writer.members(each) for each in members_of(tool, writer.variants))
+    return f"{literal(f'call:{tool.name}{{')} {arguments} {literal('}')}"
+
+
+class _Values:
+    """Bodies for the values of one function's arguments."""
+
+    def __init__(self, grammar: LarkGrammar, tool: CallableTool) -> None:
+        self._grammar = grammar
+        self._tool = tool
+        self.variants = Variants(tool.schema, tool.param)
+        self._rules: dict[str, str] = {}
+        self._depth = 0
+
+    def members(self, members: Members) -> str:
+        """Return a body for what stands between braces, sorted as the template sorts what it shows."""
+        names = sorted(members.properties, key=str.lower)
+        declared = [
+            (f"{self._key(name)} {self.value(members.properties[name])}", name in members.required) for name in names
+        ]
+        if members.others is not False and members.most_others != 0:
+            least, most = members.least_others, members.most_others
+            declared.append((self._listed(self._other(members), max(1, least), most), least > 0))
+        return in_order(self._grammar, "members", declared, literal(","))
+
+    def value(self, schema: Read) -> str:
+        """Return a rule for one value; what is the same schema is the same rule, which may be part of itself."""
+        key = json.dumps(schema)
+        if key not in self._rules:
+            if self._depth == MAX_DEPTH:
+                raise refusal(
+                    "With what it refers to it is nested too deep.", self._tool.param, (), "unsupported_schema"
+                )
+            self._depth += 1
+            self._rules[key] = self._grammar.promise("value")
+            self._grammar.keep(self._rules[key], self._body(schema))
+            self._depth -= 1
+        return self._rules[key]
+
+    def _body(self, schema: Read) -> str:
+        if isinstance(schema, dict) and schema.keys() == {"$ref"}:
+            return self.value(self._tool.schema.target(schema["$ref"]))
+        found = self.variants.of(schema)
+        if not found:
+            raise refusal("A part of it can have no value.", self._tool.param, ())
+        return one_of(map(self._variant, found))
+
+    def _variant(self, variant: JsonObject) -> str:
+        if "enum" in variant:
+            values = [value for value in variant["enum"] if _QUOTE_IN_JSON not in json.dumps(value)]
+            if not values:
+                message = f"This model's calls cannot have {QUOTE} in a value."
+                raise refusal(message, self._tool.param, (), "unsupported_schema")
+            return one_of(map(self._constant, values))
+        if variant["type"] in {"integer", "number"}:
+            return self._number(variant)
+        if variant["type"] == "string":
+            return self._string(variant)
+        if variant["type"] == "array":
+            return f"{literal('[')} {self._items(variant)} {literal(']')}"
+        if variant["type"] == "object":
+            inner = self.members(members(variant, self._tool.param))
+            return f"{literal('{')} {inner} {literal('}')}"
+        return literal("null") if variant["type"] == "null" else '( "true" | "false" )'
+
+    def _number(self, variant: JsonObject) -> str:
+        if variant.keys() > {"type"}:
+            return self._tool.schema.embedded(variant)
+        is_integer = variant["type"] == "integer"
+        return self._grammar.terminal("integer" if is_integer else "number", INTEGER if is_integer else NUMBER)
+
+    def _string(self, variant: JsonObject) -> str:
+        body = bounded_text(variant, [QUOTE]) or EMPTY
+        if self._grammar.is_token(QUOTE):
+            return self._quoted(self._grammar.terminal("text", body))
+        return f"{literal(QUOTE)} {self._grammar.lazy('text', f'( {body} ) {literal(QUOTE)}')}"
+
+    def _quoted(self, text: str) -> str:
+        return f"{self._grammar.mark(QUOTE)} {text} {self._grammar.mark(QUOTE)}"
+
+    def _items(self, variant: JsonObject) -> str:
+        least, most = variant.get("minItems", 0), variant.get("maxItems")
+        first = variant.get("prefixItems", [])[:most]
+        items = variant.get("items", {})
+        parts = [(self.value(each), index < least) for index, each in enumerate(first)]
+        left = None if most is None else most - len(first)
+        if items is not False and left != 0:
+            needed = max(0, least - len(first))
+            parts.append((self._listed(self.value(items), max(1, needed), left), needed > 0))
+        return _nested(self._grammar, parts)
+
+    def _listed(self, body: str, least: int, most: int | None) -> str:
+        """Return a body for at least one of something, with commas between."""
+        body = self._grammar.rule("listed", body)
+        following = times(f"{literal(',')} {body}", least - 1, None if most is None else most - 1)
+        return body if following == EMPTY else f"{body} {following}"
+
+    def _key(self, name: str) -> str:
+        if QUOTE in name:
+            message = f"This model's calls cannot name a parameter {json.dumps(name)}."
+            raise refusal(message, self._tool.param, ("properties",), "unsupported_schema")
+        return literal(f"{name}:") if _BARE.fullmatch(name) else f"{self._constant(name)} {literal(':')}"
+
+    def _other(self, members: Members) -> str:
+        taken = "|".join(map(escaped, members.properties))
+        name = regex(members.pattern or _NAME) + (f" & ~/(?:{taken})/" if taken else "") + r" & /[\w.$@\/-]+/"
+        key = self._grammar.terminal("key", f'( {name} ) ":"')
+        return f"{key} {self.value(members.others)}"
+
+    def _constant(self, value: Any) -> str:
+        if isinstance(value, str):
+            return self._quoted(literal(value))
+        if isinstance(value, list):
+            return " ".join([literal("["), *_with_commas([self._constant(each) for each in value]), literal("]")])
+        if isinstance(value, dict):
+            pairs = [f"{self._key(key)} {self._constant(each)}" for key, each in sorted(value.items())]
+            return " ".join([literal("{"), *_with_commas(pairs), literal("}")])
+        return literal(json.dumps(value))
+
+
+def _with_commas(bodies: list[str]) -> list[str]:
+    return [part for body in bodies for part in (literal(","), body)][1:]
+
+
+def _nested(grammar: LarkGrammar, parts: list[tuple[str, bool]]) -> str:
+    """Return a body for parts in their order of which those that are not required may be missing from the end."""
+    following = EMPTY
+    for index in reversed(range(len(parts))):
+        body, is_required = parts[index]
+        written = f"{literal(',')} {body} {following}" if index else f"{body} {following}"
+        following = grammar.rule("items", written if is_required else f"{written} | {EMPTY}")
+    return following

@@ -1,0 +1,1 @@
+"""Reads tool calls as models write them, while they stream."""

@@ -1,0 +1,138 @@
+"""The messages of a request as turns: OpenAI has several forms for some things, here each has one; calls have results.
+
+What depends on the model's template is done later, in `conversation`.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from localrouter.errors import InvalidRequest
+from localrouter.schema.chat_messages import CalledFunction, Message
+
+
+class Call(msgspec.Struct):
+    """A call of a function. `arguments` is JSON as the model wrote it, which may be no JSON."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class Turn(msgspec.Struct):
+    """What one message says, or several that were joined. `index` is the place of the first in the request."""
+
+    role: str
+    """system, developer, user, assistant or tool."""
+    text: str
+    index: int | None = None
+    """None: no message of the request says it."""
+    speaker: str = ""
+    """The name of the participant."""
+    thought: str = ""
+    calls: list[Call] = []
+    call: Call | None = None
+    """Of role tool: what this is the result of."""
+
+
+def turns_of(messages: Sequence[Message]) -> list[Turn]:
+    """Return the turns that the messages of a request stand for.
+
+    Raises InvalidRequest where a result has no call before it, and where a call of `tool_calls` has no result, or two:
+    OpenAI wants a `tool` message for each of them right after the answer that made them.
+    """
+    turns: list[Turn] = []
+    pending: dict[str, Call] = {}
+    caller = 0
+    for index, message in enumerate(messages):
+        if message.role == "tool":
+            turns.append(_result(message, index, pending))
+            continue
+        if pending:
+            raise _unanswered(pending, caller)
+        turns.append(_turn(message, index, turns))
+        pending = _by_id(turns[-1].calls, index) if message.tool_calls else {}
+        caller = index
+    if pending:
+        raise _unanswered(pending, caller)
+    return turns
+
+
+def _turn(message: Message, index: int, before: Sequence[Turn]) -> Turn:
+    if message.role == "function":
+        return Turn("tool", message.text, index, call=_called_before(message, index, before))
+    if message.function_call and message.tool_calls:
+        raise _invalid(
+            "'tool_calls' and 'function_call' are two forms of one thing; send one of them.",
+            f"messages[{index}].function_call",
+        )
+    return Turn(
+        message.role,
+        _said(message),
+        index,
+        speaker=message.name or "",
+        thought=message.reasoning_content or message.reasoning or "",
+        calls=_calls(message, index),
+    )
+
+
+def _said(message: Message) -> str:
+    """Return the text of a message; a refusal is text like any other."""
+    if message.content is not None and message.refusal:
+        return "\n\n".join(text for text in (message.text, message.refusal) if text)
+    return message.text
+
+
+def _calls(message: Message, index: int) -> list[Call]:
+    if message.function_call:
+        return [_call(f"call_{index}", message.function_call)]
+    return [_call(call.id, call.function) for call in message.tool_calls or ()]
+
+
+def _call(identifier: str, called: CalledFunction) -> Call:
+    return Call(identifier, called.name, called.arguments)
+
+
+def _by_id(calls: Sequence[Call], index: int) -> dict[str, Call]:
+    found: dict[str, Call] = {}
+    for place, call in enumerate(calls):
+        if call.id in found:
+            raise _invalid(
+                f"Two calls of this message have the id '{call.id}'.", f"messages[{index}].tool_calls[{place}].id"
+            )
+        found[call.id] = call
+    return found
+
+
+def _result(message: Message, index: int, pending: dict[str, Call]) -> Turn:
+    call = pending.pop(message.tool_call_id or "", None)
+    if call is None:
+        raise _invalid(
+            f"No call of the assistant's message before this one waits for a result with the id "
+            f"'{message.tool_call_id}'. A message with role 'tool' must answer a call of 'tool_calls', each once.",
+            f"messages[{index}].tool_call_id",
+        )
+    return Turn("tool", message.text, index, call=call)
+
+
+def _called_before(message: Message, index: int, before: Sequence[Turn]) -> Call:
+    """Return the call that a message of the older form answers: the assistant's, right before it."""
+    for call in before[-1].calls if before else ():
+        if call.name == message.name:
+            return call
+    raise _invalid(
+        f"A message with role 'function' must answer a 'function_call' of '{message.name}' in the message before it.",
+        f"messages[{index}].name",
+    )
+
+
+def _unanswered(pending: dict[str, Call], index: int) -> InvalidRequest:
+    return _invalid(
+        "An assistant message with 'tool_calls' must be followed by a message with role 'tool' for each of its calls. "
+        f"There is none for: {', '.join(list(pending)[:10])}.",
+        f"messages[{index}].tool_calls",
+    )
+
+
+def _invalid(message: str, param: str) -> InvalidRequest:
+    return InvalidRequest(message, param=param, code="invalid_value")

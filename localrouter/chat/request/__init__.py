@@ -1,0 +1,1 @@
+"""What a request asks of the engine: tools, response format, reasoning, sampling."""

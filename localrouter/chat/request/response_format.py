@@ -1,0 +1,27 @@
+"""The form that a request promises of an answer's content."""
+
+from localrouter.chat.grammar.output_grammar import ANY_OBJECT, AnyText, Content, JsonSchema, Lark, Regex
+from localrouter.schema.chat_request import ChatRequest
+from localrouter.schema.tools import JsonObjectFormat, JsonSchemaFormat
+
+
+def content_of(request: ChatRequest) -> Content:
+    """Return what the content has to be."""
+    match request.response_format:
+        case JsonSchemaFormat(json_schema=named):
+            return JsonSchema({} if named.schema_ is None else named.schema_, "response_format.json_schema.schema")
+        case JsonObjectFormat():
+            return JsonSchema(ANY_OBJECT, "response_format")
+    if request.regex is not None:
+        return Regex(request.regex, "regex")
+    return AnyText() if request.grammar is None else Lark(request.grammar)
+
+
+def form_param(request: ChatRequest) -> str | None:
+    """Return the field that says so, for an engine that finds it cannot hold an answer to it."""
+    if request.response_format is not None and request.response_format.type != "text":
+        return "response_format"
+    for name in ("regex", "grammar", "tools", "functions"):
+        if getattr(request, name):
+            return name
+    return None

@@ -1,0 +1,28 @@
+"""Log probabilities as OpenAI shows them."""
+
+from collections.abc import Iterable
+
+from localrouter.engine.messages import Logprob
+from localrouter.schema.chat_response import TokenLogprob, TopLogprob
+
+LEAST = -9999.0
+"""What OpenAI writes for a token that is as good as impossible; JSON has no infinity."""
+
+
+def shown(tokens: Iterable[Logprob]) -> list[TokenLogprob]:
+    """Return the tokens of some text."""
+    return [
+        TokenLogprob(
+            token=_text(token.piece),
+            logprob=max(token.value, LEAST),
+            bytes=list(token.piece),
+            top_logprobs=[
+                TopLogprob(_text(piece), max(value, LEAST), list(piece) or None) for piece, value in token.top
+            ],
+        )
+        for token in tokens
+    ]
+
+
+def _text(piece: bytes) -> str:
+    return piece.decode(errors="replace")

@@ -1,0 +1,1 @@
+"""What computes logits: llama.cpp, or an echo without weights."""

@@ -1,0 +1,167 @@
+"""A backend without weights: it answers with the user's last message, byte by byte.
+
+It ships with the package so that clients, pages and test suites can be tried against a real server that starts at once
+and always says the same. Tokens are bytes, and four control tokens of ChatML.
+"""
+
+import time
+from itertools import count
+
+import numpy as np
+
+from localrouter.engine.backends.base import Logits
+from localrouter.engine.grammar.constraint import GrammarVocabulary
+from localrouter.engine.kv_cache.radix_tree import Checkpoint
+from localrouter.engine.messages import ComputeDevice, LoadOptions, ModelInfo, Segment
+from localrouter.engine.sampling.distribution import Exponential, exponential
+from localrouter.engine.scheduling.batch import Batch
+from localrouter.engine.scheduling.limits import Limits
+
+CONTROL = ["<|im_start|>", "<|im_end|>", "<|endoftext|>"]
+START, END, PADDING = 256, 257, 258
+VOCABULARY = 259
+
+
+class EchoBackend:
+    """Keeps the tokens of each slot, as a cache would, and puts all probability on the next byte of the echo."""
+
+    def __init__(self, options: LoadOptions, step_ms: float = 0.0) -> None:
+        """`step_ms` is how long each step pretends to compute."""
+        context = options.context or 8192
+        cells = options.cells or 8 * context
+        self.info = ModelInfo(
+            architecture="echo",
+            context=min(context, cells),
+            cells=cells,
+            max_sequences=options.max_sequences,
+            parameters=0,
+            size=0,
+            vocabulary=VOCABULARY,
+            device=ComputeDevice("CPU", 0, 0),
+            threads=1,
+            chat_template=None,
+            bos_token="",
+            eos_token=CONTROL[1],
+            control_tokens=CONTROL,
+            marks={text: START + index for index, text in enumerate(CONTROL)},
+        )
+        self.exp: Exponential = exponential
+        self.limits = Limits(cells=self.info.cells, slots=2 * options.max_sequences, running=options.max_sequences)
+        self._slots: dict[int, list[tuple[int, int]]] = {}
+        """The tokens of each slot, and the numbers of the cells they are in."""
+        self._numbers = count()
+        self._step_seconds = step_ms / 1000
+
+    def tokenize(self, prompt: list[Segment], *, begin: bool = True) -> list[int]:
+        """Return one token per UTF-8 byte, and one per control token. None begins a text."""
+        tokens: list[int] = []
+        for segment in prompt:
+            rest = segment.text
+            while rest:
+                found = min(_controls_in(rest), default=(len(rest), None)) if segment.control else (len(rest), None)
+                tokens += rest[: found[0]].encode()
+                if found[1] is not None:
+                    tokens.append(START + found[1])
+                rest = rest[found[0] + (0 if found[1] is None else len(CONTROL[found[1]])) :]
+        return tokens
+
+    def piece(self, token: int) -> bytes:
+        """Return the byte; control tokens have none."""
+        return bytes([token]) if token < START else b""
+
+    def text(self, token: int) -> bytes:
+        """Return the byte, or what a control token is written as."""
+        return self.piece(token) or CONTROL[token - START].encode()
+
+    def grammar_vocabulary(self) -> GrammarVocabulary:
+        """Return bytes and control tokens. A grammar that forbids the echo ends it."""
+        pieces = [self.text(token) for token in range(VOCABULARY)]
+        return GrammarVocabulary(pieces, range(START, VOCABULARY), [END, PADDING], lambda text: list(text.encode()))
+
+    def is_end(self, token: int) -> bool:
+        """Whether it is `<|im_end|>` or `<|endoftext|>`."""
+        return token in (END, PADDING)
+
+    def decode(self, batch: Batch) -> Logits:
+        """Remember the rows, and return logits that leave one choice each."""
+        if self._step_seconds:
+            time.sleep(self._step_seconds)
+        for token, position, slot in zip(batch.tokens, batch.positions, batch.slots, strict=True):
+            cells = self._slots.setdefault(slot, [])
+            assert position == len(cells), "a position was skipped or computed twice"
+            cells.append((token, next(self._numbers)))
+        assert self.cells_used <= self.limits.cells
+        logits = np.full((len(batch.outputs), VOCABULARY), -np.inf, np.float32)
+        for row, output in enumerate(batch.outputs):
+            logits[row, next_of_echo([token for token, _ in self._slots[batch.slots[output]]])] = 0
+        return logits
+
+    def sampled_token(self, output: int) -> int | None:
+        """Draw nothing."""
+
+    def fork(self, source: int, slot: int, count: int, checkpoint: Checkpoint | None) -> bool:
+        """Share the first cells of another slot."""
+        assert not self._slots.get(slot)
+        assert checkpoint is None
+        assert count <= len(self._slots[source])
+        self._slots[slot] = self._slots[source][:count]
+        return True
+
+    def keep_state(self, slot: int) -> Checkpoint | None:
+        """Not asked for: the cache can be forked anywhere."""
+        raise AssertionError(slot)
+
+    def discard_state(self, checkpoint: Checkpoint) -> None:
+        """As `keep_state`."""
+        raise AssertionError(checkpoint)
+
+    def store(self, handle: int, slot: int, start: int, end: int) -> bool:
+        """Not asked for: no cell of others slows this down."""
+        raise AssertionError(handle)
+
+    def restore(self, handle: int, slot: int, start: int, end: int) -> bool:
+        """As `store`."""
+        raise AssertionError(handle)
+
+    def forget(self, handle: int) -> None:
+        """As `store`."""
+        raise AssertionError(handle)
+
+    def clear(self, slot: int) -> None:
+        """Forget a slot."""
+        self._slots.pop(slot, None)
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._slots.clear()
+
+    @property
+    def cells_used(self) -> int:
+        """Cells that hold a token: what a test compares with the scheduler's count."""
+        return len({cell for held in self._slots.values() for _, cell in held})
+
+
+def next_of_echo(tokens: list[int]) -> int:
+    """Return the byte of the last user message that comes after what the assistant has said already, or the end."""
+    turns = _turns(tokens)
+    said = turns[-1][1] if turns else []
+    message = next((content for role, content in reversed(turns) if role == b"user"), [])
+    return message[len(said)] if len(said) < len(message) else END
+
+
+def _turns(tokens: list[int]) -> list[tuple[bytes, list[int]]]:
+    """Split at `<|im_start|>` into role and content; a text without one is one user turn that was not answered."""
+    if START not in tokens:
+        return [(b"user", tokens), (b"assistant", [])]
+    turns: list[tuple[bytes, list[int]]] = []
+    starts = [index for index, token in enumerate(tokens) if token == START]
+    for start, stop in zip(starts, [*starts[1:], len(tokens)], strict=True):
+        turn = tokens[start + 1 : stop]
+        head = turn.index(10) if 10 in turn else len(turn)
+        end = turn.index(END) if END in turn else len(turn)
+        turns.append((bytes(token for token in turn[:head] if token < START), turn[head + 1 : end]))
+    return turns
+
+
+def _controls_in(text: str) -> list[tuple[int, int]]:
+    return [(text.index(control), index) for index, control in enumerate(CONTROL) if control in text]

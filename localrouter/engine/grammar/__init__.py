@@ -1,0 +1,1 @@
+"""Constrained decoding: grammars compiled with llguidance and followed token by token."""

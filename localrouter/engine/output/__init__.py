@@ -1,0 +1,1 @@
+"""From sampled tokens to text: characters, stop strings, spans, reasoning, log probabilities."""

@@ -1,0 +1,77 @@
+"""What one request has said: from the bytes of its tokens to text that may be sent, and of which kind it is."""
+
+from typing import NamedTuple
+
+from localrouter.engine.messages import Logprob, Sampling
+from localrouter.engine.output.detokenizer import Detokenizer
+from localrouter.engine.output.pending_logprobs import Logprobs
+from localrouter.engine.output.reasoning_budget import Reading
+from localrouter.engine.output.spans import Span
+from localrouter.engine.output.stop_strings import StopStrings
+
+
+class OutputSpan(NamedTuple):
+    """A span to send, and the tokens it is made of where the request asks for them. Its text is not empty."""
+
+    span: Span
+    logprobs: tuple[Logprob, ...] = ()
+
+
+class Output:
+    """Collects the tokens of one answer: no character is cut, and nothing of a stop string gets out.
+
+    Stop strings are for text, so reasoning and tool calls are not searched for them.
+    """
+
+    def __init__(self, sampling: Sampling, reading: Reading | None = None) -> None:
+        """Without a `reading` all of the answer is text."""
+        self._detokenizer = Detokenizer()
+        self._reading = reading or Reading()
+        self._stops = StopStrings(sampling.stop) if sampling.stop else None
+        self._logprobs = None if sampling.logprobs is None else Logprobs()
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a stop string is complete. Everything before it has been returned then."""
+        return self._stops is not None and self._stops.found
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the tokens so far end with the end of a character."""
+        return self._detokenizer.is_whole
+
+    def feed(self, token: int, piece: bytes, logprob: Logprob | None = None) -> list[OutputSpan]:
+        """Return what can be sent after a token with these bytes. One without bytes is in no text, so not listed."""
+        text = self._detokenizer.feed(piece)
+        certain = self._certain(self._reading.feed(text, token))
+        if self._logprobs is None:
+            return [OutputSpan(span) for span in certain]
+        if logprob is not None and piece:
+            self._logprobs.add(logprob, len(text), whole=self._detokenizer.is_whole)
+        told = self._logprobs.finish(certain) if self.is_stopped else self._logprobs.take(certain)
+        return [OutputSpan(*some) for some in told]
+
+    def flush(self) -> list[OutputSpan]:
+        """Return the rest at the end of the answer: what was held back, U+FFFD for a character never finished."""
+        if self.is_stopped:
+            return []
+        spans = self._certain(self._reading.flush(self._detokenizer.flush()))
+        if self._stops is not None and (held := self._stops.flush()):
+            spans.append(Span(held))
+        if self._logprobs is None:
+            return [OutputSpan(span) for span in spans]
+        return [OutputSpan(*some) for some in self._logprobs.finish(spans)]
+
+    def _certain(self, spans: list[Span]) -> list[Span]:
+        """Return what of these spans comes before any stop string for certain."""
+        if self._stops is None:
+            return spans
+        certain: list[Span] = []
+        for span in spans:
+            if span.kind == "text":
+                certain.append(Span(self._stops.feed(span.text)))
+            else:
+                certain += [Span(self._stops.flush()), span]
+            if self._stops.found:
+                break
+        return [span for span in certain if span.text]

@@ -1,0 +1,1 @@
+"""Continuous batching: which sequence runs, and which rows each step computes."""

@@ -1,0 +1,1 @@
+"""Child processes for untrusted programs, chat templates and grammars, with limits that the kernel enforces."""

@@ -1,0 +1,114 @@
+"""The body of `POST /v1/chat/completions`."""
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+
+from localrouter.schema.chat_messages import Message
+from localrouter.schema.field_kinds import MAX_TOKENS, Ignored, JsonObject, Several, Tokens, Unsupported, invalid
+from localrouter.schema.generation_request import UNSTORED, GenerationRequest
+from localrouter.schema.tools import (
+    MAX_TOOLS,
+    FunctionChoice,
+    FunctionDefinition,
+    ResponseFormat,
+    Tool,
+    ToolChoice,
+)
+
+MAX_CHOICES = 128
+"""OpenAI's own bound of `n`; a model answers at most as many at once as it has sequences."""
+
+CACHED = Ignored("prompts that begin alike are shared anyway, as long as there is room")
+
+
+def _texts(metadata: JsonObject | None) -> JsonObject | None:
+    if metadata and not all(isinstance(value, str) for value in metadata.values()):
+        raise invalid("The values of 'metadata' must be strings.")
+    return metadata
+
+
+Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+
+
+class ChatRequest(GenerationRequest):
+    """The body of `POST /v1/chat/completions`. `None` is the same as leaving a field out."""
+
+    messages: Several[Message] = Field(description="at least one; see below")
+    n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = Field(
+        None, description="answers to the same prompt, which is read once; at most as many as the model has sequences"
+    )
+    max_tokens: Tokens | None = Field(None, description="the older name of `max_completion_tokens`")
+    max_completion_tokens: Tokens | None = Field(None, description="at least 1; default: to the end of the context")
+    logprobs: bool | None = Field(None, description="default false; see below")
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = Field(
+        None, description="0 to 20, default 0; only with `logprobs`"
+    )
+
+    response_format: ResponseFormat | None = Field(
+        None, description="`text`, `json_object` or `json_schema`, enforced while the answer is drawn"
+    )
+    tools: Annotated[list[Tool], Field(fail_fast=True, max_length=MAX_TOOLS)] | None = Field(
+        None, description="functions that the model may call; their arguments always obey `parameters`"
+    )
+    tool_choice: ToolChoice | None = Field(
+        None, description="`none`, `auto`, `required`, a named function, or `allowed_tools`"
+    )
+    parallel_tool_calls: bool | None = Field(None, description="default true; false: at most one call")
+    functions: Annotated[list[FunctionDefinition], Field(fail_fast=True, max_length=MAX_TOOLS)] | None = Field(
+        None, description="the older form of `tools`; answered in the older form too"
+    )
+    function_call: FunctionChoice | None = Field(None, description="the older form of `tool_choice`")
+    reasoning_effort: Effort | None = Field(
+        None, description="`none` turns thoughts off where the model can; the others bound their length; see below"
+    )
+
+    reasoning_budget: Annotated[int, Field(ge=0, le=MAX_TOKENS)] | None = Field(
+        None, description="not OpenAI's: tokens after which a thought is ended"
+    )
+    chat_template_kwargs: JsonObject | None = Field(
+        None, description="not OpenAI's: variables for the model's chat template, `enable_thinking` for instance"
+    )
+    continue_final_message: bool | None = Field(
+        None, description="not OpenAI's: default false; true: the answer goes on with the last message, the assistant's"
+    )
+
+    safety_identifier: Annotated[str | None, UNSTORED] = None
+    metadata: Annotated[JsonObject | None, AfterValidator(_texts), UNSTORED] = None
+    store: Annotated[bool | None, UNSTORED] = None
+    prompt_cache_key: Annotated[str | None, CACHED] = None
+    prompt_cache_options: Annotated[dict[str, object] | None, CACHED] = None
+    prompt_cache_retention: Annotated[str | None, CACHED] = None
+    prediction: Annotated[JsonObject | None, Ignored("it changes how fast an answer comes, never what it says")] = None
+    service_tier: Annotated[
+        Literal["auto", "default", "flex", "scale", "priority", "fast"] | None, Ignored("all are served alike")
+    ] = None
+
+    audio: Annotated[object, Unsupported()] = None
+    modalities: Annotated[object, Unsupported((["text"],))] = None
+    moderation: Annotated[object, Unsupported()] = None
+    verbosity: Annotated[object, Unsupported(("medium",))] = None
+    web_search_options: Annotated[object, Unsupported()] = None
+
+    @field_validator("top_logprobs")
+    @classmethod
+    def _top_needs_logprobs(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value and not info.data.get("logprobs"):
+            raise invalid("The 'top_logprobs' parameter is only allowed with 'logprobs'.")
+        return value
+
+    @field_validator("max_completion_tokens")
+    @classmethod
+    def _one_limit(cls, value: int | None, info: ValidationInfo) -> int | None:
+        older = info.data.get("max_tokens")
+        if value is not None and older is not None and value != older:
+            raise invalid("'max_tokens' and 'max_completion_tokens' say different things; send one of them.")
+        return value
+
+    @field_validator("response_format")
+    @classmethod
+    def _one_promise(cls, value: ResponseFormat | None, info: ValidationInfo) -> ResponseFormat | None:
+        other = next((name for name in ("regex", "grammar") if info.data.get(name)), None)
+        if value is not None and value.type != "text" and other:
+            raise invalid(f"'{other}' and 'response_format' both say what form the answer has; send one of them.")
+        return value

@@ -1,0 +1,99 @@
+"""What all requests for an answer have in common: whose it is, how it is drawn, and how it comes."""
+
+import re
+from typing import Annotated, TypeAlias
+
+from pydantic import BeforeValidator, Discriminator, Field, StringConstraints, Tag, ValidationInfo, field_validator
+
+from localrouter.schema.field_kinds import MAX_TOKENS, Ignored, Number, Strict, invalid, kind_of_content
+
+MAX_BIASED = 300
+"""Tokens that one `logit_bias` may name."""
+
+UNSTORED = Ignored("nothing is stored")
+
+_TOKEN = re.compile("0|[1-9][0-9]{0,9}")
+
+
+class StreamOptions(Strict):
+    """Options of a streamed answer."""
+
+    include_usage: Annotated[bool, BeforeValidator(lambda value: False if value is None else value)] = False
+    include_obfuscation: Annotated[bool | None, Ignored("nobody between client and server to hide lengths from")] = None
+
+
+def _bias(value: object) -> object:
+    """Return the bias with numbers for keys, which JSON has as strings. Stops at the first mistake."""
+    if not isinstance(value, dict):
+        return value
+    if len(value) > MAX_BIASED:
+        raise invalid(f"Invalid value for {{field}}: expected at most {MAX_BIASED} tokens.")
+    for token, bias in value.items():
+        if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+            raise invalid("The keys of {field} must be the numbers of tokens, as strings.")
+        if isinstance(bias, bool) or not isinstance(bias, int | float) or not -100 <= bias <= 100:
+            raise invalid("The values of {field} must be numbers from -100 to 100.")
+    return {int(token): float(bias) for token, bias in value.items()}
+
+
+Bias = Annotated[dict[int, float], BeforeValidator(_bias)]
+"""From the number of a token to what is added to its logit."""
+Penalty = Annotated[Number, Field(ge=-2, le=2)]
+StopString = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+Stop: TypeAlias = Annotated[
+    Annotated[StopString, Tag("<text>")]
+    | Annotated[list[StopString], Field(fail_fast=True, max_length=4), Tag("<parts>")],
+    Discriminator(kind_of_content, custom_error_type="stop_type", custom_error_message="neither string nor array"),
+]
+
+
+class GenerationRequest(Strict):
+    """Fields of every route that answers with text that a model draws."""
+
+    model: Annotated[str, StringConstraints(min_length=1, max_length=512)] = Field(description="alias or full name")
+    stream: bool | None = Field(None, description="default false")
+    stream_options: StreamOptions | None = Field(None, description="only with `stream`; `include_usage`")
+    temperature: Annotated[Number, Field(ge=0, le=2)] | None = Field(None, description="0 to 2, default 1; 0 is greedy")
+    top_p: Annotated[Number, Field(ge=0, le=1)] | None = Field(None, description="0 to 1, default 1")
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = Field(
+        None, description="the same request with the same `system_fingerprint` draws the same tokens"
+    )
+    presence_penalty: Penalty | None = Field(None, description="-2 to 2, default 0; for tokens that the answer has")
+    frequency_penalty: Penalty | None = Field(None, description="-2 to 2, default 0; for each time the answer has them")
+    logit_bias: Bias | None = Field(
+        None, description=f"at most {MAX_BIASED} tokens by number, each -100 to 100; see below"
+    )
+    stop: Stop | None = Field(None, description="a string, or up to 4; see below")
+    top_k: Annotated[int, Field(ge=0, le=MAX_TOKENS)] | None = Field(
+        None, description="not OpenAI's: draw from the likeliest so many; default 0, from all"
+    )
+    min_p: Annotated[Number, Field(ge=0, le=1)] | None = Field(
+        None, description="not OpenAI's: 0 to 1, default 0; the least probability, as a share of the likeliest's"
+    )
+    repeat_penalty: Annotated[Number, Field(ge=0.01, le=2)] | None = Field(
+        None, description="not OpenAI's: 0.01 to 2, default 1; for tokens of the prompt and of the answer"
+    )
+    regex: Annotated[str, StringConstraints(min_length=1, max_length=65_536)] | None = Field(
+        None, description="not OpenAI's: a regular expression that the whole answer matches"
+    )
+    grammar: Annotated[str, StringConstraints(min_length=1, max_length=1_000_000)] | None = Field(
+        None, description="not OpenAI's: a grammar that the answer obeys, in llguidance's dialect of Lark"
+    )
+    ttl: Annotated[int, Field(ge=0, le=MAX_TOKENS)] | None = Field(
+        None, description="not OpenAI's: seconds without a request after which the model may leave memory"
+    )
+    user: Annotated[str | None, UNSTORED] = None
+
+    @field_validator("stream_options")
+    @classmethod
+    def _options_need_a_stream(cls, value: StreamOptions | None, info: ValidationInfo) -> StreamOptions | None:
+        if value is not None and not info.data.get("stream"):
+            raise invalid("The 'stream_options' parameter is only allowed with 'stream'.")
+        return value
+
+    @field_validator("grammar")
+    @classmethod
+    def _one_form(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("regex") is not None:
+            raise invalid("'regex' and 'grammar' both say what form the answer has; send one of them.")
+        return value

@@ -1,0 +1,133 @@
+"""`POST /v1/completions`, the older route: the body of a request, and what it is answered with."""
+
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+from msgspec import UNSET, UnsetType
+from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from localrouter.schema.chat_request import MAX_CHOICES
+from localrouter.schema.chat_response import Usage
+from localrouter.schema.field_kinds import MAX_TOKENS, Tokens, Unsupported, invalid
+from localrouter.schema.generation_request import GenerationRequest
+
+MAX_PROMPTS = MAX_CHOICES
+"""Prompts of one request; all answers to all of them are at most as many."""
+
+DEFAULT_MAX_TOKENS = 16
+"""OpenAI's own default of this route."""
+
+MAX_TOKEN_LIST = 2**20
+"""Tokens of one list in a request; no context is longer."""
+
+
+def _kind_of_prompt(value: object) -> str | None:
+    """Return the tag of a prompt, by its first item where it is an array."""
+    if isinstance(value, str):
+        return "<text>"
+    if not isinstance(value, list):
+        return None
+    first = value[0] if value else None
+    if isinstance(first, str):
+        return "<texts>"
+    return "<token_lists>" if isinstance(first, list) else "<tokens>"
+
+
+Token = Annotated[int, Field(ge=0, le=MAX_TOKENS)]
+TokenList = Annotated[list[Token], Field(fail_fast=True, min_length=1, max_length=MAX_TOKEN_LIST)]
+Prompt: TypeAlias = Annotated[
+    Annotated[str, Tag("<text>")]
+    | Annotated[list[str], Field(fail_fast=True, max_length=MAX_PROMPTS), Tag("<texts>")]
+    | Annotated[TokenList, Tag("<tokens>")]
+    | Annotated[list[TokenList], Field(fail_fast=True, max_length=MAX_PROMPTS), Tag("<token_lists>")],
+    Discriminator(_kind_of_prompt, custom_error_type="prompt_type", custom_error_message="neither text nor tokens"),
+]
+
+
+class CompletionRequest(GenerationRequest):
+    """The body of `POST /v1/completions`. `None` is the same as leaving a field out."""
+
+    prompt: Prompt = Field(description=f"a string, an array of at most {MAX_PROMPTS}, or the same in tokens; see below")
+    n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = Field(
+        None, description=f"answers to each prompt, default 1; at most {MAX_CHOICES} to all prompts together"
+    )
+    best_of: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = Field(None, description="1, or as `n`")
+    max_tokens: Tokens | None = Field(None, description=f"at least 1, default {DEFAULT_MAX_TOKENS}")
+    logprobs: Annotated[int, Field(ge=0, le=5)] | None = Field(
+        None, description="0 to 5: of how many of the likeliest tokens to tell, beside the drawn one; see below"
+    )
+    echo: bool | None = Field(None, description="default false; true: the prompt comes first; not with `logprobs`")
+
+    suffix: Annotated[object, Unsupported(("",))] = None
+
+    @field_validator("n")
+    @classmethod
+    def _not_too_many(cls, value: int | None, info: ValidationInfo) -> int | None:
+        prompts = len(_several(info.data.get("prompt", "")))
+        if value is not None and value * prompts > MAX_CHOICES:
+            raise invalid(f"'n' answers to each of {prompts} prompts are more than {MAX_CHOICES}.")
+        return value
+
+    @field_validator("best_of")
+    @classmethod
+    def _nothing_to_choose(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value not in (None, 1, info.data.get("n") or 1):
+            message = "{field} is only supported where it is 1 or equal to 'n': no answers are left out."
+            raise PydanticCustomError("unsupported_parameter", message)
+        return value
+
+    @field_validator("echo")
+    @classmethod
+    def _prompts_have_no_logprobs(cls, value: bool | None, info: ValidationInfo) -> bool | None:
+        if value and info.data.get("logprobs") is not None:
+            message = "{field} is not supported with 'logprobs': those of a prompt are not computed."
+            raise PydanticCustomError("unsupported_parameter", message)
+        return value
+
+    @property
+    def prompts(self) -> list[str | list[int]]:
+        """The prompts, each as text or as tokens."""
+        return _several(self.prompt)
+
+
+def _several(prompt: str | list[str] | list[int] | list[list[int]]) -> list[str | list[int]]:
+    if isinstance(prompt, str):
+        return [prompt]
+    tokens = [item for item in prompt if isinstance(item, int)]
+    return [tokens] if tokens else [item for item in prompt if not isinstance(item, int)]
+
+
+class TextLogprobs(msgspec.Struct, frozen=True):
+    """The tokens of an answer, or of a chunk of it: one entry for each in every list.
+
+    A token that is no text by itself reads `bytes:` and its bytes as `\\xNN`.
+    """
+
+    tokens: list[str]
+    token_logprobs: list[float]
+    top_logprobs: list[dict[str, float]]
+    """The likeliest tokens in its place, and the drawn one wherever it stands."""
+    text_offset: list[int]
+    """Where in the answer's text it begins, in characters."""
+
+
+class TextChoice(msgspec.Struct, frozen=True):
+    """One answer, or what a chunk has of it."""
+
+    index: int
+    text: str
+    logprobs: TextLogprobs | None = None
+    finish_reason: Literal["stop", "length"] | None = None
+
+
+class TextCompletionResponse(msgspec.Struct, kw_only=True):
+    """The body of a plain answer, and an event of a streamed one, where `usage` is left out unless it was asked for."""
+
+    id: str
+    object: Literal["text_completion"] = "text_completion"
+    created: int
+    model: str
+    system_fingerprint: str
+    choices: list[TextChoice]
+    usage: Usage | UnsetType | None = UNSET

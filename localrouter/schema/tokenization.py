@@ -1,0 +1,60 @@
+"""`POST /tokenize` and `POST /detokenize`, in the shape of llama-server's: requests and answers."""
+
+from typing import Annotated
+
+import msgspec
+from pydantic import Field, StringConstraints
+
+from localrouter.schema.field_kinds import MAX_TOKENS, Strict
+from localrouter.schema.text_completions import MAX_TOKEN_LIST, Token
+
+Model = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+Ttl = Annotated[int, Field(ge=0, le=MAX_TOKENS)]
+
+
+class TokenizeRequest(Strict):
+    """Which tokens is this text? `None` is the same as leaving a field out."""
+
+    model: Model = Field(description="alias or full name")
+    content: str = Field(description="the text")
+    add_special: bool | None = Field(
+        None, description="default false; true: with the token that begins a text, where the model wants one"
+    )
+    parse_special: bool | None = Field(
+        None, description="default true: control tokens are recognised; false: they are read as plain text"
+    )
+    with_pieces: bool | None = Field(None, description="default false; true: each token with the text it stands for")
+    ttl: Ttl | None = Field(None, description="as in a chat request")
+
+
+class DetokenizeRequest(Strict):
+    """Which text are these tokens? `None` is the same as leaving a field out."""
+
+    model: Model = Field(description="alias or full name")
+    tokens: Annotated[list[Token], Field(fail_fast=True, max_length=MAX_TOKEN_LIST)] = Field(
+        description="the tokens by number"
+    )
+    ttl: Ttl | None = Field(None, description="as in a chat request")
+
+
+class TokenPiece(msgspec.Struct, frozen=True):
+    """A token and what it stands for: a string, or bytes where these are no text by themselves."""
+
+    id: int
+    piece: str | list[int]
+
+
+class TokenizeResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """The tokens of a text. `model` is the full name of the build whose tokens they are."""
+
+    model: str
+    count: int
+    tokens: list[int] | list[TokenPiece]
+
+
+class DetokenizeResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """The text of tokens, control tokens included; U+FFFD stands for bytes that are none."""
+
+    model: str
+    count: int
+    content: str

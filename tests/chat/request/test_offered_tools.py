@@ -1,0 +1,105 @@
+"""What a request offers the model to call, in both of OpenAI's forms."""
+
+import pytest
+
+from localrouter.chat.request.offered_tools import OfferedTools, offer_of
+from localrouter.errors import InvalidRequest
+from localrouter.schema.chat_request import ChatRequest
+
+
+def tool(name: str, **more: object) -> dict[str, object]:
+    return {"type": "function", "function": {"name": name, **more}}
+
+
+def offer(**fields: object) -> OfferedTools:
+    return offer_of(
+        ChatRequest.model_validate({"model": "m", "messages": [{"role": "user", "content": "Hi"}]} | fields)
+    )
+
+
+def callable_names(offered: OfferedTools) -> list[str]:
+    return [function.name for function in offered.callable]
+
+
+def named(name: str) -> dict[str, object]:
+    return {"type": "function", "function": {"name": name}}
+
+
+def allowed(mode: str, *names: str) -> dict[str, object]:
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": [named(name) for name in names]}}
+
+
+def test_without_tools_nothing_may_be_called() -> None:
+    assert offer() == offer(tools=[]) == offer(tool_choice="none") == OfferedTools()
+
+
+@pytest.mark.parametrize(
+    ("choice", "names", "must_call"),
+    [
+        (None, ["a", "b"], False),
+        ("auto", ["a", "b"], False),
+        ("required", ["a", "b"], True),
+        ("none", [], False),
+        (named("b"), ["b"], True),
+        (allowed("auto", "b"), ["b"], False),
+        (allowed("required", "b", "a", "b"), ["b", "a"], True),
+    ],
+)
+def test_a_choice_says_what_may_and_what_must_be_called(choice: object, names: list[str], must_call: bool) -> None:
+    offered = offer(tools=[tool("a"), tool("b")], tool_choice=choice)
+
+    assert callable_names(offered) == names
+    assert offered.must_call == must_call
+
+
+def test_the_model_sees_all_tools_whatever_it_may_call() -> None:
+    every = offer(tools=[tool("a"), tool("b")]).shown
+
+    assert [shown["function"]["name"] for shown in every] == ["a", "b"]
+    assert offer(tools=[tool("a"), tool("b")], tool_choice=named("a")).shown == every
+
+
+def test_a_definition_without_description_or_parameters_has_empty_ones() -> None:
+    """Templates read both without looking."""
+    [shown] = offer(tools=[tool("a")]).shown
+
+    assert shown["function"] == {"name": "a", "description": "", "parameters": {"type": "object", "properties": {}}}
+
+
+def test_parallel_calls_are_allowed_until_they_are_not() -> None:
+    assert offer(tools=[tool("a")]).parallel
+    assert not offer(tools=[tool("a")], parallel_tool_calls=False).parallel
+
+
+@pytest.mark.parametrize(
+    ("choice", "names", "must_call"),
+    [(None, ["a", "b"], False), ("none", [], False), ("auto", ["a", "b"], False), ({"name": "a"}, ["a"], True)],
+)
+def test_the_older_form_means_the_same_with_one_call(choice: object, names: list[str], must_call: bool) -> None:
+    offered = offer(functions=[{"name": "a"}, {"name": "b"}], function_call=choice)
+
+    assert callable_names(offered) == names
+    assert (offered.must_call, offered.parallel, offered.is_old_form) == (must_call, False, True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"tools": [tool("a"), tool("b"), tool("a")]}, "tools[2].function.name"),
+        ({"functions": [{"name": "a"}, {"name": "a"}]}, "functions[1].name"),
+        ({"tools": [tool("a")], "functions": [{"name": "a"}]}, "functions"),
+        ({"tools": [tool("a")], "tool_choice": named("b")}, "tool_choice.function.name"),
+        ({"tools": [tool("a")], "tool_choice": allowed("auto", "a", "b")}, "tool_choice.allowed_tools.tools"),
+        ({"functions": [{"name": "a"}], "function_call": {"name": "b"}}, "function_call.name"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"tool_choice": named("a")}, "tool_choice"),
+        ({"function_call": {"name": "a"}}, "function_call"),
+        ({"tools": [tool("a")], "function_call": "none"}, "function_call"),
+        ({"functions": [{"name": "a"}], "tool_choice": "required"}, "tool_choice"),
+    ],
+)
+def test_what_contradicts_itself_is_refused_by_name(fields: dict[str, object], param: str) -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        offer(**fields)
+
+    assert refusal.value.param == param

@@ -1,0 +1,71 @@
+"""How a request wants the model to think."""
+
+import pytest
+
+from localrouter.chat.families.family import Family, Marks
+from localrouter.chat.prompt.chat_prompt import Prompt
+from localrouter.chat.request.reasoning import BUDGETS, template_variables, thinking_of, thought_state
+from localrouter.engine.messages import Segment
+from localrouter.schema.chat_request import ChatRequest
+
+FAMILY = Family("f", Marks("<think>", "</think>"), Marks("<tool_call>", "</tool_call>"), "json")
+
+
+def request(**fields: object) -> ChatRequest:
+    return ChatRequest.model_validate({"model": "m", "messages": [{"role": "user", "content": "Hi"}]} | fields)
+
+
+def test_who_says_nothing_gets_what_the_template_does_by_itself() -> None:
+    assert template_variables(request()) == {}
+    assert thinking_of(request(), FAMILY, is_open=False).budget is None
+
+
+@pytest.mark.parametrize("effort", ["minimal", "low", "medium", "high", "xhigh", "max"])
+def test_any_effort_turns_thoughts_on(effort: str) -> None:
+    assert template_variables(request(reasoning_effort=effort)) == {"enable_thinking": True}
+
+
+def test_no_effort_turns_them_off_and_ends_those_that_come_anyway() -> None:
+    asked = request(reasoning_effort="none")
+
+    assert template_variables(asked) == {"enable_thinking": False}
+    assert thinking_of(asked, FAMILY, is_open=True).budget == 0
+
+
+def test_more_effort_is_a_longer_thought_and_the_most_is_not_bounded() -> None:
+    budgets = [thinking_of(request(reasoning_effort=effort), FAMILY, is_open=False).budget for effort in BUDGETS]
+
+    assert budgets == sorted(set(BUDGETS.values()))
+    assert thinking_of(request(reasoning_effort="max"), FAMILY, is_open=False).budget is None
+
+
+def test_a_budget_counts_before_the_effort() -> None:
+    asked = request(reasoning_effort="high", reasoning_budget=7)
+
+    assert thinking_of(asked, FAMILY, is_open=False).budget == 7
+
+
+def test_the_client_s_own_variables_count_before_the_effort() -> None:
+    asked = request(reasoning_effort="none", chat_template_kwargs={"enable_thinking": True, "mood": "calm"})
+
+    assert template_variables(asked) == {"enable_thinking": True, "mood": "calm"}
+
+
+def test_a_template_that_writes_nothing_leaves_nothing_to_look_at() -> None:
+    """The engine refuses the empty prompt in words."""
+    assert thought_state(Prompt([], [], in_thought=False), FAMILY, thinks=True) == "optional"
+
+
+@pytest.mark.parametrize(
+    ("text", "control", "state"),
+    [
+        ("user\nassistant\n", True, "optional"),
+        ("assistant\n<think>\n\n</think>\n\n", True, "none"),
+        ("assistant\n<think>\n\n</think>\n\n", False, "optional"),
+    ],
+    ids=["nothing begun", "a thought that the template closed", "what somebody wrote"],
+)
+def test_an_answer_may_begin_with_a_thought_unless_the_template_closed_one(
+    text: str, control: bool, state: str
+) -> None:
+    assert thought_state(Prompt([Segment(text, control)], [], in_thought=False), FAMILY, thinks=True) == state

@@ -1,0 +1,41 @@
+"""Which draws may be left to a backend."""
+
+import pytest
+
+from localrouter.engine.messages import Sampling
+from localrouter.engine.sampling.chain_params import GREEDY, ChainParams, chain_params_of
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [Sampling(temperature=0), Sampling(top_k=1), Sampling(top_p=0), Sampling(temperature=0, seed=3, stop=("x",))],
+)
+def test_the_likeliest_token_is_a_recipe_whatever_else_is_said(sampling: Sampling) -> None:
+    assert chain_params_of(sampling) == GREEDY
+
+
+def test_a_few_of_the_likeliest_are_a_recipe() -> None:
+    sampling = Sampling(temperature=0.6, top_p=0.95, top_k=20, min_p=0.05)
+
+    assert chain_params_of(sampling) == ChainParams(0.6, 20, 0.05, 0.95)
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        Sampling(),
+        Sampling(top_p=0.9),
+        Sampling(top_k=2000),
+        Sampling(top_k=20, seed=1),
+        Sampling(top_k=20, min_p=1),
+        Sampling(top_k=20, temperature=1e-6),
+        Sampling(top_k=20, logprobs=0),
+        Sampling(temperature=0, logprobs=0),
+        Sampling(temperature=0, presence_penalty=0.1),
+        Sampling(temperature=0, frequency_penalty=-0.1),
+        Sampling(temperature=0, repeat_penalty=1.1),
+        Sampling(temperature=0, logit_bias={3: 1.0}),
+    ],
+)
+def test_what_a_backend_would_not_draw_as_we_do_is_none(sampling: Sampling) -> None:
+    assert chain_params_of(sampling) is None
