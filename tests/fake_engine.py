@@ -68,7 +68,7 @@ class FakeGeneration:
 
 def as_read(command: Generate, looks: Sequence[list[Event]]) -> list[list[Event]]:
     """Return the looks with their texts cut into the kinds that an engine tells apart, by what the request asks."""
-    spans = Spans(command.thinking, command.calls, INFO.marks, structured=command.structured)
+    spans = Spans(command.thinking, command.calls, INFO.special_tokens, structured=command.structured)
     tells = any(isinstance(event, Piece) and event.logprobs for look in looks for event in look)
     answer = Output(Sampling(logprobs=0 if tells else None), Reading(spans))
     read = ([some for event in look for some in _as_read(answer, event)] for look in looks)

@@ -15,7 +15,7 @@ from localrouter.api.request_parsing import parse_body
 from localrouter.api.service import Service
 from localrouter.api.sse import DONE, EventStream, event
 from localrouter.chat.engine_interface import LoadedEngine
-from localrouter.chat.response.completion_stream import Conductor
+from localrouter.chat.response.completion_stream import CompletionStream
 from localrouter.schema.chat_request import ChatRequest
 from localrouter.schema.text_completions import CompletionRequest
 from localrouter.schema.tokenization import DetokenizeRequest, TokenizeRequest
@@ -42,7 +42,7 @@ class Reply:
 
     async def completion(
         self,
-        completion: Conductor[Choice, Chunk],
+        completion: CompletionStream[Choice, Chunk],
         fold: Callable[[AsyncGenerator[list[Chunk], None]], Awaitable[object]],
         *,
         stream: bool | None,
@@ -67,7 +67,7 @@ class Reply:
             else:
                 await stream.end(DONE)
 
-    async def _counted(self, completion: Conductor[Choice, Chunk]) -> AsyncGenerator[list[Chunk], None]:
+    async def _counted(self, completion: CompletionStream[Choice, Chunk]) -> AsyncGenerator[list[Chunk], None]:
         """Yield the chunks and note what they count."""
         async with aclosing(completion.chunks()) as chunks:
             async for several in chunks:

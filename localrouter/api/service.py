@@ -16,7 +16,6 @@ from localrouter.router import EngineStatus
 from localrouter.weights.catalog import CatalogEntry, ResolvedModel
 
 
-
 class EngineLender(Protocol):
     """Hands out the engine that answers for a model, and knows what is in memory."""
 

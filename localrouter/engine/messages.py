@@ -259,8 +259,8 @@ class ModelInfo(msgspec.Struct, frozen=True):
     """Texts that the tokenizer reads as one control token each."""
     template_source: TemplateSource = "fallback chatml"
     """Where the chat template is from; a fallback is for a model without one, and in the format of its vocabulary."""
-    marks: dict[str, int] = {}
-    """Control tokens, and those of the vocabulary's own definition that mark something (`<think>`): their numbers."""
+    special_tokens: dict[str, int] = {}
+    """Token ids of the special tokens by text: control tokens, and delimiters the vocabulary defines (`<think>`)."""
     options: LoadOptions = LoadOptions()
     """The settings that the model was loaded with."""
     fallbacks: tuple[Fallback, ...] = ()

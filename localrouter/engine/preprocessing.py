@@ -44,7 +44,7 @@ class RequestPreprocessor:
     def _sequence(
         self, command: Generate, tokens: list[int], max_tokens: int, constraint: Constraint | None
     ) -> Sequence:
-        marks = self._backend.info.marks
+        marks = self._backend.info.special_tokens
         before = self._backend.piece(tokens[-1]).decode(errors="replace")
         spans = Spans(command.thinking, command.calls, marks, structured=command.structured)
         reading = Reading(spans, before)

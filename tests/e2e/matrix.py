@@ -44,12 +44,12 @@ class Cell:
     """One combination of what a request may ask for."""
 
     thinks: bool
-    has_form: bool
+    has_response_format: bool
     tools: Literal["none", "auto", "required"]
     n: int
 
     def __str__(self) -> str:
-        words = ["thoughts" if self.thinks else "no thoughts", "schema" if self.has_form else "text"]
+        words = ["thoughts" if self.thinks else "no thoughts", "schema" if self.has_response_format else "text"]
         return ", ".join([*words, f"tools {self.tools}", f"n={self.n}"])
 
     def body(self, family: Family, marks: Mapping[str, int], *, is_open: bool = False) -> Json:
@@ -72,7 +72,7 @@ class Cell:
             body |= {"chat_template_kwargs": {"enable_thinking": True}, "reasoning_budget": BUDGET}
         else:
             body |= {"reasoning_effort": "none"}
-        if self.has_form:
+        if self.has_response_format:
             body["response_format"] = {"type": "json_schema", "json_schema": {"name": "report", "schema": REPORT}}
         if self.tools != "none":
             functions = [{"name": name, "parameters": schema} for name, schema in FUNCTIONS.items()]
@@ -82,9 +82,9 @@ class Cell:
 
 
 CELLS = [
-    Cell(thinks, has_form, tools, n)
+    Cell(thinks, has_response_format, tools, n)
     for thinks in (False, True)
-    for has_form in (False, True)
+    for has_response_format in (False, True)
     for tools in ("none", "auto", "required")
     for n in (1, 2)
 ]
@@ -126,7 +126,7 @@ def _check_choice(choice: Json, cell: Cell, family: Family) -> None:
     elif cell.tools == "required":
         assert not content
         assert calls or is_cut
-    if cell.has_form and (content or not (calls or is_cut)):
+    if cell.has_response_format and (content or not (calls or is_cut)):
         _check_json(content, REPORT, is_cut=is_cut)
     for number, call in enumerate(calls, 1):
         function = call["function"]

@@ -45,7 +45,7 @@ async def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 async def test_a_cell_of_the_matrix(model: LoadedModel, cell: Cell) -> None:
     family = FAMILIES[model.name]
     is_open = cell.thinks and model.name in OPENED
-    plain, streamed = await model.answers(cell.body(family, model.engine.info.marks, is_open=is_open))
+    plain, streamed = await model.answers(cell.body(family, model.engine.info.special_tokens, is_open=is_open))
 
     check(plain, cell, family)
     if is_open:

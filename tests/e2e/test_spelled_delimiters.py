@@ -103,7 +103,7 @@ async def test_stop_strings_are_looked_for_behind_a_spelled_delimiter(model: Loa
 async def test_after_reasoning_a_spelled_delimiter_is_content(model: LoadedModel) -> None:
     text, info = spelled(model), model.engine.info
     begin = family_of(info).thought.begin
-    bias = {str(info.marks[begin]): 30} if begin in info.marks else {}
+    bias = {str(info.special_tokens[begin]): 30} if begin in info.special_tokens else {}
     fields = {"chat_template_kwargs": {"enable_thinking": True}, "reasoning_effort": None, "reasoning_budget": 8}
 
     plain, streamed = await model.answers(asked(text, logit_bias=bias, **fields))

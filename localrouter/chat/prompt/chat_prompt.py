@@ -29,7 +29,7 @@ class Prompt(msgspec.Struct, frozen=True):
 
     segments: list[Segment]
     steps: list[PromptChange]
-    in_thought: bool
+    in_reasoning: bool
     """Whether the prompt ends inside a thought."""
 
 
@@ -65,7 +65,7 @@ def prompt_of(request: PromptRequest) -> Prompt:
             [*segments, Segment(opening, control=True)],
             [*steps, PromptChange("added_opening", None, why)],
         )
-    return Prompt(segments, steps, ends_in_thought(segments, request.family))
+    return Prompt(segments, steps, ends_in_reasoning(segments, request.family))
 
 
 def _missing_opening(template: ChatTemplate, segments: list[Segment], variables: dict[str, Any]) -> str:
@@ -86,7 +86,7 @@ def _text(segments: list[Segment]) -> str:
     return "".join(segment.text for segment in segments)
 
 
-def ends_in_thought(segments: list[Segment], family: Family) -> bool:
+def ends_in_reasoning(segments: list[Segment], family: Family) -> bool:
     """Whether a prompt ends with the beginning of a thought that the template has opened, white space aside."""
     if not segments or not segments[-1].control:
         return False

@@ -13,7 +13,7 @@ import msgspec
 from localrouter.chat.families.family import Family
 from localrouter.chat.families.prompted_tools import FALLBACK, call_text, instructions, result_text
 from localrouter.chat.prompt.template import ChatTemplate
-from localrouter.chat.prompt.template_capabilities import TemplateCapabilities, traits_of
+from localrouter.chat.prompt.template_capabilities import TemplateCapabilities, capabilities_of
 from localrouter.chat.prompt.turns import Call, Turn
 from localrouter.errors import InvalidRequest
 from localrouter.schema.field_kinds import JsonObject
@@ -59,7 +59,7 @@ def conversation_of(
             param="continue_final_message",
             code="invalid_value",
         )
-    fitting = _Fitting([msgspec.structs.replace(turn) for turn in turns], traits_of(template))
+    fitting = _Fitting([msgspec.structs.replace(turn) for turn in turns], capabilities_of(template))
     fitting.mark_developers()
     fitting.write_names()
     if template.mentions(family.thought.end):

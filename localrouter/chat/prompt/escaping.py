@@ -75,7 +75,7 @@ class Escaping:
         return places
 
 
-def new_mark() -> str:
+def new_sentinel() -> str:
     """Return a mark that no client can guess: 24 digits."""
     return f"{secrets.randbelow(9 * 10**23) + 10**23}"
 

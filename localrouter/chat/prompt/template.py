@@ -18,7 +18,7 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from localrouter.chat.prompt.escaping import Escaping, new_mark
+from localrouter.chat.prompt.escaping import Escaping, new_sentinel
 from localrouter.chat.prompt.fallback_template import effective_template
 from localrouter.engine.messages import ModelInfo, Segment
 from localrouter.errors import InvalidRequest
@@ -82,7 +82,7 @@ class ChatTemplate:
                 param=f"chat_template_kwargs.{min(taken)}",
                 code="invalid_value",
             )
-        mark, end = new_mark(), new_mark()
+        mark, end = new_sentinel(), new_sentinel()
         try:
             turns = [self._protected(message, mark) for message in messages]
             if continue_final:
@@ -181,7 +181,7 @@ def template_digest(info: ModelInfo) -> str:
 
 def template_of(info: ModelInfo) -> ChatTemplate:
     """Return the template that a model is asked with. Raises InvalidRequest when it is not valid Jinja."""
-    control = tuple(dict.fromkeys([*info.control_tokens, *info.marks]))
+    control = tuple(dict.fromkeys([*info.control_tokens, *info.special_tokens]))
     return _compiled(effective_template(info), info.bos_token, info.eos_token, control)
 
 

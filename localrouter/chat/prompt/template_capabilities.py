@@ -36,7 +36,7 @@ class TemplateCapabilities:
 
 
 @lru_cache(maxsize=32)
-def traits_of(template: ChatTemplate) -> TemplateCapabilities:
+def capabilities_of(template: ChatTemplate) -> TemplateCapabilities:
     """Return what `template` takes. One that fails with the plainest conversation is not known to refuse any other."""
     if not _shows(template, [_message("user", "alpha")]):
         return TemplateCapabilities()

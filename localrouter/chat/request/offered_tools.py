@@ -29,7 +29,7 @@ class OfferedTools:
         return [{"type": "function", "function": _shown(function)} for function in self.functions]
 
 
-def offer_of(request: ChatRequest) -> OfferedTools:
+def offered_tools(request: ChatRequest) -> OfferedTools:
     """Return what a request offers. Raises InvalidRequest where its fields contradict each other."""
     if request.functions and request.tools:
         raise _invalid("'tools' and 'functions' are two forms of one thing; send one of them.", "functions")

@@ -12,7 +12,7 @@ from localrouter.chat.parsing.parser import Parser
 from localrouter.chat.prompt.chat_prompt import Prompt, PromptRequest, Renderer
 from localrouter.chat.prompt.fallback_template import template_stop
 from localrouter.chat.prompt.turns import turns_of
-from localrouter.chat.request.offered_tools import OfferedTools, offer_of
+from localrouter.chat.request.offered_tools import OfferedTools, offered_tools
 from localrouter.chat.request.reasoning import ThoughtState, template_variables, thinking_of, thought_state
 from localrouter.chat.request.response_format import content_of, form_param
 from localrouter.chat.request.sampling_params import sampling_of
@@ -35,7 +35,7 @@ class PreparedRequest:
     thinking: Thinking | None
     """None where nothing may be reasoning: for a model that does not think, and where the grammar admits none."""
     grammar: Grammar | None
-    has_form: bool
+    has_response_format: bool
     """Whether content is held to a form that the request promises."""
     form_param: str | None
     """The field that the grammar comes from, for an engine that cannot hold an answer to it."""
@@ -55,7 +55,7 @@ class PreparedRequest:
         return self.family.calls if self.offer.callable else None
 
     @property
-    def markers(self) -> tuple[str, ...]:
+    def delimiters(self) -> tuple[str, ...]:
         """The marks that an answer may have, which some models hold as control tokens."""
         marks = (self.family.thought, self.family.call)
         return tuple(text for mark in marks for text in (mark.begin, mark.end))
@@ -67,7 +67,7 @@ async def prepare(request: ChatRequest, info: ModelInfo, renderer: Renderer) -> 
     if choices > info.max_sequences:
         message = f"This model answers at most {info.max_sequences} times at once; 'n' asks for {choices}."
         raise InvalidRequest(message, param="n", code="invalid_value")
-    offer, family = offer_of(request), family_of(info)
+    offer, family = offered_tools(request), family_of(info)
     sampling = sampling_of(request, info, logprobs=(request.top_logprobs or 0) if request.logprobs else None)
     prompt = await renderer.render(
         PromptRequest(
@@ -80,11 +80,11 @@ async def prepare(request: ChatRequest, info: ModelInfo, renderer: Renderer) -> 
         )
     )
     thought = thought_state(prompt, family, thinks=thinks(info))
-    has_form = not isinstance(content_of(request), AnyText)
-    lark = answer_grammar(_answer(request, offer, thought), family, info.marks)
+    has_response_format = not isinstance(content_of(request), AnyText)
+    lark = answer_grammar(_answer(request, offer, thought), family, info.special_tokens)
     return PreparedRequest(
         prompt=prompt,
-        sampling=sampling if has_form else _with_stop(sampling, template_stop(info)),
+        sampling=sampling if has_response_format else _with_stop(sampling, template_stop(info)),
         max_tokens=request.max_completion_tokens or request.max_tokens,
         choices=choices,
         offer=offer,
@@ -92,7 +92,7 @@ async def prepare(request: ChatRequest, info: ModelInfo, renderer: Renderer) -> 
         thought=thought,
         thinking=_thinking(request, family, thought, thinks=thinks(info), has_grammar=lark is not None),
         grammar=None if lark is None else Grammar(lark),
-        has_form=has_form,
+        has_response_format=has_response_format,
         form_param=form_param(request),
     )
 

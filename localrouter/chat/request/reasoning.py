@@ -36,7 +36,7 @@ def thinking_of(request: ChatRequest, family: Family, *, is_open: bool) -> Think
 
 def thought_state(prompt: Prompt, family: Family, *, thinks: bool) -> ThoughtState:
     """Return where the answer to a prompt begins. `thinks`: the model's template knows thoughts."""
-    if prompt.in_thought:
+    if prompt.in_reasoning:
         return "open"
     last = prompt.segments[-1:]
     is_over = any(segment.control and segment.text.rstrip().endswith(family.thought.end) for segment in last)

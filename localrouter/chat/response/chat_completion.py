@@ -12,7 +12,7 @@ from localrouter.chat.engine_interface import Generation, LoadedEngine
 from localrouter.chat.prompt.chat_prompt import Renderer
 from localrouter.chat.request.prepared_request import PreparedRequest, prepare
 from localrouter.chat.response.choice import ChoiceStream
-from localrouter.chat.response.completion_stream import Conductor, fingerprint_of, wants_usage
+from localrouter.chat.response.completion_stream import CompletionStream, fingerprint_of, wants_usage
 from localrouter.chat.response.generations import begun
 from localrouter.engine.messages import Generate
 from localrouter.errors import InvalidRequest, RequestError
@@ -21,7 +21,7 @@ from localrouter.schema.chat_response import ChatCompletionChunk, ChunkChoice, U
 
 
 @dataclass
-class Completion(Conductor[ChunkChoice, ChatCompletionChunk]):
+class Completion(CompletionStream[ChunkChoice, ChatCompletionChunk]):
     """A conversation that an engine goes on with."""
 
     @classmethod
@@ -82,9 +82,9 @@ async def _begin(engine: LoadedEngine, prepared: PreparedRequest) -> list[Genera
                 prepared.max_tokens,
                 prepared.grammar,
                 prepared.thinking,
-                prepared.markers,
+                prepared.delimiters,
                 prepared.calls,
-                structured=prepared.has_form,
+                structured=prepared.has_response_format,
             )
         )
         for index in range(prepared.choices)

@@ -31,7 +31,7 @@ class AnswerStream(Protocol[Choice]):
 
 
 @dataclass
-class Conductor(ABC, Generic[Choice, Chunk]):
+class CompletionStream(ABC, Generic[Choice, Chunk]):
     """The answers to one request. `usage` is there once all of them have ended."""
 
     generations: list[Generation]

@@ -15,7 +15,7 @@ from localrouter.chat.engine_interface import Generation, LoadedEngine
 from localrouter.chat.families.detection import family_of
 from localrouter.chat.grammar.output_grammar import OutputRules, Regex, answer_grammar
 from localrouter.chat.request.sampling_params import check_tokens, sampling_of
-from localrouter.chat.response.completion_stream import Conductor, fingerprint_of, wants_usage
+from localrouter.chat.response.completion_stream import CompletionStream, fingerprint_of, wants_usage
 from localrouter.chat.response.generations import begun
 from localrouter.chat.response.text_choice import TextChoiceStream
 from localrouter.engine.messages import Generate, Grammar, ModelInfo, Sampling, Segment
@@ -40,7 +40,7 @@ class _Prompt(NamedTuple):
 
 
 @dataclass
-class TextCompletion(Conductor[TextChoice, TextCompletionResponse]):
+class TextCompletion(CompletionStream[TextChoice, TextCompletionResponse]):
     """Raw prompts that an engine goes on with."""
 
     @classmethod
@@ -163,5 +163,5 @@ def _grammar(request: CompletionRequest, info: ModelInfo) -> Grammar | None:
     """Return what the answers have to obey. Raises InvalidRequest for a regular expression that is none."""
     if request.regex is None:
         return None if request.grammar is None else Grammar(request.grammar)
-    lark = answer_grammar(OutputRules(Regex(request.regex, "regex")), family_of(info), info.marks)
+    lark = answer_grammar(OutputRules(Regex(request.regex, "regex")), family_of(info), info.special_tokens)
     return None if lark is None else Grammar(lark)

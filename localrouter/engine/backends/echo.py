@@ -43,7 +43,7 @@ class EchoBackend:
             bos_token="",
             eos_token=CONTROL[1],
             control_tokens=CONTROL,
-            marks={text: START + index for index, text in enumerate(CONTROL)},
+            special_tokens={text: START + index for index, text in enumerate(CONTROL)},
         )
         self.exp: Exponential = exponential
         self.limits = Limits(cells=self.info.cells, slots=2 * options.max_sequences, running=options.max_sequences)

@@ -51,7 +51,7 @@ class GrammarVocabulary:
 
     pieces: list[bytes]
     """The bytes of every token, marks included."""
-    marks: Sequence[int]
+    special_tokens: Sequence[int]
     """Tokens that text is never made of: a grammar allows them only where it names them by their numbers."""
     ends: list[int]
     """Tokens that end an answer; not empty."""
@@ -155,7 +155,9 @@ class Grammars:
     def _made_ready(self) -> LLTokenizer:
         vocabulary = self._vocabulary()
         if self._new_trial:
-            self._trial = self._new_trial([vocabulary.pieces[token] for token in {*vocabulary.ends, *vocabulary.marks}])
+            self._trial = self._new_trial(
+                [vocabulary.pieces[token] for token in {*vocabulary.ends, *vocabulary.special_tokens}]
+            )
         return _tokenizer(vocabulary)
 
 
@@ -189,7 +191,7 @@ class _Wrapped:
 
     def __init__(self, vocabulary: GrammarVocabulary) -> None:
         self.tokens = vocabulary.pieces
-        self.special_token_ids = list(vocabulary.marks)
+        self.special_token_ids = list(vocabulary.special_tokens)
         self.eos_token_id = vocabulary.ends[0]
         self._tokenize = vocabulary.tokenize
 

@@ -75,14 +75,14 @@ class Reader:
         self,
         family: Family,
         *,
-        in_thought: bool = False,
+        in_reasoning: bool = False,
         thinks: bool = True,
         structured: bool = False,
         tools: Mapping[str, Any] | None = TOOLS,
         tokens: Mapping[str, int] | None = None,
     ) -> None:
         """`tokens` are the delimiters that the vocabulary has as tokens."""
-        thinking = Thinking(family.thought.begin, family.thought.end, in_thought) if thinks else None
+        thinking = Thinking(family.thought.begin, family.thought.end, in_reasoning) if thinks else None
         self.spans = Spans(thinking, family.calls if tools else None, tokens, structured=structured)
         self.parser = Parser(family, tools)
 

@@ -76,7 +76,7 @@ def test_real_answers(family: Family, answer: str, message: Message) -> None:
 def test_an_answer_that_begins_inside_a_thought(family: Family) -> None:
     answer = f"\nhm\n{family.thought.end}\n\nHi"
 
-    assert read(family, answer, in_thought=True) == Message("hm", "Hi")
+    assert read(family, answer, in_reasoning=True) == Message("hm", "Hi")
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)

@@ -50,9 +50,9 @@ answers = st.lists(junk | whole_calls | damaged(), max_size=25).map("".join)
 
 @given(families, answers, places, st.booleans(), st.booleans())
 def test_however_an_answer_is_cut_the_message_is_the_same(
-    family: Family, answer: str, places: list[int], in_thought: bool, has_tools: bool
+    family: Family, answer: str, places: list[int], in_reasoning: bool, has_tools: bool
 ) -> None:
-    options = {"in_thought": in_thought, "tools": TOOLS if has_tools else None}
+    options = {"in_reasoning": in_reasoning, "tools": TOOLS if has_tools else None}
 
     assert read(family, *cut(answer, places), **options) == read(family, answer, **options)
 
@@ -74,9 +74,9 @@ def test_without_tools_no_text_but_marks_titles_and_white_space_is_lost(
 ) -> None:
     message = read(family, *cut(answer, places), tools=None)
 
-    marks = (family.thought.begin, family.thought.end, "thought")
+    delimiters = (family.thought.begin, family.thought.end, "thought")
     left, said = answer, message.thought + message.content
-    for mark in marks:
+    for mark in delimiters:
         left, said = left.replace(mark, ""), said.replace(mark, "")
     assert sorted("".join(said.split())) == sorted("".join(left.split()))
 

@@ -14,7 +14,7 @@ from real_vocabularies import needs_samples, template_text
 
 from localrouter.chat.families.detection import family_of
 from localrouter.chat.families.gemma import GEMMA4
-from localrouter.chat.prompt.chat_prompt import Prompt, PromptRequest, ends_in_thought, prompt_of
+from localrouter.chat.prompt.chat_prompt import Prompt, PromptRequest, ends_in_reasoning, prompt_of
 from localrouter.chat.prompt.template import ChatTemplate, template_of
 from localrouter.chat.prompt.turns import turns_of
 from localrouter.engine.messages import ModelInfo, Segment
@@ -66,7 +66,7 @@ def info(name: str) -> ModelInfo:
         chat_template=template_text(name) if name else None,
         bos_token="<bos>",
         control_tokens=MARKS[::2],
-        marks={mark: number for number, mark in enumerate(MARKS)},
+        special_tokens={mark: number for number, mark in enumerate(MARKS)},
     )
 
 
@@ -185,7 +185,7 @@ def test_whether_a_prompt_ends_inside_a_thought_is_known(name: str) -> None:
     }
 
     opened = name == "Qwen3.5-4B.jinja"
-    assert {switch: prompt.in_thought for switch, prompt in prompts.items()} == {
+    assert {switch: prompt.in_reasoning for switch, prompt in prompts.items()} == {
         None: opened,
         True: opened,
         False: False,
@@ -205,7 +205,7 @@ def test_a_thought_that_a_client_writes_at_the_end_is_text() -> None:
     prompt = prompted(GEMMA_4, [*TAKEN[:1], {"role": "assistant", "content": "<|channel>"}], continue_final=True)
 
     assert text_of(prompt).endswith("<|channel>")
-    assert not prompt.in_thought
+    assert not prompt.in_reasoning
 
 
 @pytest.mark.parametrize(
@@ -215,8 +215,8 @@ def test_a_thought_that_a_client_writes_at_the_end_is_text() -> None:
 def test_a_prompt_is_inside_a_thought_where_nothing_but_its_title_follows_the_mark(
     text: str, is_in_thought: bool
 ) -> None:
-    assert ends_in_thought([Segment(text, control=True)], GEMMA4) == is_in_thought
-    assert not ends_in_thought([Segment(text, control=False)], GEMMA4)
+    assert ends_in_reasoning([Segment(text, control=True)], GEMMA4) == is_in_thought
+    assert not ends_in_reasoning([Segment(text, control=False)], GEMMA4)
 
 
 def test_keys_of_a_schema_do_not_become_marks_between_the_brackets_that_a_template_writes() -> None:

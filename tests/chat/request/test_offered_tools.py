@@ -2,7 +2,7 @@
 
 import pytest
 
-from localrouter.chat.request.offered_tools import OfferedTools, offer_of
+from localrouter.chat.request.offered_tools import OfferedTools, offered_tools
 from localrouter.errors import InvalidRequest
 from localrouter.schema.chat_request import ChatRequest
 
@@ -12,7 +12,7 @@ def tool(name: str, **more: object) -> dict[str, object]:
 
 
 def offer(**fields: object) -> OfferedTools:
-    return offer_of(
+    return offered_tools(
         ChatRequest.model_validate({"model": "m", "messages": [{"role": "user", "content": "Hi"}]} | fields)
     )
 

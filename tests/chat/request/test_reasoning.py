@@ -53,7 +53,7 @@ def test_the_client_s_own_variables_count_before_the_effort() -> None:
 
 def test_a_template_that_writes_nothing_leaves_nothing_to_look_at() -> None:
     """The engine refuses the empty prompt in words."""
-    assert thought_state(Prompt([], [], in_thought=False), FAMILY, thinks=True) == "optional"
+    assert thought_state(Prompt([], [], in_reasoning=False), FAMILY, thinks=True) == "optional"
 
 
 @pytest.mark.parametrize(
@@ -68,4 +68,4 @@ def test_a_template_that_writes_nothing_leaves_nothing_to_look_at() -> None:
 def test_an_answer_may_begin_with_a_thought_unless_the_template_closed_one(
     text: str, control: bool, state: str
 ) -> None:
-    assert thought_state(Prompt([Segment(text, control)], [], in_thought=False), FAMILY, thinks=True) == state
+    assert thought_state(Prompt([Segment(text, control)], [], in_reasoning=False), FAMILY, thinks=True) == state

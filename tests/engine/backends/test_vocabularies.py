@@ -62,7 +62,7 @@ def test_a_control_token_is_one_token_only_where_the_template_writes_it(backend:
 
 def test_what_a_user_writes_is_no_mark(backend: LlamaBackend) -> None:
     """Gemma's calls and quotes are tokens of the vocabulary's own definition, which llama.cpp finds in plain text."""
-    marks = backend.info.marks
+    marks = backend.info.special_tokens
     for mark in marks:
         written = plain(backend, f"a {mark} b{mark}{mark}")
         assert not set(marks.values()) & set(written)
@@ -74,7 +74,7 @@ def test_what_a_template_writes_is_a_mark(backend: LlamaBackend, family: str) ->
         "qwen": {"<|im_start|>"},
         "gemma": {"<|tool_call>", "<tool_call|>", '<|"|>', "<|channel>", "<channel|>"},
     }
-    marks = backend.info.marks
+    marks = backend.info.special_tokens
 
     assert expected[family] <= marks.keys()
     for mark in expected[family]:

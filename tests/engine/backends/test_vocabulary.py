@@ -58,17 +58,17 @@ MARKS = ["<think>", "</think>", "<tool_call>", "</tool_call>"]
 
 @pytest.mark.parametrize("mark", MARKS)
 def test_text_is_not_taken_for_the_mark_that_it_spells(backend: LlamaBackend, mark: str) -> None:
-    number = backend.info.marks[mark]
+    number = backend.info.special_tokens[mark]
     text = f"a {mark}{mark}b"
 
     assert backend.tokenize([Segment(mark, control=True)]) == [number]
     plain = backend.tokenize([Segment(text, control=False)])
-    assert not set(backend.info.marks.values()) & set(plain)
+    assert not set(backend.info.special_tokens.values()) & set(plain)
     assert b"".join(map(backend.piece, plain)) == text.encode()
 
 
 def test_marks_are_those_of_the_vocabulary_that_no_user_writes_by_chance(backend: LlamaBackend) -> None:
-    assert set(backend.info.marks) == {"<|endoftext|>", "<|im_start|>", "<|im_end|>", *MARKS}
+    assert set(backend.info.special_tokens) == {"<|endoftext|>", "<|im_start|>", "<|im_end|>", *MARKS}
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_html_is_no_mark(text: str, template: str, is_mark: bool) -> None:
 
 
 def test_control_tokens_have_text_only_where_it_is_asked_for(backend: LlamaBackend) -> None:
-    token = backend.info.marks["<|im_end|>"]
+    token = backend.info.special_tokens["<|im_end|>"]
 
     assert (backend.piece(token), backend.text(token)) == (b"", b"<|im_end|>")
 
@@ -97,10 +97,12 @@ def test_control_tokens_have_text_only_where_it_is_asked_for(backend: LlamaBacke
 def test_what_grammars_know_is_every_token_and_how_text_is_read(backend: LlamaBackend) -> None:
     known = backend.grammar_vocabulary()
 
-    assert [known.pieces[mark] for mark in known.marks] == [mark.encode() for mark in backend.info.marks]
+    assert [known.pieces[mark] for mark in known.special_tokens] == [
+        mark.encode() for mark in backend.info.special_tokens
+    ]
     assert sorted(known.ends) == [token for token in range(len(known.pieces)) if backend.is_end(token)]
     assert b"".join(known.pieces[token] for token in known.tokenize(" a<think>")) == b" a<think>"
-    assert not set(known.marks) & set(known.tokenize(" a<think>"))
+    assert not set(known.special_tokens) & set(known.tokenize(" a<think>"))
 
 
 def test_what_was_used_least_recently_is_forgotten_and_read_anew(

@@ -251,7 +251,7 @@ def test_the_same_seed_says_the_same_by_a_grammar_whatever_runs_beside_it(demo: 
 
 
 def test_thoughts_and_a_schema_go_together_in_the_tokens_of_a_model(demo: Engine) -> None:
-    begin, end = (demo.backend.info.marks[mark] for mark in ("<think>", "</think>"))
+    begin, end = (demo.backend.info.special_tokens[mark] for mark in ("<think>", "</think>"))
     grammar = Grammar(f"start: <[{begin}]> /(.|\\n)*/ <[{end}]> object\nobject: %json {json.dumps(SCHEMA)}")
     thinking = Thinking("<think>", "</think>", budget=5)
 
@@ -264,7 +264,7 @@ def test_thoughts_and_a_schema_go_together_in_the_tokens_of_a_model(demo: Engine
 
 
 def test_text_of_a_grammar_that_spells_a_mark_is_text(demo: Engine) -> None:
-    mark = demo.backend.info.marks["<think>"]
+    mark = demo.backend.info.special_tokens["<think>"]
     spelled, marked = (Grammar(f'start: "I " {how} "!"') for how in ('"<think>"', f"<[{mark}]>"))
 
     ends = []
@@ -278,7 +278,7 @@ def test_text_of_a_grammar_that_spells_a_mark_is_text(demo: Engine) -> None:
 
 
 def test_pieces_say_what_they_are(demo: Engine) -> None:
-    marks = demo.backend.info.marks
+    marks = demo.backend.info.special_tokens
     begin, end, call, called = (marks[mark] for mark in ("<think>", "</think>", "<tool_call>", "</tool_call>"))
     grammar = Grammar(f'start: <[{begin}]> "a" <[{end}]> "b</think>" <[{call}]> "{{</tool_call>}}" <[{called}]>')
     command = Generate(

@@ -354,7 +354,7 @@ class LlamaBackend:
             bos_token=self._vocabulary.bos,
             eos_token=self._vocabulary.eos,
             control_tokens=list(self._vocabulary.controls),
-            marks=self._vocabulary.marks,
+            special_tokens=self._vocabulary.special_tokens,
         )
 
 

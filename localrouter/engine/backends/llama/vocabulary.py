@@ -51,7 +51,7 @@ class Vocabulary:
         self.template_source: TemplateSource = "manifest" if template is not None else "model"
         if not self.template:
             self.template_source = self._fall_back(turn_format(own.keys() | self.controls.keys()), own | self.controls)
-        self.marks = self.controls | named
+        self.special_tokens = self.controls | named
         """Control tokens, and tokens of the vocabulary's own definition that mark something."""
         self._in_marks = re.compile("<(?=" + "|".join(re.escape(mark[1:]) for mark in named) + ")") if named else None
 
@@ -134,7 +134,7 @@ class Vocabulary:
         everything = range(self.size)
         pieces = [self._bytes(token, control=True) for token in everything]
         ends = [token for token in everything if self.is_end(token)]
-        return GrammarVocabulary(pieces, list(self.marks.values()), ends, self._plain())
+        return GrammarVocabulary(pieces, list(self.special_tokens.values()), ends, self._plain())
 
     def _plain(self) -> Callable[[str], list[int]]:
         """Return how text becomes tokens in the middle of an answer.
