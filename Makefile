@@ -20,7 +20,7 @@ $(need_python)
 @$(PYTHON) -m scripts.install $(1)
 endef
 
-.PHONY: help install serve test test-gpu check-cuda test-air-gap check clients soak bench bench-goals demo-model clean
+.PHONY: help install serve test test-real test-gpu check-cuda test-air-gap check clients soak bench bench-goals demo-model clean
 
 help: ## print this
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -32,9 +32,15 @@ serve: ## run the server; ARGS="--port 8001" passes options on
 	$(call ensure)
 	@exec $(BIN)/localrouter serve $(ARGS)
 
+# Two processes: most tests wait for servers and workers of their own half of the time. A file stays in one process.
 test: ## run all tests; ARGS="-k stream" passes options on
 	$(call ensure,--dev)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+test-real: ## tests with real weights, SmolLM2 135M and Gemma 3 270M; downloads 330 MB, once
+	$(call ensure,--dev)
+	@$(BIN)/python -m scripts.real_weights
+	$(BIN)/python -m pytest -m real tests/real $(ARGS)
 
 # llama.cpp takes a Vulkan device in software, which llvmpipe is, only when it is named; the C file says what else that
 # one needs.

@@ -7,7 +7,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import openai
 import pytest
+from real_server import MODELS, path_of
 from real_vocabularies import VOCABULARIES, write_small_model
 from running_server import RunningServer, serving
 
@@ -45,3 +47,17 @@ def small_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Random models with the real vocabularies; the key is the family."""
     folder = tmp_path_factory.mktemp("small-models")
     return {family: write_small_model(folder, family) for family in VOCABULARIES}
+
+
+@pytest.fixture(scope="session")
+def real_server() -> Iterator[RunningServer]:
+    """A server with real weights, which `make test-real` downloads. One model is in memory at a time."""
+    options = [word for name, weights in MODELS.items() for word in ("--model", f"{name}={path_of(weights)}")]
+    with serving(*options, "--max-loaded", "1", "--context", "4096") as running:
+        yield running
+
+
+@pytest.fixture
+def real_client(real_server: RunningServer) -> openai.OpenAI:
+    """A client of the server with real weights."""
+    return real_server.client(timeout=300)

@@ -1,4 +1,4 @@
-"""`.ci/run` fails when checks, tests or GPU tests fail or cannot run, and ends with pytest's closing lines."""
+"""`.ci/run` fails when the checks or a test run fail or cannot run, and ends with the closing lines of `make test`."""
 
 import os
 import subprocess
@@ -13,13 +13,14 @@ echo "$1:$BACKEND" >> "$CALLS"
 case $1 in
   check) exit $CHECK ;;
   test) echo "== 3 passed =="; [ $TEST = 0 ] || echo "make: *** [test] Error $TEST" >&2; exit $TEST ;;
+  test-real) echo "== 1 passed =="; exit $REAL ;;
   test-gpu) echo "== 2 passed =="; exit $GPU ;;
 esac
 """,
     "apt-get": '#!/bin/sh\necho "apt-get-$1" >> "$CALLS"\nexit $APT\n',
     "python3": "#!/bin/sh\n[ $1 = -c ] || exit $PARTS\n",
 }
-ALL = ["check:cpu", "test:cpu", "test-gpu:vulkan"]
+ALL = ["check:cpu", "test:cpu", "test-real:cpu", "test-gpu:vulkan"]
 
 
 def ci(folder: Path, **statuses: int) -> tuple[subprocess.CompletedProcess[str], list[str]]:
@@ -27,7 +28,7 @@ def ci(folder: Path, **statuses: int) -> tuple[subprocess.CompletedProcess[str],
     for name, script in FAKES.items():
         (folder / name).write_text(script, encoding="utf-8")
         (folder / name).chmod(0o755)
-    zero = dict.fromkeys(("CHECK", "TEST", "GPU", "APT", "PARTS"), 0)
+    zero = dict.fromkeys(("CHECK", "TEST", "REAL", "GPU", "APT", "PARTS"), 0)
     given = {name: str(status) for name, status in (zero | statuses).items()} | {"CALLS": str(folder / "calls")}
     environment = os.environ | {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"} | given
     command = ["bash", str(ROOT / ".ci" / "run")]
@@ -35,10 +36,12 @@ def ci(folder: Path, **statuses: int) -> tuple[subprocess.CompletedProcess[str],
     return done, (folder / "calls").read_text(encoding="utf-8").split()
 
 
-@pytest.mark.parametrize(("check", "test", "gpu"), [(0, 0, 0), (2, 0, 0), (0, 2, 0), (0, 5, 0), (0, 0, 2), (2, 2, 2)])
-def test_ci_passes_only_when_checks_tests_and_gpu_tests_do(tmp_path: Path, check: int, test: int, gpu: int) -> None:
-    done, calls = ci(tmp_path, CHECK=check, TEST=test, GPU=gpu)
-    assert (done.returncode == 0) is (check == test == gpu == 0)
+@pytest.mark.parametrize(
+    "failed", [{}, {"CHECK": 2}, {"TEST": 2}, {"TEST": 5}, {"REAL": 1}, {"GPU": 2}, {"CHECK": 2, "TEST": 2, "GPU": 2}]
+)
+def test_ci_passes_only_when_all_that_it_runs_pass(tmp_path: Path, failed: dict[str, int]) -> None:
+    done, calls = ci(tmp_path, **failed)
+    assert (done.returncode == 0) is (not failed)
     assert calls == ALL
     assert done.stdout.splitlines()[-1] == "== 3 passed =="
 
@@ -46,12 +49,12 @@ def test_ci_passes_only_when_checks_tests_and_gpu_tests_do(tmp_path: Path, check
 def test_ci_installs_what_vulkan_needs_after_the_tests(tmp_path: Path) -> None:
     done, calls = ci(tmp_path, PARTS=1)
     assert done.returncode == 0
-    assert calls == [*ALL[:2], "apt-get-update", "apt-get-install", ALL[2]]
+    assert calls == [*ALL[:3], "apt-get-update", "apt-get-install", ALL[3]]
 
 
 def test_gpu_tests_that_cannot_run_are_no_pass(tmp_path: Path) -> None:
     done, calls = ci(tmp_path, PARTS=1, APT=100)
     assert done.returncode != 0
     assert "make test-gpu was not run: " in done.stdout
-    assert calls == [*ALL[:2], "apt-get-update"]
+    assert calls == [*ALL[:3], "apt-get-update"]
     assert done.stdout.splitlines()[-1] == "== 3 passed =="
