@@ -1,4 +1,4 @@
-"""Prompts and drivers that the engine's tests share."""
+"""Prompts, and functions that drive an engine, for its tests."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +16,12 @@ def prompt(text: str) -> list[Segment]:
 
 
 def ask(number: int, text: str, *, max_tokens: int | None = None) -> Generate:
-    """Return the command that asks for an answer to `text`."""
+    """Return a request with one user message."""
     return Generate(number, prompt(text), Sampling(), max_tokens)
 
 
 def run(engine: Engine, *commands: Generate) -> list[Event]:
-    """Submit, step until the engine is idle, and return all events."""
+    """Submit requests, step until the engine is idle, and return all events."""
     events = [engine.submit(command) for command in commands]
     while not engine.is_idle:
         events += engine.step()
@@ -30,12 +30,12 @@ def run(engine: Engine, *commands: Generate) -> list[Event]:
 
 
 def text_of(events: list[Event], number: int) -> str:
-    """Return the whole text of one request."""
+    """Return the whole output of one request."""
     return "".join(event.text for event in events if isinstance(event, Piece) and event.id == number)
 
 
 def end_of(events: list[Event], number: int) -> Finished:
-    """Return the one end of a request; it is also its last event."""
+    """Return the Finished of a request, after asserting that it is the only one and its last event."""
     own = [event for event in events if event.id == number]
     ends = [event for event in own if isinstance(event, Finished)]
     assert len(ends) == 1
@@ -44,18 +44,16 @@ def end_of(events: list[Event], number: int) -> Finished:
 
 
 def forget(engine: Engine) -> None:
-    """Free what is kept of requests that have ended."""
+    """Free all that is cached or offloaded of requests that have ended."""
     while engine.scheduler.make_room():
         pass
     engine.step()
-    archive = engine.scheduler.slots.host_store
-    for handle in archive.handles if archive else ():
-        engine.scheduler.slots.forget(handle)
+    engine.kv_cache.drop_offloaded()
     engine.step()
 
 
 def small_model(folder: Path, name: str) -> str:
-    """Write a random model of a kind of memory: attention, hybrid with recurrent layers, sliding window."""
+    """Write a model of random weights with the shape `name` into a folder, and return its path."""
     words = synthetic_vocabulary.made_up(4096)
     write_model(folder / "model.gguf", name, replace(SHAPES[name], vocabulary=words.size), words, seed=1)
     return str(folder / "model.gguf")

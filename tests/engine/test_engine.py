@@ -1,4 +1,4 @@
-"""The engine on the echo backend: requests join, leave and end exactly once."""
+"""The engine on the echo backend: each request gets its own output and ends exactly once."""
 
 from dataclasses import replace
 
@@ -30,14 +30,14 @@ def echo(context: int = 400, cells: int | None = None, max_sequences: int = 64) 
     return Engine(EchoBackend(LoadOptions(context=context, cells=cells, max_sequences=max_sequences)))
 
 
-def test_the_answer_ends_with_stop_and_counts_its_end_token() -> None:
+def test_an_output_ends_with_stop_and_its_end_token_is_counted() -> None:
     events = run(echo(), ask(1, "héllo"))
 
     assert text_of(events, 1) == "héllo"
     assert end_of(events, 1) == Finished(1, "stop", TokenUsage(len("user\nhéllo\nassistant\n") + 1 + 3, 6 + 1))
 
 
-def test_max_tokens_cuts_with_length() -> None:
+def test_max_tokens_ends_the_output_with_length() -> None:
     events = run(echo(), ask(1, "hello", max_tokens=3))
 
     assert text_of(events, 1) == "hel"
@@ -45,7 +45,7 @@ def test_max_tokens_cuts_with_length() -> None:
     assert end_of(events, 1).usage.completion_tokens == 3
 
 
-def test_an_answer_that_reaches_the_end_of_the_context_ends_with_length() -> None:
+def test_an_output_that_reaches_the_end_of_the_context_ends_with_length() -> None:
     engine = echo(context=60)
 
     events = run(engine, ask(1, "x" * 30))
@@ -55,7 +55,7 @@ def test_an_answer_that_reaches_the_end_of_the_context_ends_with_length() -> Non
     assert usage.prompt_tokens + usage.completion_tokens == 60
 
 
-def test_a_character_cut_by_max_tokens_is_shown_as_one_replacement() -> None:
+def test_a_character_cut_by_max_tokens_becomes_one_replacement_character() -> None:
     assert text_of(run(echo(), ask(1, "€uro", max_tokens=2)), 1) == "\ufffd"
 
 
@@ -84,7 +84,7 @@ def test_a_prompt_without_tokens_is_refused() -> None:
     assert event.code == "empty_prompt"
 
 
-def test_a_stop_string_ends_the_answer_at_once_and_frees_its_cells() -> None:
+def test_a_stop_string_ends_the_output_at_once_and_frees_its_cells() -> None:
     engine = echo()
     events = run(engine, Generate(1, prompt("one, two, three"), Sampling(stop=("wo,", "three"))))
 
@@ -101,7 +101,7 @@ def test_a_stop_string_in_the_last_token_allowed_is_a_stop() -> None:
 
 
 @pytest.mark.parametrize(("max_tokens", "reason"), [(None, "stop"), (4, "length")])
-def test_what_was_held_back_for_a_stop_string_comes_out_at_the_end(max_tokens: int | None, reason: str) -> None:
+def test_text_held_back_for_a_stop_string_is_sent_at_the_end(max_tokens: int | None, reason: str) -> None:
     events = run(echo(), Generate(1, prompt("fo\u00f6"), Sampling(stop=("o\u00f6!",)), max_tokens))
 
     assert (text_of(events, 1), end_of(events, 1).reason) == ("fo\u00f6", reason)
@@ -117,26 +117,26 @@ def test_log_probabilities_come_with_the_text_of_their_tokens_and_leave_the_end_
     ]
 
 
-def test_nothing_is_told_of_tokens_unasked() -> None:
+def test_there_are_no_log_probabilities_unless_requested() -> None:
     events = run(echo(), ask(1, "hello"))
 
     assert not any(event.logprobs for event in events if isinstance(event, Piece))
 
 
-def test_a_request_set_back_tells_of_each_token_once() -> None:
+def test_a_preempted_request_sends_each_log_probability_once() -> None:
     texts = {number: f"{number}" * 90 for number in range(6)}
     asked = [Generate(number, prompt(text), Sampling(logprobs=0)) for number, text in texts.items()]
 
     events = run(echo(cells=400, max_sequences=6), *asked)
 
     pieces = [event for event in events if isinstance(event, Piece)]
-    told = {n: b"".join(token.piece for p in pieces if p.id == n for token in p.logprobs) for n in texts}
-    assert told == {number: text.encode() for number, text in texts.items()}
+    sent = {n: b"".join(token.piece for p in pieces if p.id == n for token in p.logprobs) for n in texts}
+    assert sent == {number: text.encode() for number, text in texts.items()}
 
 
 @given(st.lists(st.tuples(st.text("aé€😀", max_size=40), st.integers(1, 200)), min_size=1, max_size=12))
 @settings(deadline=None, max_examples=60)
-def test_any_number_of_requests_get_their_own_answers(requests: list[tuple[str, int]]) -> None:
+def test_any_number_of_requests_get_their_own_outputs(requests: list[tuple[str, int]]) -> None:
     engine = echo(cells=500, max_sequences=4)
 
     events = run(engine, *(ask(number, text, max_tokens=limit) for number, (text, limit) in enumerate(requests)))
@@ -158,14 +158,14 @@ def test_cancelled_requests_free_their_cells_at_once_and_end_once(data: st.DataO
     events = [engine.submit(ask(number, "word " * data.draw(st.integers(0, 20)))) for number in range(8)]
     alive: set[int] = set(range(8))
     while not engine.is_idle:
-        gives_up: bool = data.draw(st.booleans())
-        if alive and gives_up:
+        cancels: bool = data.draw(st.booleans())
+        if alive and cancels:
             events += engine.cancel(data.draw(st.sampled_from(sorted(alive))))
         else:
             events += engine.step()
         alive -= {event.id for event in events if isinstance(event, Finished)}
         engine.scheduler.check()
-        if not engine.scheduler.slots.operations:
+        if not engine.kv_cache.pending:
             assert backend.cells_used == engine.gauge.cells_used + engine.gauge.cells_cached
 
     assert [end_of(events, number).id for number in range(8)] == list(range(8))
@@ -179,7 +179,7 @@ def test_cancelling_twice_or_after_the_end_does_nothing() -> None:
     assert engine.cancel(1) == []
 
 
-def test_a_request_set_back_for_lack_of_cells_says_everything_once() -> None:
+def test_a_request_preempted_for_lack_of_cells_sends_its_text_once() -> None:
     texts = {number: f"{number}" * 90 for number in range(6)}
 
     events = run(echo(cells=400, max_sequences=6), *(ask(number, text) for number, text in texts.items()))
@@ -188,7 +188,7 @@ def test_a_request_set_back_for_lack_of_cells_says_everything_once() -> None:
 
 
 class FailingBackend(EchoBackend):
-    """Fails in the n-th step with the given exception, or with nonsense for logits."""
+    """Raises the given exception in the n-th step, or returns the given number for all logits of a row."""
 
     def __init__(self, step: int, failure: Exception | float) -> None:
         super().__init__(LoadOptions(context=400))
@@ -204,14 +204,14 @@ class FailingBackend(EchoBackend):
         return logits
 
 
-def test_a_full_cache_sets_the_youngest_back_and_nobody_notices() -> None:
+def test_a_full_cache_preempts_the_newest_request_and_no_text_is_lost() -> None:
     events = run(Engine(FailingBackend(3, CacheFull())), ask(1, "hello"), ask(2, "world"))
 
     assert [text_of(events, 1), text_of(events, 2)] == ["hello", "world"]
 
 
 class SmallerBackend(EchoBackend):
-    """Has room for fewer cells than it says."""
+    """Has room for fewer cells than its limits say."""
 
     def decode(self, batch: Batch) -> Logits:
         if self.cells_used + len(batch) > 150:
@@ -219,7 +219,7 @@ class SmallerBackend(EchoBackend):
         return super().decode(batch)
 
 
-def test_requests_that_the_cache_cannot_hold_together_are_served_one_after_the_other() -> None:
+def test_requests_that_the_backend_cannot_hold_together_are_served_one_after_the_other() -> None:
     engine, texts = Engine(SmallerBackend(LoadOptions(context=400))), ["x" * 50, "y" * 50, "z" * 50]
     events = [engine.submit(ask(number, text)) for number, text in enumerate(texts)]
     for _ in range(200):
@@ -234,7 +234,7 @@ def test_a_cache_that_cannot_hold_one_conversation_ends_it_with_an_error() -> No
     assert (end_of(events, 1).reason, end_of(events, 1).code) == ("error", "cache_full")
 
 
-def test_a_refused_batch_ends_its_requests_and_the_engine_goes_on() -> None:
+def test_a_refused_batch_ends_its_requests_and_the_engine_serves_others() -> None:
     engine = Engine(FailingBackend(3, BatchRefused("why")))
     events = run(engine, ask(1, "hello"), ask(2, "world"))
 
@@ -242,8 +242,8 @@ def test_a_refused_batch_ends_its_requests_and_the_engine_goes_on() -> None:
     assert text_of(run(engine, ask(3, "again")), 3) == "again"
 
 
-class BrokenCells(EchoBackend):
-    """Computes nonsense wherever it looks at cells of its first step."""
+class BrokenCellsBackend(EchoBackend):
+    """Returns NaN as logits of every row that attends to a cell of its first step."""
 
     first = 0
 
@@ -256,8 +256,8 @@ class BrokenCells(EchoBackend):
         return logits
 
 
-def test_cells_that_lead_to_nonsense_are_not_shared_again() -> None:
-    engine = Engine(BrokenCells(LoadOptions(context=2000)))
+def test_cells_that_lead_to_not_finite_logits_are_not_shared_again() -> None:
+    engine = Engine(BrokenCellsBackend(LoadOptions(context=2000)))
     engine.submit(ask(1, "a" * 600))
     engine.step()
     engine.cancel(1)
@@ -267,8 +267,8 @@ def test_cells_that_lead_to_nonsense_are_not_shared_again() -> None:
     assert codes == ["not_finite", None, None]
 
 
-class ForgetfulBackend(EchoBackend):
-    """Has no memory for copies."""
+class UncopyableBackend(EchoBackend):
+    """Has no memory for copies of cells."""
 
     def __init__(self, options: LoadOptions) -> None:
         super().__init__(options)
@@ -281,8 +281,8 @@ class ForgetfulBackend(EchoBackend):
         pass
 
 
-def test_what_cannot_be_archived_is_tried_once_and_gives_way_to_who_runs() -> None:
-    engine = Engine(ForgetfulBackend(LoadOptions(context=2000)))
+def test_cells_that_cannot_be_offloaded_are_tried_once_and_evicted_for_a_running_request() -> None:
+    engine = Engine(UncopyableBackend(LoadOptions(context=2000)))
     run(engine, ask(1, "a" * 900))
 
     assert sum(engine.run_idle_work() for _ in range(100)) < 100
@@ -292,7 +292,7 @@ def test_what_cannot_be_archived_is_tried_once_and_gives_way_to_who_runs() -> No
     assert engine.gauge.cells_cached < 900
 
 
-def test_nonsense_logits_end_one_request_and_spare_its_neighbour() -> None:
+def test_not_finite_logits_end_one_request_and_not_the_other_of_the_batch() -> None:
     events = run(Engine(FailingBackend(3, np.nan)), ask(1, "hello"), ask(2, "world"))
 
     assert end_of(events, 1).code == "not_finite"

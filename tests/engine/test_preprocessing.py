@@ -1,4 +1,4 @@
-"""Where copies of a recurrent state are wanted: where a later prompt is likely to part from this one."""
+"""Chunk boundaries of a prompt: where checkpoints are kept, for a later prompt that parts from this one there."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -7,7 +7,7 @@ import pytest
 
 from localrouter.engine.backends.echo import END, EchoBackend
 from localrouter.engine.engine import Engine
-from localrouter.engine.kv_cache.radix_tree import Checkpoint
+from localrouter.engine.kv_cache.checkpoints import Checkpoint
 from localrouter.engine.messages import Generate, LoadOptions
 from localrouter.engine.preprocessing import RequestPreprocessor
 from localrouter.engine.scheduling.sequence import Sequence
@@ -16,7 +16,7 @@ SIZE = 1_000_000
 
 
 class Recurrent(EchoBackend):
-    """A cache that cannot be cut back, of whose states so many can be kept; of none when it comes to it."""
+    """A backend of a recurrent model with limits for so many checkpoints, which fails to make any."""
 
     def __init__(self, states: int) -> None:
         super().__init__(LoadOptions(context=40_000))
@@ -26,41 +26,41 @@ class Recurrent(EchoBackend):
         return None
 
 
-def stops(tokens: list[int], states: int) -> list[int]:
-    taken = RequestPreprocessor(Recurrent(states)).take(Generate(1, [], tokens=tokens))
-    assert isinstance(taken, Sequence)
-    return sorted(taken.chunk_boundaries)
+def boundaries(tokens: list[int], states: int) -> list[int]:
+    sequence = RequestPreprocessor(Recurrent(states)).prepare(Generate(1, [], tokens=tokens))
+    assert isinstance(sequence, Sequence)
+    return sorted(sequence.chunk_boundaries)
 
 
-def longest_way(tokens: list[int], states: int) -> int:
-    """How far it is at most from one stop to the next."""
-    return max(end - start for start, end in pairwise([0, *stops(tokens, states), len(tokens)]))
+def longest_chunk(tokens: list[int], states: int) -> int:
+    """Return the largest number of tokens between two boundaries."""
+    return max(end - start for start, end in pairwise([0, *boundaries(tokens, states), len(tokens)]))
 
 
 @pytest.mark.parametrize("length", [2_000, 8_000, 30_000])
-def test_with_memory_enough_they_are_up_to_1024_tokens_apart(length: int) -> None:
-    assert 512 <= longest_way([97] * length, states=200) <= 1024
+def test_with_enough_memory_boundaries_are_512_to_1024_tokens_apart(length: int) -> None:
+    assert 512 <= longest_chunk([97] * length, states=200) <= 1024
 
 
-def test_a_long_prompt_takes_half_of_the_memory_at_most() -> None:
-    assert len(stops([97] * 30_000, states=40)) <= 20
+def test_checkpoints_of_a_long_prompt_take_at_most_half_of_the_memory() -> None:
+    assert len(boundaries([97] * 30_000, states=40)) <= 20
 
 
-def test_with_little_memory_there_are_still_a_few() -> None:
-    assert 7 <= len(stops([97] * 30_000, states=2)) <= 8
+def test_with_little_memory_a_prompt_still_has_a_few_boundaries() -> None:
+    assert 7 <= len(boundaries([97] * 30_000, states=2)) <= 8
 
 
-def test_they_are_where_the_system_prompt_and_the_last_turns_end() -> None:
+def test_boundaries_are_at_the_ends_of_the_system_prompt_and_the_last_messages() -> None:
     ends = [100, 200, 300, 400]
     tokens = [END if place + 1 in ends else 97 for place in range(450)]
 
-    assert stops(tokens, states=10) == [100, 300, 400]
+    assert boundaries(tokens, states=10) == [100, 300, 400]
 
 
-def test_where_none_can_be_kept_the_answer_comes_all_the_same() -> None:
+def test_a_request_succeeds_when_no_checkpoint_can_be_made() -> None:
     engine = Engine(Recurrent(states=10))
     engine.submit(Generate(1, [], max_tokens=3, tokens=[97] * 2_000))
 
     while not engine.is_idle:
         engine.step()
-    assert engine.scheduler.slots.cache.handles == set()
+    assert engine.kv_cache.checkpoint_handles == set()

@@ -62,7 +62,7 @@ def _play(path: str, setting: Setting, count: int, seed: int, tally: Tally) -> N
     part.play(count)
     tally.peak = max(tally.peak, psutil.Process().memory_info().rss)
     backend.close()
-    answers = [*part.answers()]
+    answers = [*part.greedy()]
     random.Random(seed).shuffle(answers)
     answers.sort(key=lambda record: not (record.end and record.end.usage.cached_tokens))
     judged = answers[:JUDGED]

@@ -1,4 +1,4 @@
-"""Faults put into a backend now and then, each of a kind that the engine has to live with."""
+"""Fault injection: random failures of a backend, each of a kind that the engine has to handle."""
 
 import random
 from collections import Counter, defaultdict
@@ -7,35 +7,35 @@ import numpy as np
 
 from localrouter.engine.backends.base import BatchRefused, CacheFull, Logits
 from localrouter.engine.backends.llama.backend import LlamaBackend
-from localrouter.engine.kv_cache.radix_tree import Checkpoint
+from localrouter.engine.kv_cache.checkpoints import Checkpoint
 from localrouter.engine.scheduling.batch import Batch
 
 FULL, REFUSED, NOT_FINITE = 0.01, 0.003, 0.006
-"""How often a step finds no place, is refused, has a row of nonsense."""
+"""Probabilities that decoding finds the cache full, refuses the batch, or returns a row that is not finite."""
 NO_FORK, NO_STORE, NO_RESTORE = 0.03, 0.05, 0.1
-"""How often a fork fails, a copy of cells cannot be made or brought back."""
+"""Probabilities that a fork, a copy of cells, or its restoring fails."""
 
 _FAULTY = ("decode", "fork", "store", "restore", "forget", "keep_state", "discard_state")
 
 
 class Faults:
-    """Stands before a backend. It notes what it did itself, and what the backend did."""
+    """Wraps a backend's methods; injects faults, and records these and the copies that the backend holds."""
 
     def __init__(self, backend: LlamaBackend, draw: random.Random) -> None:
         self._backend, self._draw = backend, draw
         self.counts: Counter[str] = Counter()
         self.codes: defaultdict[int, set[str]] = defaultdict(set)
-        """The errors with which requests may end, by their numbers."""
+        """Error codes that requests may end with, by request number."""
         self.states: set[int] = set()
-        """The handles of the copies of states that were made and not freed."""
-        self.excerpts: set[int] = set()
-        """The same of cells."""
+        """Handles of copies of states that were made and not freed."""
+        self.copies: set[int] = set()
+        """Handles of copies of cells that were made and not freed."""
         self._real = {name: getattr(backend, name) for name in _FAULTY}
         for name in _FAULTY:
             setattr(backend, name, getattr(self, name))
 
     def decode(self, batch: Batch) -> Logits:
-        """Compute a batch, or pretend that it cannot be."""
+        """Compute a batch, or raise CacheFull or BatchRefused, or spoil a row of logits."""
         chance = self._draw.random()
         if chance < FULL:
             self._note("cache_full", batch)
@@ -51,35 +51,35 @@ class Faults:
         return self._spoilt(logits, batch) if self._draw.random() < NOT_FINITE and batch.sampled else logits
 
     def fork(self, source: int, slot: int, count: int, checkpoint: Checkpoint | None) -> bool:
-        """Fork, or leave the slot empty."""
+        """Fork, or leave the slot empty and return False."""
         if self._fails("no_fork", NO_FORK):
             self._backend.clear(slot)
             return False
         return self._counted("forks", self._real["fork"](source, slot, count, checkpoint))
 
     def store(self, handle: int, slot: int, start: int, end: int) -> bool:
-        """Copy cells, or pretend that there is no memory for it."""
-        assert handle not in self.excerpts
+        """Copy cells, or return False as if there was no memory."""
+        assert handle not in self.copies
         if self._fails("no_store", NO_STORE):
             return False
         stored = self._counted("stores", self._real["store"](handle, slot, start, end))
         if stored:
-            self.excerpts.add(handle)
+            self.copies.add(handle)
         return stored
 
     def restore(self, handle: int, slot: int, start: int, end: int) -> bool:
-        """Bring cells back, or leave the slot as it is."""
+        """Restore cells, or leave the slot as it is and return False."""
         if self._fails("no_restore", NO_RESTORE):
             return False
         return self._counted("restores", self._real["restore"](handle, slot, start, end))
 
     def forget(self, handle: int) -> None:
         """Free a copy of cells."""
-        self.excerpts.discard(handle)
+        self.copies.discard(handle)
         self._real["forget"](handle)
 
     def keep_state(self, slot: int) -> Checkpoint:
-        """Copy a state; there is memory enough."""
+        """Copy a state."""
         checkpoint: Checkpoint = self._real["keep_state"](slot)
         assert checkpoint.handle not in self.states
         self.states.add(checkpoint.handle)

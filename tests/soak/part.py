@@ -1,4 +1,4 @@
-"""Random requests on one engine with one cache, with faults, and everything checked after each step."""
+"""A part of a soak: random requests and faults on one engine, with every invariant checked after each step."""
 
 import random
 from collections.abc import Iterator
@@ -17,36 +17,37 @@ from .tally import Tally
 from .workload import Request, Words, compose, requests
 
 TILE, SLOWER = 64, 4
-"""Fewer rows than a tile take so many times longer each: in a step with a few of them, padding pays."""
+"""In a step of fewer rows than a tile each row takes so many times longer, so that padding pays."""
 STALL = 300
-"""Steps without a token and without an end after which nothing goes on any more."""
+"""After so many steps without a token and without an end the engine is considered stuck."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """The cache and the speed of a part of a run."""
+    """The cache and the speed of a part."""
 
     cells: int
     sequences: int
     flash_attention: bool
     windows: bool
-    """Sliding layers hold their windows only."""
+    """Whether sliding-window layers hold their windows only."""
     state_bytes: int
+    """Limit of all checkpoints, in bytes."""
     idle_share: float
-    """Of all cells: how much may be held for nobody."""
+    """Share of all cells that idle slots may hold beside running ones."""
     host_store_cells: int
-    """Cells of ended conversations that are kept outside the cache, where this is possible."""
+    """Cells of the host store, on models whose cells can be copied."""
     row_seconds: float
-    """What a row seems to take: decides how prompts are cut."""
+    """Simulated seconds per row, from which the step budget follows."""
     context: int = 1100
     scale: float = 1
-    """Of the lengths of prompts and answers, beside those for a context of 1,100 tokens."""
+    """Factor of the lengths of prompts and outputs; 1 is for a context of 1,100 tokens."""
     together: int = 7
-    """Rows of an answer that are computed at once where it is judged."""
+    """Number of output tokens that are computed together where an output is verified."""
 
     @property
     def options(self) -> LoadOptions:
-        """How the backend is loaded."""
+        """Load options of the backend."""
         return LoadOptions(
             threads=1,
             extra_buffers="off",
@@ -67,7 +68,7 @@ SETTINGS = (
 
 
 class Part:
-    """Some requests on one engine."""
+    """One engine with its faults, and the records of its requests."""
 
     def __init__(self, backend: LlamaBackend, setting: Setting, seed: int, tally: Tally) -> None:
         limits = backend.limits
@@ -79,16 +80,16 @@ class Part:
         )
         self.backend, self.setting, self.tally, self.seed = backend, setting, tally, seed
         self.has_scratch = limits.pads_to_tile or limits.host_store_cells > 0
-        """Whether the backend has a sequence of its own behind the slots."""
+        """Whether the backend uses one more sequence id than there are slots, for padding and copies."""
         self.faults = Faults(backend, random.Random(seed))
         self.engine = Engine(backend)
         self.ledger = Ledger(backend)
         self.words = words_of(backend)
-        self._make_up_time(setting.row_seconds)
-        self._count_what_goes()
+        self._simulate_time(setting.row_seconds)
+        self._count_preemptions_and_evictions()
 
     def play(self, count: int) -> None:
-        """Serve so many requests to their ends, then forget everything."""
+        """Serve `count` requests to their ends, then free the whole cache. Raises AssertionError."""
         arrivals = requests(self.seed, count, self.words, self.setting.scale)[::-1]
         cancels = sorted((each.step + each.patience, each.number) for each in arrivals if each.patience is not None)
         cancels.reverse()
@@ -96,19 +97,19 @@ class Part:
         while arrivals or not self.engine.is_idle:
             if self.engine.is_idle:
                 now = max(now, arrivals[-1].step)
-                self._rest()
+                self._run_idle_work()
             while arrivals and arrivals[-1].step <= now:
                 self._submit(arrivals.pop())
             while cancels and cancels[-1][0] <= now:
                 number = cancels.pop()[1]
                 self.ledger.cancelled(number, self.engine.cancel(number))
             quiet = 0 if self._step() else quiet + 1
-            assert quiet < STALL, "nothing goes on"
+            assert quiet < STALL, "the engine is stuck"
             now += 1
         self._check_end(count)
 
-    def answers(self) -> Iterator[Record]:
-        """Greedy answers that came to their end, those that were long set back or shared much included."""
+    def greedy(self) -> Iterator[Record]:
+        """Yield the records of greedy requests that ended with stop or length."""
         for record in self.ledger.records.values():
             if record.request.is_greedy and record.end and record.end.reason in ("stop", "length"):
                 yield record
@@ -120,16 +121,16 @@ class Part:
         command = Generate(request.number, [], request.sampling, request.max_tokens, tokens=tokens)
         self.ledger.submitted(record, self.engine.submit(command))
 
-    def _rest(self) -> None:
-        """Let the engine do what it does while nobody asks for anything."""
+    def _run_idle_work(self) -> None:
+        """Let the engine do its idle work until none is left."""
         for _ in range(2 * self.backend.limits.slots):
             if not self.engine.run_idle_work():
                 return
             self._check_cache()
-        raise AssertionError("it never comes to rest")
+        raise AssertionError("idle work does not end")
 
     def _step(self) -> bool:
-        """Compute a step and check everything; return whether a token was sampled or a request has ended."""
+        """Compute a step and check it; return whether a token was sampled, a request has ended, or none is open."""
         before = (self._sampled(), len(self.ledger.open))
         self.ledger.take(self.engine.step(), self.faults.codes)
         self._check_cache()
@@ -140,27 +141,26 @@ class Part:
         return sum(len(self.ledger.records[number].tokens) for number in self.ledger.open)
 
     def _check_cache(self) -> None:
-        """Engine, slots and llama.cpp agree about who is there, and what each slot holds."""
-        scheduler, slots = self.engine.scheduler, self.engine.scheduler.slots
+        """Assert that the engine and llama.cpp agree about which requests run, and what each slot holds."""
+        scheduler, cache = self.engine.scheduler, self.engine.kv_cache
         scheduler.check()
         assert {each.id for each in [*scheduler.running, *scheduler.waiting]} == self.ledger.open
         assert len(scheduler.running) <= self.backend.limits.running
-        to_clear = {change.slot for change in slots.operations if isinstance(change, Clear)}
-        to_discard = {change.checkpoint.handle for change in slots.operations if isinstance(change, Discard)}
-        to_forget = {change.handle for change in slots.operations if isinstance(change, Forget)}
-        to_store = {change.handle for change in slots.operations if isinstance(change, Store)}
+        to_clear = {operation.slot for operation in cache.pending if isinstance(operation, Clear)}
+        to_discard = {operation.checkpoint.handle for operation in cache.pending if isinstance(operation, Discard)}
+        to_forget = {operation.handle for operation in cache.pending if isinstance(operation, Forget)}
+        to_store = {operation.handle for operation in cache.pending if isinstance(operation, Store)}
         for slot in range(self.backend.limits.slots):
-            held = slots.cache.length(slot) if slot in slots.cache else 0
-            assert held == self.backend.cells_of(slot) or (not held and slot in to_clear), f"slot {slot}"
+            length = cache.length(slot)
+            assert length == self.backend.cells_of(slot) or (not length and slot in to_clear), f"slot {slot}"
         if self.has_scratch:
-            assert not self.backend.cells_of(self.backend.limits.slots), "padding and copies leave nothing"
-        assert self.faults.states == slots.cache.handles | to_discard
-        stored = slots.host_store.handles if slots.host_store else set()
-        assert stored - to_store <= self.faults.excerpts <= stored | to_forget
+            assert not self.backend.cells_of(self.backend.limits.slots), "padding and copies leave no cells behind"
+        assert self.faults.states == cache.checkpoint_handles | to_discard
+        assert cache.offloaded_handles - to_store <= self.faults.copies <= cache.offloaded_handles | to_forget
 
     def _check_end(self, count: int) -> None:
-        """Everybody got an end; and when all is forgotten, nothing is left."""
-        scheduler = self.engine.scheduler
+        """Assert that every request has ended, and that no cell and no copy is left after freeing the cache."""
+        scheduler, cache = self.engine.scheduler, self.engine.kv_cache
         assert len(self.ledger.records) == count
         assert not self.ledger.open
         assert all(record.end for record in self.ledger.records.values())
@@ -168,11 +168,11 @@ class Part:
             pass
         self.engine.step()
         self._check_cache()
-        assert scheduler.slots.cache.cells_used == scheduler.slots.cells_idle == 0
+        assert cache.cells_running == cache.cells_idle == 0
         assert not self.faults.states
         assert not self.backend._copies._states
-        assert self.backend._copies._cells.keys() == self.faults.excerpts
-        assert sorted(scheduler.slots._free) == [*range(self.backend.limits.slots)]
+        assert self.backend._copies._cells.keys() == self.faults.copies
+        assert cache.slots_free == [*range(self.backend.limits.slots)]
         self._count()
 
     def _count(self) -> None:
@@ -184,36 +184,36 @@ class Part:
         tally.prompt_tokens += sum(usage.prompt_tokens for usage in usages)
         tally.cached_tokens += sum(usage.cached_tokens for usage in usages)
 
-    def _make_up_time(self, row_seconds: float) -> None:
-        """Let steps take as long as their rows say, so that a run is the same on any machine."""
+    def _simulate_time(self, row_seconds: float) -> None:
+        """Derive the seconds of a step from its rows, so that a run is the same on any machine."""
         scheduler = self.engine.scheduler
-        computed = scheduler.computed
+        commit = scheduler.commit
 
-        def made_up(batch: Batch, seconds: float = 0.0) -> list[Sequence]:
+        def simulated(batch: Batch, seconds: float = 0.0) -> list[Sequence]:
             rows = len(batch) + batch.padding
-            return computed(batch, row_seconds * (rows if rows >= TILE else min(SLOWER * rows, 2 * TILE)))
+            return commit(batch, row_seconds * (rows if rows >= TILE else min(SLOWER * rows, 2 * TILE)))
 
-        scheduler.computed = made_up  # type: ignore[method-assign]
+        scheduler.commit = simulated  # type: ignore[method-assign]
 
-    def _count_what_goes(self) -> None:
-        """Count what the scheduler frees for others: running sequences that are set back, kept conversations."""
-        scheduler = self.engine.scheduler
-        preempt, clear = scheduler.preempt_newest, scheduler.slots.clear
+    def _count_preemptions_and_evictions(self) -> None:
+        """Count preempted sequences, and idle slots that are cleared."""
+        scheduler, cache = self.engine.scheduler, self.engine.kv_cache
+        preempt, clear = scheduler.preempt_newest, cache.clear
 
-        def setting_back() -> Sequence | None:
+        def counted_preemption() -> Sequence | None:
             sequence = preempt()
             self.tally.preempted += sequence is not None
             return sequence
 
-        def clearing(slot: int) -> None:
-            self.tally.evicted += slot in scheduler.slots._idle
+        def counted_clear(slot: int) -> None:
+            self.tally.evicted += cache.is_idle(slot)
             clear(slot)
 
-        scheduler.preempt_newest = setting_back  # type: ignore[method-assign]
-        scheduler.slots.clear = clearing  # type: ignore[method-assign]
+        scheduler.preempt_newest = counted_preemption  # type: ignore[method-assign]
+        cache.clear = counted_clear  # type: ignore[method-assign]
 
 
 def words_of(backend: LlamaBackend) -> Words:
-    """Return the tokens that prompts are made of: all words, and the first of the control tokens that ends a turn."""
+    """Return the tokens that prompts are made of: ordinary ones, and the first special token that ends a message."""
     end = next(token for token in range(backend.info.vocabulary) if backend.is_end(token))
     return Words(range(300, end), end)

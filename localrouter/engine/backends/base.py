@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localrouter.engine.grammar.constraint import GrammarVocabulary
-from localrouter.engine.kv_cache.radix_tree import Checkpoint
+from localrouter.engine.kv_cache.checkpoints import Checkpoint
 from localrouter.engine.messages import ModelInfo, Segment
 from localrouter.engine.sampling.distribution import Exponential
 from localrouter.engine.scheduling.batch import Batch

@@ -11,7 +11,7 @@ import numpy as np
 
 from localrouter.engine.backends.base import Logits
 from localrouter.engine.grammar.constraint import GrammarVocabulary
-from localrouter.engine.kv_cache.radix_tree import Checkpoint
+from localrouter.engine.kv_cache.checkpoints import Checkpoint
 from localrouter.engine.messages import ComputeDevice, LoadOptions, ModelInfo, Segment
 from localrouter.engine.sampling.distribution import Exponential, exponential
 from localrouter.engine.scheduling.batch import Batch

@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 _MOMENT = 1.0
 """Seconds: a program that talks sends its next turn sooner, and should not wait for work that can wait."""
 Arrival: TypeAlias = Load | Cancel | Stop | Sequence | Finished
-"""A command, or what the engine's intake made of one."""
+"""A command, or what request preprocessing made of one."""
 
 
 class Worker:
@@ -165,7 +165,7 @@ class Worker:
         elif command.id in self._gone:
             self._inbox.put(Finished(command.id, "cancelled", TokenUsage(0, 0)))
         else:
-            self._inbox.put(self._engine.intake.take(command))
+            self._inbox.put(self._engine.preprocessor.prepare(command))
 
     def _send(self, report: Report) -> None:
         with self._sending:

@@ -1,102 +1,110 @@
-"""Beginnings of conversations whose keys and values lie outside the cache, in memory of our own: pure bookkeeping.
+"""The host store: which prefixes of conversations have a copy of their KV cells in host memory. Bookkeeping only.
 
-What is kept of a conversation is what no other excerpt has of it already: two conversations behind one system prompt
-have three excerpts, the prompt and what follows it in each. So an excerpt is of use where what comes before it is in
-the cache, or can be brought back first.
+Each copy holds the cells that no other copy holds: two conversations behind one system prompt make three copies, one
+of the system prompt and one of the rest of each. A copy can be restored into a slot only where all tokens before it are
+in the cache already, or are restored first.
 """
 
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from localrouter.engine.kv_cache.radix_tree import common
+from localrouter.engine.kv_cache.radix_tree import common_length
 
-WORTH = 64
-"""Tokens under which no copy is made or brought back: they are computed as one tile."""
-_MOST = 1024
-"""Excerpts, all of which are looked at for every new prompt."""
+MIN_TOKENS = 64
+"""Smallest copy that is made or restored, in tokens: fewer are computed as fast, in one tile."""
+_MAX_PREFIXES = 1024
+"""Largest number of prefixes, because each new prompt is compared with all of them."""
 
 
 @dataclass(frozen=True)
 class StoredPrefix:
-    """The tokens of a conversation from position `start` on. `handle` is the name of the copy of their cells."""
+    """The first tokens of a conversation, of which those from position `start` on have their KV cells copied."""
 
     handle: int
+    """Id of the copy."""
     start: int
+    """Position of the first token whose cell is copied."""
     tokens: Sequence[int]
-    """From the first position of the conversation on: keys and values depend on all that comes before."""
+    """All tokens of the prefix, from position 0 on, because keys and values depend on all tokens before them."""
 
     @property
     def end(self) -> int:
-        """The position after the last."""
+        """Position after the last token."""
         return len(self.tokens)
 
 
 class HostStore:
-    """Excerpts, the least recently used ones forgotten first."""
+    """Stored prefixes, ordered by their last use; the least recently used are evicted first."""
 
-    def __init__(self, cells: int, worth: int = WORTH) -> None:
-        """`cells` is how many the copies of all excerpts may have together, `worth` the tokens of one at least."""
-        self.most_cells = cells
-        self.worth = worth
+    def __init__(self, max_cells: int, min_tokens: int = MIN_TOKENS) -> None:
+        """`max_cells` limits the cells of all copies together, 0 for no store; `min_tokens` is the smallest copy."""
+        self.max_cells = max_cells
+        self.min_tokens = min_tokens
         self.cells = 0
-        """Cells that are copied."""
-        self._excerpts: OrderedDict[int, StoredPrefix] = OrderedDict()
-        self._handles = 0
+        """Number of KV cells that have a copy."""
+        self._prefixes: OrderedDict[int, StoredPrefix] = OrderedDict()
+        self._last_handle = 0
+
+    @property
+    def is_enabled(self) -> bool:
+        """Whether anything can be stored."""
+        return self.max_cells > 0
 
     @property
     def handles(self) -> set[int]:
-        """The handles of all excerpts."""
-        return set(self._excerpts)
+        """Handles of all stored prefixes."""
+        return set(self._prefixes)
 
     def covered(self, tokens: Sequence[int], start: int = 0) -> int:
-        """Return the position up to which excerpts have these tokens, one following the other from `start` on."""
+        """Return the position up to which stored prefixes hold these tokens without a gap from `start` on."""
         covered = start
-        while found := self.find(tokens, covered, len(tokens), self.most_cells):
-            covered = common(found.tokens, tokens)
+        while found := self.find(tokens, covered, len(tokens), self.max_cells):
+            covered = common_length(found.tokens, tokens)
         return covered
 
-    def find(self, prompt: Sequence[int], here: int, most: int, room: int) -> StoredPrefix | None:
-        """Return the excerpt that goes on furthest with a prompt of which the first `here` tokens are in the cache.
+    def find(self, prompt: Sequence[int], cached: int, limit: int, max_cells: int) -> StoredPrefix | None:
+        """Return the stored prefix that has most of a prompt beyond its first `cached` tokens, which the cache holds.
 
-        None when none has `worth` tokens more before position `most`, or its cells do not fit into `room`.
+        Only tokens before position `limit` count. Returns None if no prefix of at most `max_cells` copied cells adds
+        `min_tokens` tokens.
         """
-        best, furthest = None, here + self.worth - 1
-        for excerpt in self._excerpts.values():
-            if excerpt.start > here or excerpt.end <= furthest or excerpt.end - excerpt.start > room:
+        best, furthest = None, cached + self.min_tokens - 1
+        for prefix in self._prefixes.values():
+            if prefix.start > cached or prefix.end <= furthest or prefix.end - prefix.start > max_cells:
                 continue
-            if excerpt.tokens[here:furthest] != prompt[here:furthest]:
+            if prefix.tokens[cached:furthest] != prompt[cached:furthest]:
                 continue
-            shared = min(common(excerpt.tokens, prompt), most)
+            shared = min(common_length(prefix.tokens, prompt), limit)
             if shared > furthest:
-                best, furthest = excerpt, shared
+                best, furthest = prefix, shared
         if best is not None:
-            self._excerpts.move_to_end(best.handle)
+            self._prefixes.move_to_end(best.handle)
         return best
 
-    def keep(self, tokens: Sequence[int], start: int) -> StoredPrefix:
-        """Note that the cells of `tokens` from `start` on are copied, and return the name of that copy."""
-        self._handles += 1
-        excerpt = StoredPrefix(self._handles, start, tokens)
-        self._excerpts[excerpt.handle] = excerpt
-        self.cells += excerpt.end - start
-        return excerpt
+    def add(self, tokens: Sequence[int], start: int) -> StoredPrefix:
+        """Record that the KV cells of `tokens` from position `start` on are copied, and return the new prefix."""
+        self._last_handle += 1
+        prefix = StoredPrefix(self._last_handle, start, tokens)
+        self._prefixes[prefix.handle] = prefix
+        self.cells += prefix.end - start
+        return prefix
 
-    def forget(self, handle: int) -> None:
-        """Forget an excerpt, whose copy turned out to be of no use; nothing where it is forgotten already."""
-        excerpt = self._excerpts.pop(handle, None)
-        if excerpt is not None:
-            self.cells -= excerpt.end - excerpt.start
+    def remove(self, handle: int) -> None:
+        """Remove a stored prefix; does nothing if it is not there."""
+        prefix = self._prefixes.pop(handle, None)
+        if prefix is not None:
+            self.cells -= prefix.end - prefix.start
 
-    def beginning(self, tokens: Sequence[int], count: int) -> list[int]:
-        """Return the handles of all excerpts of the first `count` of these tokens."""
-        excerpts = self._excerpts.values()
-        return [each.handle for each in excerpts if each.start < count <= common(each.tokens, tokens)]
+    def containing(self, tokens: Sequence[int], count: int) -> list[int]:
+        """Return the handles of the copies that begin within the first `count` of these tokens and have all of them."""
+        prefixes = self._prefixes.values()
+        return [each.handle for each in prefixes if each.start < count <= common_length(each.tokens, tokens)]
 
-    def surplus(self) -> list[int]:
-        """Forget what is too much, and return the handles of the copies that can go."""
-        gone = []
-        while self._excerpts and (self.cells > self.most_cells or len(self._excerpts) > _MOST):
-            gone.append(next(iter(self._excerpts)))
-            self.forget(gone[-1])
-        return gone
+    def evict(self) -> list[int]:
+        """Remove the least recently used prefixes until the limits hold, and return their handles."""
+        evicted = []
+        while self._prefixes and (self.cells > self.max_cells or len(self._prefixes) > _MAX_PREFIXES):
+            evicted.append(next(iter(self._prefixes)))
+            self.remove(evicted[-1])
+        return evicted

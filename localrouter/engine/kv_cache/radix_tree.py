@@ -1,48 +1,43 @@
-"""What every slot of the cache has computed, and which slots share it: pure bookkeeping over ints and lists.
+"""A radix tree of the tokens in all slots: which slots share which prefix. Bookkeeping over ints and lists only.
 
-Slots that were forked from each other share the cells of their common beginning. So what all of them hold is a tree of
-runs of tokens: a slot holds the runs from the root to its tip, and a cell counts once however many slots lead through
-it. Two slots that computed the same tokens by themselves do not share, and are branches that begin alike.
+Slots that were forked from each other share the KV cells of their common prefix. So the contents of all slots form a
+tree. A node is a sequence of tokens that the same slots hold; a slot holds the nodes on the path from the root to the
+node of its last token, its tip. A cell counts once however many slots share it. Two slots that computed the same tokens
+independently share nothing: their nodes are siblings with a common prefix.
 
-A recurrent state stands for all tokens before it and cannot be cut back. Where a model has one, a slot can be forked
-at its tip, or where a copy of the state was kept: at a checkpoint.
+A recurrent state summarises all tokens before it and cannot be cut back. A model that has one can fork a slot at its
+tip, or at a checkpoint, where a copy of the state was kept.
 """
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A copy of the state after some tokens, outside the cache. `handle` is the backend's name for it."""
-
-    handle: int
-    size: int
-    """Bytes."""
+from localrouter.engine.kv_cache.checkpoints import Checkpoint
 
 
 @dataclass(frozen=True)
 class Match:
-    """The first `count` tokens of a prompt that `slot` holds too, forked from its `checkpoint` where it needs one."""
+    """The longest cached prefix of a prompt: the first `count` tokens of a slot, to be forked from there."""
 
     slot: int
     count: int
     checkpoint: Checkpoint | None = None
+    """The copy of the state after `count` tokens; None where the fork does not need one."""
 
 
 @dataclass(eq=False, slots=True)
 class _Node:
-    """Tokens that follow each other, held by the same slots."""
+    """Consecutive tokens that the same slots hold."""
 
     parent: "_Node | None"
     start: int
     """Position of the first token."""
     tokens: list[int] = field(default_factory=list)
-    branches: list["_Node"] = field(default_factory=list)
+    children: list["_Node"] = field(default_factory=list)
     tips: set[int] = field(default_factory=set)
-    """Slots that end here."""
+    """Slots whose last token is the last of this node."""
     checkpoints: dict[int, Checkpoint] = field(default_factory=dict)
-    """By the number of tokens they stand for; after the run's first token at the earliest."""
+    """Copies of the state within this node, by the number of tokens from the root that the state is of."""
 
     @property
     def end(self) -> int:
@@ -50,12 +45,13 @@ class _Node:
 
 
 class RadixTree:
-    """The tokens of all slots in use. `anywhere`: a slot may be forked at any of its tokens."""
+    """The tokens of all running and idle slots."""
 
     def __init__(self, *, can_fork_anywhere: bool = True) -> None:
+        """`can_fork_anywhere` tells that a slot can be forked at any of its tokens, without a checkpoint."""
         self.can_fork_anywhere = can_fork_anywhere
         self.cells_used = 0
-        """Cells that hold a token, shared ones counted once."""
+        """Number of cells that hold a token, shared ones counted once."""
         self._root = _Node(None, 0)
         self._tips: dict[int, _Node] = {}
         self._dropped: list[Checkpoint] = []
@@ -64,222 +60,229 @@ class RadixTree:
         return slot in self._tips
 
     def length(self, slot: int) -> int:
-        """Tokens that a slot holds."""
+        """Return the number of tokens in a slot."""
         return self._tips[slot].end
 
     def tokens(self, slot: int) -> list[int]:
-        """The tokens that a slot holds."""
-        return [token for run in self._path(slot) for token in run.tokens]
+        """Return the tokens in a slot."""
+        return [token for node in self._path(slot) for token in node.tokens]
 
     def open(self, slot: int) -> None:
-        """Take a slot into use; it holds nothing."""
+        """Add a slot that holds no tokens."""
         assert slot not in self._tips
-        self._stand(slot, self._root)
+        self._set_tip(slot, self._root)
 
     def extend(self, slot: int, tokens: Sequence[int]) -> None:
-        """Note that a slot has computed more tokens."""
+        """Append tokens to a slot."""
         if not tokens:
             return
-        run = self._tips[slot]
-        if run is self._root or run.branches or len(run.tips) > 1:
-            run.tips.discard(slot)
-            run = self._branch(run)
-            self._stand(slot, run)
-        run.tokens += tokens
+        node = self._tips[slot]
+        if node is self._root or node.children or len(node.tips) > 1:
+            node.tips.discard(slot)
+            node = self._add_child(node)
+            self._set_tip(slot, node)
+        node.tokens += tokens
         self.cells_used += len(tokens)
 
     def fork(self, source: int, slot: int, count: int) -> None:
-        """Take a slot into use that shares the first `count` tokens of another."""
+        """Add a slot that shares the first `count` tokens of `source`."""
         assert slot not in self._tips
         assert count <= self.length(source)
-        run = self._tips[source]
-        while run.start >= count and run.parent is not None:
-            run = run.parent
-        if count < run.end:
-            run = self._split(run, count)
-        self._stand(slot, run)
+        node = self._tips[source]
+        while node.start >= count and node.parent is not None:
+            node = node.parent
+        if count < node.end:
+            node = self._split(node, count)
+        self._set_tip(slot, node)
 
     def close(self, slot: int) -> None:
-        """Forget what a slot holds. Cells that no other slot leads through are free, and their checkpoints dropped."""
-        run: _Node | None = self._tips.pop(slot)
-        assert run is not None
-        run.tips.discard(slot)
-        while run.parent is not None and not run.tips and not run.branches:
-            self.cells_used -= len(run.tokens)
-            self._dropped += run.checkpoints.values()
-            run.parent.branches.remove(run)
-            run = run.parent
-        self._merge(run)
+        """Remove a slot, with the cells that no other slot shares and their checkpoints."""
+        node: _Node | None = self._tips.pop(slot)
+        assert node is not None
+        node.tips.discard(slot)
+        while node.parent is not None and not node.tips and not node.children:
+            self.cells_used -= len(node.tokens)
+            self._dropped += node.checkpoints.values()
+            node.parent.children.remove(node)
+            node = node.parent
+        self._merge(node)
 
-    def private(self, slot: int) -> int:
-        """Cells that `close` would free."""
-        count, run = 0, self._tips[slot]
-        only = run.tips == {slot} and not run.branches
-        while only and run.parent is not None:
-            count += len(run.tokens)
-            run = run.parent
-            only = not run.tips and len(run.branches) == 1
+    def exclusive_cells(self, slot: int) -> int:
+        """Return the number of cells that no other slot shares: as many as `close` would free."""
+        count, node = 0, self._tips[slot]
+        is_exclusive = node.tips == {slot} and not node.children
+        while is_exclusive and node.parent is not None:
+            count += len(node.tokens)
+            node = node.parent
+            is_exclusive = not node.tips and len(node.children) == 1
         return count
 
     def held_only_by(self, slots: Container[int]) -> int:
-        """Cells that none but these slots hold."""
-        return self.cells_used - self._held(self._root, slots)[1]
+        """Return the number of cells that no slot outside of `slots` holds."""
+        return self.cells_used - self._held_by_others(self._root, slots)[1]
 
-    def _held(self, run: _Node, slots: Container[int]) -> tuple[bool, int]:
-        """Whether another slot than these leads through a run, and the cells that others hold from here on."""
-        others = any(slot not in slots for slot in run.tips)
+    def _held_by_others(self, node: _Node, slots: Container[int]) -> tuple[bool, int]:
+        """Return whether a slot outside of `slots` holds a node, and how many cells such slots hold from it on."""
+        is_held = any(slot not in slots for slot in node.tips)
         below = 0
-        for branch in run.branches:
-            led, count = self._held(branch, slots)
-            others |= led
+        for child in node.children:
+            child_is_held, count = self._held_by_others(child, slots)
+            is_held |= child_is_held
             below += count
-        return others, below + (len(run.tokens) if others else 0)
+        return is_held, below + (len(node.tokens) if is_held else 0)
 
-    def keep(self, slot: int, checkpoint: Checkpoint) -> None:
-        """Note a copy of the state at a slot's tip; one that was there before is dropped."""
-        run = self._tips[slot]
-        assert run.tokens
-        before = run.checkpoints.get(run.end)
+    def add_checkpoint(self, slot: int, checkpoint: Checkpoint) -> None:
+        """Record a copy of the state at a slot's tip. A checkpoint that was there before is dropped."""
+        node = self._tips[slot]
+        assert node.tokens
+        before = node.checkpoints.get(node.end)
         if before is not None:
             self._dropped.append(before)
-        run.checkpoints[run.end] = checkpoint
+        node.checkpoints[node.end] = checkpoint
 
     def has_checkpoint(self, slot: int) -> bool:
-        """Whether there is a copy of the state at a slot's tip."""
-        run = self._tips[slot]
-        return run.end in run.checkpoints
+        """Return whether there is a checkpoint at a slot's tip."""
+        node = self._tips[slot]
+        return node.end in node.checkpoints
 
     @property
     def handles(self) -> set[int]:
-        """The handles of all checkpoints."""
-        return {checkpoint.handle for run in self._runs() for checkpoint in run.checkpoints.values()}
+        """Handles of all checkpoints."""
+        return {checkpoint.handle for node in self._nodes() for checkpoint in node.checkpoints.values()}
 
-    def drop(self, checkpoints: Iterable[Checkpoint]) -> None:
-        """Forget some checkpoints."""
-        gone = {checkpoint.handle for checkpoint in checkpoints}
-        for run in self._runs():
-            for count, checkpoint in list(run.checkpoints.items()):
-                if checkpoint.handle in gone:
-                    del run.checkpoints[count]
+    def drop_checkpoints(self, checkpoints: Iterable[Checkpoint]) -> None:
+        """Remove these checkpoints."""
+        handles = {checkpoint.handle for checkpoint in checkpoints}
+        for node in self._nodes():
+            for count, checkpoint in list(node.checkpoints.items()):
+                if checkpoint.handle in handles:
+                    del node.checkpoints[count]
                     self._dropped.append(checkpoint)
 
     def take_dropped(self) -> list[Checkpoint]:
-        """Return the checkpoints whose copies the backend can free, and forget them."""
+        """Return the checkpoints that were removed since the last call, for the backend to free their copies."""
         dropped, self._dropped = self._dropped, []
         return dropped
 
     def match(self, prompt: Sequence[int], limit: int, unforkable: Mapping[int, int] | None = None) -> Match | None:
-        """The slot that shares the longest usable beginning with a prompt, `limit` tokens at most; None: none does.
+        """Return the longest prefix of a prompt, of `limit` tokens at most, that a slot holds and can be forked at.
 
-        `barred` has for some slots the number of tokens up to which they cannot be forked.
+        `unforkable` has for some slots the number of tokens up to which they cannot be forked. Returns None if no slot
+        shares a token with the prompt.
         """
         unforkable = unforkable or {}
         best: Match | None = None
-        open_ends = [*self._root.branches]
-        while open_ends:
-            run = open_ends.pop()
-            shared = run.start + common(run.tokens, prompt, run.start)
-            found = self._usable(run, min(shared, limit), unforkable)
+        unvisited = [*self._root.children]
+        while unvisited:
+            node = unvisited.pop()
+            shared = node.start + common_length(node.tokens, prompt, node.start)
+            found = self._match_in(node, min(shared, limit), unforkable)
             if found is not None and (best is None or found.count > best.count):
                 best = found
-            if shared == run.end and shared < limit:
-                open_ends += run.branches
+            if shared == node.end and shared < limit:
+                unvisited += node.children
         return best
 
     def check_integrity(self) -> None:
-        """Assert what must always hold. For tests."""
-        runs = list(self._runs())
-        assert self.cells_used == sum(len(run.tokens) for run in runs)
-        assert {slot: id(run) for run in [self._root, *runs] for slot in run.tips} == {
-            slot: id(run) for slot, run in self._tips.items()
+        """Assert the invariants of the tree. For tests."""
+        nodes = list(self._nodes())
+        assert self.cells_used == sum(len(node.tokens) for node in nodes)
+        assert {slot: id(node) for node in [self._root, *nodes] for slot in node.tips} == {
+            slot: id(node) for slot, node in self._tips.items()
         }
-        assert sum(len(run.tips) for run in [self._root, *runs]) == len(self._tips)
-        for run in runs:
-            assert run.parent is not None
-            assert run.tokens
-            assert run.start == run.parent.end
-            assert run in run.parent.branches
-            assert run.tips or run.branches, "a run that nobody holds"
-            assert run.tips or len(run.branches) > 1, "two runs that the same slots hold"
-            assert all(run.start < count <= run.end for count in run.checkpoints)
-        assert len(self.handles) == sum(len(run.checkpoints) for run in runs)
+        assert sum(len(node.tips) for node in [self._root, *nodes]) == len(self._tips)
+        for node in nodes:
+            assert node.parent is not None
+            assert node.tokens
+            assert node.start == node.parent.end
+            assert node in node.parent.children
+            assert node.tips or node.children, "a node that no slot holds"
+            assert node.tips or len(node.children) > 1, "two nodes that the same slots hold"
+            assert all(node.start < count <= node.end for count in node.checkpoints)
+        assert len(self.handles) == sum(len(node.checkpoints) for node in nodes)
 
-    def _usable(self, run: _Node, count: int, unforkable: Mapping[int, int]) -> Match | None:
-        """The longest beginning of `count` tokens at most that ends in this run and can be forked."""
-        if count <= run.start:
+    def _match_in(self, node: _Node, count: int, unforkable: Mapping[int, int]) -> Match | None:
+        """Return the longest prefix, of `count` tokens at most, that ends in this node and at which a slot can fork."""
+        if count <= node.start:
             return None
-        at_tip = count == run.end and any(unforkable.get(slot, 0) < count for slot in run.tips)
-        kept = None
+        at_tip = count == node.end and any(unforkable.get(slot, 0) < count for slot in node.tips)
+        checkpoint = None
         if not (self.can_fork_anywhere or at_tip):
-            kept = count = max((end for end in run.checkpoints if end <= count), default=0)
-        slots = sorted(run.tips) if at_tip else _slots_through(run)
+            count = max((end for end in node.checkpoints if end <= count), default=0)
+            checkpoint = node.checkpoints.get(count)
+        slots = sorted(node.tips) if at_tip else _slots_through(node)
         slot = next((slot for slot in slots if unforkable.get(slot, 0) < count), None)
-        return None if slot is None else Match(slot, count, None if kept is None else run.checkpoints[kept])
+        return None if slot is None else Match(slot, count, checkpoint)
 
-    def _stand(self, slot: int, run: _Node) -> None:
-        self._tips[slot] = run
-        run.tips.add(slot)
+    def _set_tip(self, slot: int, node: _Node) -> None:
+        self._tips[slot] = node
+        node.tips.add(slot)
 
-    def _branch(self, run: _Node) -> _Node:
-        made = _Node(run, run.end)
-        run.branches.append(made)
-        return made
+    def _add_child(self, node: _Node) -> _Node:
+        child = _Node(node, node.end)
+        node.children.append(child)
+        return child
 
-    def _split(self, run: _Node, count: int) -> _Node:
-        """Cut a run so that one ends after `count` tokens of the whole, and return that one."""
-        assert run.parent is not None
-        at = count - run.start
-        upper = _Node(run.parent, run.start, run.tokens[:at], [run])
-        upper.checkpoints = {end: kept for end, kept in run.checkpoints.items() if end <= count}
-        run.checkpoints = {end: kept for end, kept in run.checkpoints.items() if end > count}
-        run.parent.branches[run.parent.branches.index(run)] = upper
-        run.parent, run.start, run.tokens = upper, count, run.tokens[at:]
+    def _split(self, node: _Node, count: int) -> _Node:
+        """Split a node after the token at position `count - 1`, and return the upper part."""
+        assert node.parent is not None
+        at = count - node.start
+        upper = _Node(node.parent, node.start, node.tokens[:at], [node])
+        upper.checkpoints = {end: kept for end, kept in node.checkpoints.items() if end <= count}
+        node.checkpoints = {end: kept for end, kept in node.checkpoints.items() if end > count}
+        node.parent.children[node.parent.children.index(node)] = upper
+        node.parent, node.start, node.tokens = upper, count, node.tokens[at:]
         return upper
 
-    def _merge(self, run: _Node) -> None:
-        """Make one of a run and the only one that follows it, when no slot ends between them."""
-        if run.parent is None or run.tips or len(run.branches) != 1:
+    def _merge(self, node: _Node) -> None:
+        """Merge a node with its only child if no slot ends between them."""
+        if node.parent is None or node.tips or len(node.children) != 1:
             return
-        after = run.branches[0]
-        run.tokens += after.tokens
-        run.checkpoints |= after.checkpoints
-        run.tips, run.branches = after.tips, after.branches
-        for branch in run.branches:
-            branch.parent = run
-        for slot in run.tips:
-            self._tips[slot] = run
+        child = node.children[0]
+        node.tokens += child.tokens
+        node.checkpoints |= child.checkpoints
+        node.tips, node.children = child.tips, child.children
+        for grandchild in node.children:
+            grandchild.parent = node
+        for slot in node.tips:
+            self._tips[slot] = node
 
     def _path(self, slot: int) -> list[_Node]:
-        path, run = [], self._tips[slot]
-        while run.parent is not None:
-            path.append(run)
-            run = run.parent
+        """Return the nodes from the root, itself left out, to a slot's tip."""
+        path, node = [], self._tips[slot]
+        while node.parent is not None:
+            path.append(node)
+            node = node.parent
         return path[::-1]
 
-    def _runs(self) -> Iterator[_Node]:
-        open_ends = [*self._root.branches]
-        while open_ends:
-            run = open_ends.pop()
-            yield run
-            open_ends += run.branches
+    def _nodes(self) -> Iterator[_Node]:
+        """Yield all nodes but the root."""
+        unvisited = [*self._root.children]
+        while unvisited:
+            node = unvisited.pop()
+            yield node
+            unvisited += node.children
 
 
-def _slots_through(run: _Node) -> Iterator[int]:
-    """Yield the slots that lead through a run."""
-    yield from sorted(run.tips)
-    for branch in run.branches:
-        yield from _slots_through(branch)
+def _slots_through(node: _Node) -> Iterator[int]:
+    """Yield the slots that hold a node."""
+    yield from sorted(node.tips)
+    for child in node.children:
+        yield from _slots_through(child)
 
 
-def common(run: Sequence[int], prompt: Sequence[int], start: int = 0) -> int:
-    """Return how many tokens of `run` stand in `prompt` from `start` on."""
-    most = min(len(run), len(prompt) - start)
-    if run[:most] == prompt[start : start + most]:
+def common_length(tokens: Sequence[int], prompt: Sequence[int], start: int = 0) -> int:
+    """Return how many of the first `tokens` equal those of `prompt` from position `start` on.
+
+    A binary search over slices, which are compared in C, is much faster than a loop over tokens.
+    """
+    most = min(len(tokens), len(prompt) - start)
+    if tokens[:most] == prompt[start : start + most]:
         return most
-    low, high = 0, most  # run[:low] is shared, run[:high] is not
+    low, high = 0, most  # tokens[:low] are equal, tokens[:high] are not
     while high - low > 1:
         middle = (low + high) // 2
-        if run[low:middle] == prompt[start + low : start + middle]:
+        if tokens[low:middle] == prompt[start + low : start + middle]:
             low = middle
         else:
             high = middle

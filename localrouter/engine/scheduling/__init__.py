@@ -1,1 +1,1 @@
-"""Continuous batching: which sequence runs, and which rows each step computes."""
+"""Continuous batching: which sequences run, and which of their tokens each step computes."""

@@ -1,4 +1,4 @@
-"""What a model on a machine can do in a step, and hold in its cache."""
+"""Limits: what the cache and a step can hold, for one model on one machine."""
 
 from dataclasses import dataclass
 
@@ -7,34 +7,34 @@ from localrouter.memory.plan import ROWS
 
 @dataclass(frozen=True)
 class Limits:
-    """What the cache and a step can hold. All counts are of tokens, but `slots`."""
+    """What the cache and a step of one backend can hold."""
 
     cells: int
-    """Positions of the cache, shared by all sequences."""
+    """KV cells of the cache, one per token, shared by all sequences."""
     slots: int
-    """Sequences that can be in the cache at the same time."""
+    """Number of sequences that can be in the cache at the same time."""
     running: int = 0
-    """Sequences that are computed at the same time; 0: as many as there are slots. The other slots keep what ended."""
+    """Number of sequences that can run at the same time, 0 for `slots`. The other slots keep ended sequences."""
     prefill_rows: int = ROWS
-    """Prompt tokens per step while nobody is decoding."""
+    """Largest number of prompt tokens in one step."""
     tile: int = 64
-    """Rows that are computed with one kernel: a step has a multiple of it where it can."""
+    """Number of rows that attention computes with one kernel. A step has a multiple of it where possible."""
     pads_to_tile: bool = False
-    """Steps may have rows that nobody needs, where a whole tile takes less time than a part of it."""
+    """Whether a step may be padded to a whole tile with rows of no sequence, where this makes it faster."""
     recurrent: bool = False
-    """The model has recurrent states. These cannot be cut back, and are slow on batches of unequal lengths."""
+    """Whether the model has recurrent states. These cannot be cut back, and are slow with chunks of unequal lengths."""
     idle_cells: int | None = None
-    """Cells that may be held for nobody in particular: attention takes longer for each of them. None: all."""
+    """KV cells that ended sequences may hold beside running ones, because attention reads them too. None: all."""
     has_sliding_window: bool = False
-    """Sliding layers hold their windows only: what a slot holds can be shared at its tip or at a checkpoint."""
+    """Whether sliding-window layers hold their windows only, so that a slot can be forked at few of its tokens."""
     state_bytes: int = 0
-    """Memory that checkpoints may take, which are copies of recurrent states or of windows."""
+    """Limit in bytes of all checkpoints: copies of recurrent states or of windows."""
     state_size: int = 0
-    """Bytes of one checkpoint; 0 where that is not known."""
+    """Size of one checkpoint in bytes; 0 if unknown."""
     host_store_cells: int = 0
-    """Cells of ended conversations of which copies may be kept outside the cache; 0 where none can be made."""
+    """KV cells of which copies can be kept in host memory; 0 where the backend cannot copy cells."""
 
     @property
     def can_fork_anywhere(self) -> bool:
-        """Whether what a slot holds can be shared up to any of its tokens."""
+        """Whether a slot can be forked at any of its tokens, without a checkpoint."""
         return not (self.recurrent or self.has_sliding_window)

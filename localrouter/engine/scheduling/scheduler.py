@@ -1,309 +1,268 @@
-"""Which tokens are computed in the next step: pure bookkeeping over ints and lists, without llama.cpp.
+"""The scheduler: which sequences run, and what each step computes. Bookkeeping over ints and lists, without llama.cpp.
 
-Every running sequence that is decoding gets one row in every step. Prompts are read in chunks: large ones while nobody
-is decoding, small ones beside running streams, so that those go on. A prompt that begins like what is in the cache
-already begins there; one that begins like a prompt that is being read waits until that part is, and then shares it. All
-sequences share one pool of cells. A sequence is admitted when its tokens fit; when cells run out later, first those go
-that are kept for nobody in particular, then the youngest sequence is set back: it gives up its cells and is computed
-again when there is room, and its reader only notices a pause.
+Continuous batching: the batch is composed anew for every step. A request is admitted between two steps as soon as its
+tokens fit into the KV cache, and leaves after the step that samples its last token; no request waits for a batch to
+finish. Requests are admitted in the order of their arrival.
+
+Chunked prefill: a sequence that is decoding has one row in each step, and prompts share the rest of the step's token
+budget, in chunks (`batch_planner`). A long prompt is computed over many steps, and running streams go on meanwhile.
+
+Prefix caching: a sequence starts from the longest prefix of its tokens that is cached or offloaded. If most of that
+prefix is in prefill for another sequence, its leader, it waits until it can share the leader's cells.
+
+Recompute preemption: all sequences share one pool of cells, and outputs grow. When the pool is full, cells of ended
+sequences are evicted first. Then the newest running sequence is preempted: its cells are freed and it waits in front of
+the queue. When it runs again, its tokens are restored from host memory or computed again; its client notices a pause.
 """
 
 from collections import deque
-from dataclasses import replace
 
-from localrouter.engine.kv_cache.radix_tree import Checkpoint, Match, common
-from localrouter.engine.kv_cache.slots import Slots
+from localrouter.engine.kv_cache.checkpoints import Checkpoint
+from localrouter.engine.kv_cache.host_store import HostStore
+from localrouter.engine.kv_cache.kv_cache import KvCache
+from localrouter.engine.kv_cache.operations import CacheBackend
+from localrouter.engine.kv_cache.radix_tree import Match, common_length
 from localrouter.engine.scheduling.batch import Batch
+from localrouter.engine.scheduling.batch_planner import BatchPlanner
 from localrouter.engine.scheduling.limits import Limits
 from localrouter.engine.scheduling.sequence import Sequence, SequenceState
-from localrouter.engine.scheduling.step_budget import StepBudget
-from localrouter.engine.scheduling.step_cost import StepWork
 
-WORTH_WAITING = 32
-"""Tokens that a prompt must share with one that is being read to wait for it."""
+MIN_SHARED = 32
+"""Tokens that a prompt must share with one in prefill, beyond those cached, to wait for it."""
+_MIN_GROWTH, _GROWTH_DIVISOR = 32, 64
+"""At an admission so many cells at least, and this fraction of all cells, stay free for running sequences to grow."""
 
 
 class Scheduler:
-    """Holds every sequence that has not ended, and decides what each step computes.
+    """All sequences that have not ended.
 
-    A step is `admit`, the changes that it asks of the backend, `schedule`, the changes again, and `computed`.
+    A step is `admit`, `apply`, `schedule`, `apply`, the decoding of the batch by the backend, and `commit`.
     """
 
     def __init__(self, limits: Limits, step_seconds: float = 0.3) -> None:
-        """`step_seconds` is how long a step should take at most while streams are running."""
+        """`step_seconds` is the time that a step should take at most, so that running streams do not stall."""
         self.limits = limits
-        self.step_budget = StepBudget(
-            step_seconds, most=limits.prefill_rows, tile=limits.tile, pads_to_tile=limits.pads_to_tile
-        )
-        self.slots = Slots(
+        self.planner = BatchPlanner(limits, step_seconds)
+        self.kv_cache = KvCache(
             slots=limits.slots,
             cells=limits.cells,
             can_fork_anywhere=limits.can_fork_anywhere,
             state_bytes=limits.state_bytes,
             idle_cells=limits.idle_cells,
-            host_store_cells=limits.host_store_cells,
+            host_store=HostStore(limits.host_store_cells),
         )
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
-        """In the order of admission: the last is the youngest."""
-        self._of_id: dict[int, Sequence] = {}
-        self._steps = 0
-        self._untidy = False
-        """Whether a sequence has started or left since conversations that ended were moved out of the way."""
-        self._is_crowded = False
-        """Whether the backend had no room for those that ran: until one of them ends nobody starts."""
-
-    @property
-    def cells_used(self) -> int:
-        """Cells that running sequences hold."""
-        return self.slots.cache.cells_used - self.slots.cells_idle
+        """Running sequences in the order of their admission, the newest last."""
+        self._by_id: dict[int, Sequence] = {}
+        self._has_idle_to_offload = False
+        """Whether a sequence has started or left since idle slots were last offloaded."""
+        self._is_admission_paused = False
+        """Whether no sequence is admitted until one ends, because the backend had no room for those running."""
 
     @property
     def is_idle(self) -> bool:
         """Whether there is nothing to compute."""
-        return not self._of_id
+        return not self._by_id
 
-    def __contains__(self, id: int) -> bool:  # noqa: A002 - the word of the messages
-        return id in self._of_id
+    def __contains__(self, id: int) -> bool:  # noqa: A002 - the name in messages
+        return id in self._by_id
 
     def add(self, sequence: Sequence) -> None:
-        """Queue a new sequence. Its tokens and all that it may generate must fit into the pool when it is alone."""
-        assert sequence.id not in self._of_id
+        """Queue a new sequence. Its prompt and its longest output must fit into an otherwise empty cache."""
+        assert sequence.id not in self._by_id
         assert sequence.prompt_tokens + sequence.max_tokens - 1 <= self.limits.cells
-        self._of_id[sequence.id] = sequence
+        self._by_id[sequence.id] = sequence
         self.waiting.append(sequence)
 
-    def end(self, id: int, *, keep: bool = True) -> Sequence | None:  # noqa: A002 - the word of the messages
-        """Take a sequence out, wherever it stands; None when there is none of that id.
+    def end(self, id: int, *, keep: bool = True) -> Sequence | None:  # noqa: A002 - the name in messages
+        """Remove a waiting or running sequence and return it; None if there is none of this id.
 
-        With `keep` what it computed stays for a prompt that begins alike, as long as nobody needs the room.
+        With `keep` its tokens stay cached for prompts with the same prefix.
         """
-        sequence = self._of_id.pop(id, None)
+        sequence = self._by_id.pop(id, None)
         if sequence is None:
             return None
-        if sequence.state is SequenceState.RUNNING:
-            self.running.remove(sequence)
-            self._leave(sequence, keep=keep)
-            self._is_crowded = False
-        else:
+        if sequence.state is SequenceState.WAITING:
             self.waiting.remove(sequence)
+        else:
+            self.running.remove(sequence)
+            if keep:
+                self.kv_cache.release(sequence.slot)
+            else:
+                self.kv_cache.clear(sequence.slot)
+            self._detach(sequence)
+            self._is_admission_paused = False
         sequence.state = SequenceState.ENDED
         return sequence
 
     def preempt_newest(self) -> Sequence | None:
-        """Take the cells of the youngest running sequence and queue it first; None when only one is left to run."""
+        """Preempt the newest running sequence, queue it first and return it; None if fewer than two are running."""
         if len(self.running) < 2:
             return None
         sequence = self.running.pop()
-        self.slots.store(sequence.slot)
-        self._leave(sequence, keep=False)
+        self.kv_cache.offload(sequence.slot)
+        self._detach(sequence)
         sequence.state = SequenceState.WAITING
         self.waiting.appendleft(sequence)
         return sequence
 
     def make_room(self) -> bool:
-        """Free cells; False when nothing is left that could go."""
-        return self.slots.evict() or self.preempt_newest() is not None
+        """Free cells by evicting an idle slot, or else by preemption; return False if neither is possible."""
+        return self.kv_cache.evict() or self.preempt_newest() is not None
 
-    def cache_was_full(self) -> bool:
-        """Free cells that the backend found missing; False when nothing is left that could go.
+    def make_room_for_backend(self) -> bool:
+        """Free cells after the backend reported a full cache; return False if nothing can be evicted or preempted.
 
-        The count of cells did not show that they would be missing, so it would start who is set back at once, and the
-        next step would find the same. So this one waits until another has ended.
+        By the scheduler's own count there is room, so it would admit a preempted sequence at once, and the cache would
+        be full again. So after a preemption no sequence is admitted until a running one ends.
         """
-        if self.slots.evict():
+        if self.kv_cache.evict():
             return True
-        self._is_crowded = self.preempt_newest() is not None
-        return self._is_crowded
+        self._is_admission_paused = self.preempt_newest() is not None
+        return self._is_admission_paused
 
     def admit(self) -> None:
-        """Start waiting sequences, first come first served, as long as their tokens fit.
+        """Start waiting sequences in the order of arrival as long as their tokens fit, and offload idle slots.
 
-        Who begins like a prompt that is being read lets others go first until it can share that.
+        A sequence that shares a prefix with one in prefill lets others go first until it can reuse that prefix.
         """
         self._start_waiting()
-        if self._untidy and self.running:
-            self._untidy = not self.slots.offload_idle(sum(len(sequence.tokens) for sequence in self.running))
+        if self._has_idle_to_offload and self.running:
+            attended = sum(len(sequence.tokens) for sequence in self.running)
+            self._has_idle_to_offload = not self.kv_cache.offload_idle(attended)
 
-    def _start_waiting(self) -> None:
-        for sequence in list(self.waiting):
-            if self._is_crowded or len(self.running) >= (self.limits.running or self.limits.slots):
-                return
-            if self._is_waiting_for_leader(sequence):
-                continue
-            match = self.slots.match(sequence.tokens)
-            if self._finds_leader(sequence, match.count if match else 0):
-                continue
-            if not self._start(sequence, match):
-                return
+    def apply(self, backend: CacheBackend) -> None:
+        """Let the backend perform the pending KV-cache operations.
 
-    def start_anew(self, slot: int) -> None:
-        """The backend could not fork into this slot: whoever runs in it computes everything itself."""
+        A sequence whose cached prefix could not be forked or restored computes all of its tokens.
+        """
+        emptied = self.kv_cache.apply(backend)
         for sequence in self.running:
-            if sequence.slot == slot:
-                self.slots.empty(slot)
+            if sequence.slot in emptied:
                 sequence.computed = sequence.cached = 0
 
     def schedule(self) -> Batch:
-        """Return the rows of the next step; an empty batch when there is nothing to do."""
-        self._steps += 1
-        while sum(sequence.pending for sequence in self.running) > self.slots.cells_free:
-            made = self.make_room()
-            assert made, "a sequence that is alone always fits"
-        batch = Batch()
-        for sequence in self.running:
-            if sequence.is_decoding:
-                batch.add(sequence, 1)
-        prompts = self._prompts()
-        if not prompts:
-            return self._padded(batch)
-        rows = self._rows(batch, prompts)
-        for sequence in prompts:
-            count = min(rows, self._chunk(sequence))
-            if len(prompts) == 1 and not batch.chunks and self.limits.can_fork_anywhere:
-                count = _odd_first(count, sequence.pending, self.limits.tile)
-            if count:
-                batch.add(sequence, count)
-            rows -= count
-        return self._padded(batch)
+        """Return the rows of the next step, after making room for them; none if there is nothing to do."""
+        cache = self.kv_cache
+        while sum(sequence.pending for sequence in self.running) > cache.cells_free:
+            has_room = self.make_room()
+            assert has_room, "a sequence that is alone always fits"
+        return self.planner.plan(
+            self.running,
+            waiting=len(self.waiting),
+            cells_running=cache.cells_running,
+            cells_free=cache.cells_free,
+        )
 
-    def computed(self, batch: Batch, seconds: float = 0.0) -> list[Sequence]:
-        """Note that the backend has computed every row of `batch`, in so many seconds.
+    def commit(self, batch: Batch, seconds: float = 0.0) -> list[Sequence]:
+        """Record that the backend has computed a batch, in so many seconds.
 
-        Returns the sequences of which a copy of the state is wanted now; `keep_state` takes it.
+        Returns the sequences of which a checkpoint is wanted now, to be given to `add_checkpoint`.
         """
-        self.step_budget.took(seconds, self._work(batch) + StepWork(batch.padding, batch.padding))
+        self.planner.observe(batch, seconds, self.kv_cache.cells_running)
         for sequence, count in batch.chunks:
             tokens = sequence.tokens[sequence.computed : sequence.computed + count]
-            self.slots.cache.extend(sequence.slot, tokens)
+            self.kv_cache.extend(sequence.slot, tokens)
             sequence.computed += count
             sequence.has_computed = True
         if self.limits.can_fork_anywhere or not self.limits.state_bytes:
             return []
-        at_stops = [sequence for sequence, _ in batch.chunks if sequence.computed in sequence.chunk_boundaries]
-        return [sequence for sequence in at_stops if not self.slots.cache.has_checkpoint(sequence.slot)]
+        at_boundary = [sequence for sequence, _ in batch.chunks if sequence.computed in sequence.chunk_boundaries]
+        return [sequence for sequence in at_boundary if not self.kv_cache.has_checkpoint(sequence.slot)]
 
-    def keep_state(self, sequence: Sequence, checkpoint: Checkpoint) -> None:
-        """Note a copy of the state of a sequence as far as it is computed."""
-        self.slots.keep_state(sequence.slot, checkpoint)
+    def add_checkpoint(self, sequence: Sequence, checkpoint: Checkpoint) -> None:
+        """Record a copy of a running sequence's state after its computed tokens."""
+        self.kv_cache.add_checkpoint(sequence.slot, checkpoint)
 
     def check(self) -> None:
-        """Assert what must hold between two steps. For tests."""
-        self.slots.check({sequence.slot for sequence in self.running})
+        """Assert the invariants that hold between two steps. For tests."""
+        self.kv_cache.check({sequence.slot for sequence in self.running})
         assert len(self.running) == len({sequence.slot for sequence in self.running})
         assert all(s.state is SequenceState.RUNNING and 0 <= s.computed < len(s.tokens) for s in self.running)
-        assert all(self.slots.cache.tokens(s.slot) == s.tokens[: s.computed] for s in self.running)
+        assert all(self.kv_cache.tokens(s.slot) == s.tokens[: s.computed] for s in self.running)
         assert all(s.state is SequenceState.WAITING and s.computed == 0 and s.slot == -1 for s in self.waiting)
-        assert {s.id for s in [*self.running, *self.waiting]} == set(self._of_id)
-        assert self.running or not self._is_crowded
+        assert {s.id for s in [*self.running, *self.waiting]} == set(self._by_id)
+        assert self.running or not self._is_admission_paused
 
-    def _chunk(self, sequence: Sequence) -> int:
-        """Tokens of a prompt that can be read at once."""
-        return sequence.pending if self.limits.can_fork_anywhere else sequence.until_boundary
+    def _start_waiting(self) -> None:
+        for sequence in list(self.waiting):
+            if self._is_admission_paused or len(self.running) >= (self.limits.running or self.limits.slots):
+                return
+            if self._waits_for_leader(sequence):
+                continue
+            match = self.kv_cache.match(sequence.tokens)
+            if self._find_leader(sequence, match.count if match else 0):
+                continue
+            if not self._start(sequence, match):
+                return
 
-    def _rows(self, decoding: Batch, prompts: list[Sequence]) -> int:
-        """Prompt tokens for the next step, in which all prompts that get some of them look at their own cells."""
-        work, waiting = self._work(decoding), len(prompts) + len(self.waiting)
-        rows = wanted = cells = 0
-        for sequence in prompts:
-            cells = min(cells + sequence.computed, self.cells_used)
-            rows = max(wanted, self.step_budget.rows(work, waiting, cells))
-            wanted += self._chunk(sequence)
-            if wanted >= rows:
-                break
-        return rows
-
-    def _work(self, batch: Batch) -> StepWork:
-        """What a batch takes; cells that sequences share count once."""
-        work = batch.work
-        if len(batch.chunks) == 1:
-            return work
-        return replace(work, cells=min(work.cells, self.cells_used + len(batch)))
-
-    def _padded(self, batch: Batch) -> Batch:
-        if batch and self.limits.pads_to_tile:
-            padding = self.step_budget.padding(self._work(batch))
-            batch.padding = padding if len(batch) + padding <= self.slots.cells_free else 0
-        return batch
-
-    def _prompts(self) -> list[Sequence]:
-        """Prompts in the order in which they get rows: the shortest rest first; every fourth step the oldest first.
-
-        Short prompts overtake long ones, and still no long one waits forever. What others wait for counts as a rest.
-        """
-        prompts = [sequence for sequence in self.running if not sequence.is_decoding]
-        if self._steps % 4:
-            prompts.sort(key=lambda sequence: sequence.until_boundary)
-        return prompts[:1] if self.limits.recurrent else prompts
-
-    def _is_waiting_for_leader(self, sequence: Sequence) -> bool:
+    def _waits_for_leader(self, sequence: Sequence) -> bool:
+        """Return whether the leader of a sequence has yet to compute the prefix that both share."""
         leader = sequence.leader
         if leader is not None and leader.state is SequenceState.RUNNING and leader.computed < sequence.shared:
             return True
         sequence.leader = None
         return False
 
-    def _finds_leader(self, sequence: Sequence, here: int) -> bool:
-        """Whether more of a prompt than is `here` is being read for another one now."""
-        begin = sequence.tokens[:WORTH_WAITING]
+    def _find_leader(self, sequence: Sequence, cached: int) -> bool:
+        """Find a running sequence that will compute more of a prompt's prefix than the `cached` tokens.
+
+        If there is one it becomes the leader, with a chunk boundary where the two part. Returns whether there is.
+        """
+        begin = sequence.tokens[:MIN_SHARED]
         for leader in self.running:
-            if leader.tokens[:WORTH_WAITING] != begin:
+            if leader.tokens[:MIN_SHARED] != begin:
                 continue
-            shared = min(common(leader.tokens, sequence.tokens), len(sequence.tokens) - 1)
-            if shared - max(here, leader.computed) >= WORTH_WAITING:
+            shared = min(common_length(leader.tokens, sequence.tokens), len(sequence.tokens) - 1)
+            if shared - max(cached, leader.computed) >= MIN_SHARED:
                 leader.chunk_boundaries.add(shared)
                 sequence.leader, sequence.shared = leader, shared
                 return True
         return False
 
     def _start(self, sequence: Sequence, match: Match | None) -> bool:
-        """Give a sequence a slot, with what is there of its tokens; False when there is no room.
-
-        Beside running sequences a little room is left for these to grow, or the newcomer would be set back at once.
-        Nothing that is kept goes where the room would not be enough all the same.
-        """
-        growth = max(32, self.limits.cells // 64) if self.running else 0
-        wanted = sum(other.pending for other in self.running) + growth + len(sequence.tokens)
-        while (missing := wanted - (match.count if match else 0) - self.slots.cells_free) > 0:
-            idle = self.slots.cells_idle
-            if missing > idle:
-                return False
-            if self.slots.evict(spare=match.slot if match else None):
-                continue
-            if wanted - self.slots.cells_free > idle or not self.slots.evict():
-                return False
-            match = self.slots.match(sequence.tokens)
-        slot = self.slots.take(match)
+        """Give a sequence a slot with its longest cached prefix; return False if there is no slot or no room."""
+        has_room, match = self._make_room_for(sequence, match)
+        if not has_room:
+            return False
+        slot = self.kv_cache.acquire(match)
         if slot is None and match:
-            slot = self.slots.take(None)  # what begins alike is in the only slot that is left
+            slot = self.kv_cache.acquire(None)  # the cached prefix is in the only slot that is not running
         if slot is None:
             return False
         self.waiting.remove(sequence)
-        sequence.slot, sequence.computed = slot, self.slots.restore(slot, sequence.tokens)
+        sequence.slot, sequence.computed = slot, self.kv_cache.restore(slot, sequence.tokens)
         if not sequence.completion_tokens:
-            # What comes back after it was set back may be what it has computed itself.
+            # After a preemption the cached prefix may be what this sequence has computed itself.
             sequence.cached = min(sequence.computed, sequence.cached) if sequence.has_computed else sequence.computed
         sequence.state = SequenceState.RUNNING
         self.running.append(sequence)
-        self._untidy = True
+        self._has_idle_to_offload = True
         return True
 
-    def _leave(self, sequence: Sequence, *, keep: bool) -> None:
-        if keep:
-            self.slots.release(sequence.slot)
-        else:
-            self.slots.clear(sequence.slot)
+    def _make_room_for(self, sequence: Sequence, match: Match | None) -> tuple[bool, Match | None]:
+        """Evict idle slots until a sequence fits; return whether it does, and its match among the slots that are left.
+
+        Some cells stay free for running sequences to grow, or the new one would be preempted soon. Nothing is evicted
+        if even evicting all idle slots would not be enough.
+        """
+        cache = self.kv_cache
+        growth = max(_MIN_GROWTH, self.limits.cells // _GROWTH_DIVISOR) if self.running else 0
+        wanted = sum(other.pending for other in self.running) + growth + len(sequence.tokens)
+        while (missing := wanted - (match.count if match else 0) - cache.cells_free) > 0:
+            idle = cache.cells_idle
+            if missing > idle:
+                return False, match
+            if cache.evict(spare=match.slot if match else None):
+                continue
+            if wanted - cache.cells_free > idle or not cache.evict():
+                return False, match
+            match = cache.match(sequence.tokens)
+        return True, match
+
+    def _detach(self, sequence: Sequence) -> None:
+        """Record that a sequence has given up its slot."""
         sequence.slot = -1
         sequence.computed = 0
-        self._untidy = True
-
-
-def _odd_first(count: int, pending: int, tile: int) -> int:
-    """Rows of a prompt's next chunk, so that what is left after it are whole tiles: an odd rest is cheapest at first.
-
-    At the end of a long prompt each row has all the others to attend to.
-    """
-    if count >= pending:
-        return count
-    short = -(pending - count) % tile
-    return count - short if short < count else count
+        self._has_idle_to_offload = True

@@ -1,4 +1,4 @@
-"""One request inside the engine: its tokens, how far they are computed, and how it ends."""
+"""A sequence: one request inside the engine, its tokens, and how many of them are computed."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -16,96 +16,98 @@ from localrouter.engine.sampling.sampler import Allowed, rng_of
 
 
 class SequenceState(Enum):
-    """Where a sequence stands. `Scheduler` is the only one that moves it."""
+    """State of a sequence, changed by the scheduler only."""
 
     WAITING = auto()
-    """It holds no slot and no cells: new, or set back because cells ran out."""
+    """The sequence holds no slot and no cells: it is new, or was preempted."""
     RUNNING = auto()
-    """It holds a slot; its tokens are computed step by step."""
+    """The sequence holds a slot, and its tokens are computed step by step: first prefill, then decoding."""
     ENDED = auto()
+    """The sequence has finished, failed or was cancelled."""
 
 
 @dataclass(slots=True, eq=False)
 class Sequence:
-    """The prompt and what was sampled after it.
-
-    `computed` counts the leading tokens whose keys and values are in the cache. The next token is sampled from the
-    logits of the last pending one.
-    """
+    """The tokens of a request, prompt and output. The next token is sampled from the logits of the last one."""
 
     id: int
     tokens: list[int]
     max_tokens: int
+    """Largest number of output tokens."""
     sampling: Sampling
     constraint: Constraint | None = None
-    """Where it stands in the grammar that it obeys."""
+    """State of the grammar that the output obeys, if any."""
     reading: Reading = field(default_factory=Reading)
-    """What tells reasoning and tool calls from text in its output."""
-    budget: Budget | None = None
-    """What ends its reasoning."""
+    """Splits the output into text, reasoning and tool calls."""
+    reasoning_budget: Budget | None = None
+    """Ends the reasoning when its tokens are used up; None for no limit."""
     delimiters: frozenset[int] = frozenset()
-    """Control tokens whose text is said."""
+    """Special tokens whose text is part of the output; that of all others is left out."""
     state: SequenceState = SequenceState.WAITING
     slot: int = -1
-    """The id that llama.cpp knows it by; -1 while it holds none."""
+    """Slot of the KV cache; -1 while waiting."""
     computed: int = 0
+    """Number of leading tokens whose keys and values are in the cache."""
     cached: int = 0
-    """Prompt tokens that it never had to compute: they were in the cache already when it started."""
+    """Number of prompt tokens that were in the cache when the sequence started, and were not computed for it."""
     has_computed: bool = False
-    """Whether some of its tokens were ever computed for it."""
+    """Whether any token was ever computed for this sequence."""
     chunk_boundaries: set[int] = field(default_factory=set)
-    """Numbers of tokens that others wait for, or at which a copy of the recurrent state is wanted: chunks end there."""
+    """Numbers of tokens after which a chunk ends: a checkpoint is wanted there, or another prompt parts there."""
     leader: "Sequence | None" = None
-    """While it waits: whose prompt begins alike and is being read, as far as `shared`."""
+    """While waiting: a running sequence in prefill, whose first `shared` tokens this one will reuse."""
     shared: int = 0
+    """Number of tokens shared with `leader`."""
     prompt_tokens: int = field(init=False)
+    """Number of tokens of the prompt."""
     rng: np.random.Generator = field(init=False)
-    """Its own source of randomness, so that batch mates cannot change its text."""
+    """Random numbers of this sequence alone, so that other requests in a batch cannot change its output."""
     penalties: Penalties = field(init=False)
-    """Its penalties and bias; it counts `tokens` as they come, so this stays the same list."""
-    answer: Output = field(init=False)
+    """Penalties and logit bias. They count `tokens` as it grows, so the list must not be replaced."""
+    output: Output = field(init=False)
+    """Turns output tokens into text."""
     chain_params: ChainParams | None = field(init=False)
-    """What a backend may draw its tokens by itself by; None where that is for the sampler."""
+    """Parameters with which a backend may sample this sequence by itself; None if only the sampler can."""
 
     def __post_init__(self) -> None:
         self.prompt_tokens = len(self.tokens)
         self.rng = rng_of(self.sampling.seed)
         self.penalties = Penalties(self.sampling, self.tokens)
-        self.answer = Output(self.sampling, self.reading)
-        self.chain_params = None if self.constraint or self.budget else chain_params_of(self.sampling)
+        self.output = Output(self.sampling, self.reading)
+        self.chain_params = None if self.constraint or self.reasoning_budget else chain_params_of(self.sampling)
 
     @property
     def pending(self) -> int:
-        """Tokens that are not in the cache yet."""
+        """Number of tokens that are not in the cache yet."""
         return len(self.tokens) - self.computed
 
     @property
     def until_boundary(self) -> int:
-        """Tokens until the next stop, or until all are computed."""
+        """Number of pending tokens up to the next chunk boundary, or to the end if there is none."""
         return min([self.pending, *(end - self.computed for end in self.chunk_boundaries if end > self.computed)])
 
     @property
     def completion_tokens(self) -> int:
-        """Tokens sampled so far, the end token included."""
+        """Number of tokens sampled so far, the end token included."""
         return len(self.tokens) - self.prompt_tokens
 
     @property
     def usage(self) -> TokenUsage:
-        """What the request has used so far."""
+        """Token usage so far."""
         return TokenUsage(self.prompt_tokens, self.completion_tokens, self.cached, self.reading.reasoning_tokens)
 
     @property
     def is_decoding(self) -> bool:
-        """Whether everything but the last sampled token is in the cache."""
+        """Whether all tokens but the last sampled one are in the cache."""
         return self.pending == 1 and self.completion_tokens > 0
 
     def next_allowed(self) -> Allowed:
-        """Return what may come next; asked once for each token. Raises GrammarFailed."""
-        written = self.budget.next(self._allows) if self.budget else None
-        if written is not None or self.constraint is None:
-            return written
+        """Return the tokens that may come next, to be called once per token. Raises GrammarFailed."""
+        forced = self.reasoning_budget.next(self._allows) if self.reasoning_budget else None
+        if forced is not None or self.constraint is None:
+            return forced
         return self.constraint.allowed()
 
     def _allows(self, tokens: Collection[int]) -> bool:
-        """Whether these tokens can stand here: not inside a character, nor against the grammar."""
-        return self.answer.is_whole and (self.constraint is None or self.constraint.allows(tokens))
+        """Return whether these tokens can come next: not inside a character, and only as the grammar allows."""
+        return self.output.is_whole and (self.constraint is None or self.constraint.allows(tokens))

@@ -1,67 +1,67 @@
-"""How many rows a step may have to take about as long as it should. Pure: times come from outside."""
+"""The token budget of a step: how many prompt tokens it may compute to take about as long as it should. Pure."""
 
-from localrouter.engine.scheduling.step_cost import StepCost, StepWork
+from localrouter.engine.scheduling.latency_model import LatencyModel, StepWork
 
-_PATIENCE = 2
-"""How often the budget fits into a step of one tile, before this is cut: for small pieces all pay with their time."""
-_GAIN = 1.1
-"""How many times longer a step must take without padding than with it."""
+_MAX_OVERRUN = 2
+"""How many times its time a step of one tile may take before it is cut below a tile, where rows cost more each."""
+_MIN_GAIN = 1.1
+"""How many times longer a step must take without padding for the padding to be worth it."""
 _SMALL = (32, 16, 8)
-_ALONE = 2
-"""Tiles of a step at least while nobody is decoding."""
+"""Numbers of rows of steps that are smaller than a tile."""
+_MIN_TILES_WITHOUT_DECODING = 2
+"""Smallest step, in tiles, while no sequence is decoding."""
 
 
 class StepBudget:
-    """Cuts prompts so that running streams never pause for longer than agreed.
+    """Limits the prompt tokens of a step, so that running streams pause no longer than a given time.
 
-    Rows come in whole tiles, which are cheaper; only where one tile takes twice as long as the budget a step has fewer
-    rows.
+    Attention computes whole tiles of rows at less cost per row. So a step is cut below one tile only where a tile would
+    take more than twice the given time.
     """
 
-    def __init__(self, budget: float, *, most: int, tile: int = 64, pads_to_tile: bool = False) -> None:
-        """`budget` is in seconds, `most` the prompt tokens of a step at most, `tile` the rows of one kernel.
+    def __init__(self, seconds: float, *, max_rows: int, tile: int = 64, pads_to_tile: bool = False) -> None:
+        """`seconds` is the time of a step, `max_rows` the most prompt tokens of one, `tile` the rows of one kernel.
 
-        `pads` is whether a step may be filled up to a tile with rows that nobody needs.
+        `pads_to_tile` tells whether a step may be filled up to a tile with rows of no sequence.
         """
-        self.budget = budget
-        self._most = most
+        self.seconds = seconds
         self.tile = tile
+        self._max_rows = max_rows
         self._pads_to_tile = pads_to_tile
-        self._cost = StepCost(tile)
+        self._latency = LatencyModel(tile)
 
     def rows(self, decoding: StepWork, prompts: int, context: int = 0) -> int:
-        """Prompt tokens for the next step beside the rows that are `decoding`, when so many prompts wait to be read.
+        """Return how many prompt tokens the next step may compute beside the rows that are decoding; at least 1.
 
-        `context` are the cells that those prompts look at which get some. Where more prompts wait than streams run, a
-        pause of the few is worth less than the time of the many. While nobody is decoding the budget counts as well:
-        a prompt that comes now waits for a step, and so does who cancels.
+        `prompts` is the number of prompts in prefill or waiting, `context` the number of cells that the prompts of this
+        step attend to. The time of a step is longer where more prompts wait than streams run. It is limited also while
+        no sequence is decoding, because a new request or a cancellation waits until the step ends.
         """
-        budget = self.budget * max(1.0, prompts / max(decoding.rows, 1))
-        least = 1 if decoding.rows else _ALONE
-        total = least * self.tile
-        if self._cost.is_known:
-            while total < self._most and self._seconds(decoding, total + self.tile, context) <= budget:
+        seconds = self.seconds * max(1.0, prompts / max(decoding.rows, 1))
+        total = self.tile * (1 if decoding.rows else _MIN_TILES_WITHOUT_DECODING)
+        if self._latency.is_known:
+            while total < self._max_rows and self._estimate(decoding, total + self.tile, context) <= seconds:
                 total += self.tile
-            if decoding.rows and self._seconds(decoding, total, context) > _PATIENCE * budget:
-                small = (size for size in _SMALL if self._seconds(decoding, size, context) <= budget)
+            if decoding.rows and self._estimate(decoding, total, context) > _MAX_OVERRUN * seconds:
+                small = (size for size in _SMALL if self._estimate(decoding, size, context) <= seconds)
                 total = next(small, _SMALL[-1])
         while total - decoding.rows < 1:
             total += self.tile
-        return min(total - decoding.rows, self._most)
+        return min(total - decoding.rows, self._max_rows)
 
     def padding(self, work: StepWork) -> int:
-        """Rows that nobody needs, and with which a step takes less time than without them."""
+        """Return the number of rows of no sequence that make a step a whole tile and thereby faster; 0 for none."""
         missing = self.tile - work.rows
-        if not self._pads_to_tile or missing <= 0 or not self._cost.is_known:
+        if not self._pads_to_tile or missing <= 0 or not self._latency.is_known:
             return 0
-        padded = self._cost.of(work + StepWork(missing, missing))
-        return missing if self._cost.of(work) > _GAIN * padded else 0
+        padded = self._latency.seconds(work + StepWork(missing, missing))
+        return missing if self._latency.seconds(work) > _MIN_GAIN * padded else 0
 
-    def took(self, seconds: float, work: StepWork) -> None:
-        """Note how long a step took, padding included."""
-        self._cost.took(work, seconds)
+    def observe(self, work: StepWork, seconds: float) -> None:
+        """Learn from a step that took `seconds`. Its padding is part of `work`."""
+        self._latency.observe(work, seconds)
 
-    def _seconds(self, decoding: StepWork, total: int, context: int) -> float:
-        """Of a step with so many rows in all, those of a prompt behind so much context."""
+    def _estimate(self, decoding: StepWork, total: int, context: int) -> float:
+        """Return the seconds of a step of `total` rows, those not decoding from a prompt with `context` cells."""
         rows = max(total - decoding.rows, 0)
-        return self._cost.of(decoding + StepWork(rows, context + rows, rows * (context + rows // 2)))
+        return self._latency.seconds(decoding + StepWork(rows, context + rows, rows * (context + rows // 2)))

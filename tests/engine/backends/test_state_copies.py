@@ -200,7 +200,7 @@ def _take_turns(host_store_cells: int) -> tuple[list[str], int]:
         texts[who] += f"{said[-1]}<|im_end|>\n"
         while engine.run_idle_work():
             engine.scheduler.check()
-        while not host_store_cells and engine.scheduler.slots.evict():
+        while not host_store_cells and engine.kv_cache.evict():
             engine.step()
     backend.close()
     return said, cached

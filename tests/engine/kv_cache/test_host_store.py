@@ -1,74 +1,82 @@
-"""The archive: what it finds is right, what it lacks is told, and it never holds more than it may."""
+"""The host store: it finds the best stored prefix, and keeps to its limits."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from localrouter.engine.kv_cache.host_store import HostStore
-from localrouter.engine.kv_cache.radix_tree import common
+from localrouter.engine.kv_cache.radix_tree import common_length
 
 A, B = [1] * 10, [2] * 10
 
 
-def archive(cells: int = 1000, worth: int = 4) -> HostStore:
-    return HostStore(cells, worth)
+def holding(*prefixes: list[int], max_cells: int = 1000, min_tokens: int = 4) -> HostStore:
+    """Return a store of these prefixes, each with the cells of all its tokens."""
+    store = HostStore(max_cells, min_tokens)
+    for tokens in prefixes:
+        store.add(tokens, 0)
+    return store
 
 
-def test_what_goes_on_furthest_is_found() -> None:
-    kept = archive()
-    kept.keep([*A, *B], 0)
-    further = kept.keep([*A, *A, *A], 0)
+def test_the_prefix_that_continues_a_prompt_furthest_is_found() -> None:
+    store = holding([*A, *B])
+    further = store.add([*A, *A, *A], 0)
 
-    assert kept.find([*A, *A, *A, 9], 0, 30, 1000) == further
-
-
-def test_an_excerpt_is_of_use_only_when_all_before_it_is_there() -> None:
-    kept = archive()
-    excerpt = kept.keep([*A, *B], 10)
-
-    assert kept.find([*A, *B], 9, 20, 1000) is None
-    assert kept.find([*A, *B], 10, 20, 1000) == excerpt
-    assert kept.find([*B, *B], 10, 20, 1000) is None, "keys and values depend on what comes before"
+    assert store.find([*A, *A, *A, 9], 0, 30, 1000) == further
 
 
-def test_too_few_tokens_or_too_little_room_is_not_worth_it() -> None:
-    kept = archive(worth=4)
-    kept.keep(A, 0)
+def test_a_prefix_is_found_only_when_the_cache_holds_all_tokens_before_its_cells() -> None:
+    store = holding()
+    prefix = store.add([*A, *B], 10)
 
-    assert kept.find([*A, 5], 7, 11, 1000) is None
-    assert kept.find([*A[:3], 5, 6, 7], 0, 6, 1000) is None
-    assert kept.find([*A, 5], 0, 11, 9) is None
-    assert kept.find([*A, 5], 0, 11, 10)
-
-
-def test_covered_follows_one_excerpt_after_the_other() -> None:
-    kept = archive()
-    kept.keep([*A, *B], 10)
-    assert kept.covered([*A, *B]) == 0
-    assert kept.covered([*A, *B], 10) == 20
-
-    kept.keep(A, 0)
-
-    assert kept.covered([*A, *B, 5]) == 20
+    assert store.find([*A, *B], 9, 20, 1000) is None
+    assert store.find([*A, *B], 10, 20, 1000) == prefix
+    assert store.find([*B, *B], 10, 20, 1000) is None, "keys and values depend on all tokens before"
 
 
-def test_the_least_recently_used_goes_first() -> None:
-    kept = archive(cells=20)
-    first, second = kept.keep(A, 0), kept.keep(B, 0)
-    assert kept.surplus() == []
-    kept.find([*A, 5], 0, 11, 1000)
-    kept.keep([3] * 5, 0)
+def test_a_prefix_that_adds_too_few_tokens_or_needs_too_many_cells_is_not_found() -> None:
+    store = holding(A, min_tokens=4)
 
-    assert kept.surplus() == [second.handle]
-    assert first.handle in kept.handles
-    assert kept.cells == 15
+    assert store.find([*A, 5], 7, 11, 1000) is None
+    assert store.find([*A[:3], 5, 6, 7], 0, 6, 1000) is None
+    assert store.find([*A, 5], 0, 11, 9) is None
+    assert store.find([*A, 5], 0, 11, 10)
 
 
-def test_as_many_go_as_it_takes() -> None:
-    kept = archive(cells=20)
-    handles = [kept.keep([token] * 5, 0).handle for token in range(3)]
-    kept.keep([9] * 20, 0)
+def test_covered_follows_prefixes_that_continue_each_other() -> None:
+    store = holding()
+    store.add([*A, *B], 10)
+    assert store.covered([*A, *B]) == 0
+    assert store.covered([*A, *B], 10) == 20
 
-    assert kept.surplus() == handles
+    store.add(A, 0)
+
+    assert store.covered([*A, *B, 5]) == 20
+
+
+def test_the_least_recently_used_prefix_is_evicted_first() -> None:
+    store = holding(max_cells=20)
+    first, second = store.add(A, 0), store.add(B, 0)
+    assert store.evict() == []
+    store.find([*A, 5], 0, 11, 1000)
+    store.add([3] * 5, 0)
+
+    assert store.evict() == [second.handle]
+    assert first.handle in store.handles
+    assert store.cells == 15
+
+
+def test_as_many_prefixes_are_evicted_as_the_limit_requires() -> None:
+    store = holding([0] * 5, [1] * 5, [2] * 5, max_cells=20)
+    handles = sorted(store.handles)
+    store.add([9] * 20, 0)
+
+    assert store.evict() == handles
+    assert store.cells == 20
+
+
+def test_a_store_without_cells_is_disabled() -> None:
+    assert not HostStore(0).is_enabled
+    assert HostStore(1).is_enabled
 
 
 @given(
@@ -76,16 +84,16 @@ def test_as_many_go_as_it_takes() -> None:
         st.tuples(st.lists(st.integers(0, 1), min_size=1, max_size=12), st.integers(0, 6)), max_size=8
     ),
     prompt=st.lists(st.integers(0, 1), min_size=1, max_size=14),
-    here=st.integers(0, 6),
+    cached=st.integers(0, 6),
 )
-def test_what_is_found_is_as_good_as_looking_at_all(
-    conversations: list[tuple[list[int], int]], prompt: list[int], here: int
+def test_the_found_prefix_is_the_best_of_all(
+    conversations: list[tuple[list[int], int]], prompt: list[int], cached: int
 ) -> None:
-    kept = archive(worth=2)
-    excerpts = [kept.keep(tokens, min(start, len(tokens) - 1)) for tokens, start in conversations]
-    usable = [common(each.tokens, prompt) for each in excerpts if each.start <= here]
-    best = max((shared for shared in usable if shared >= here + 2), default=None)
+    store = holding(min_tokens=2)
+    prefixes = [store.add(tokens, min(start, len(tokens) - 1)) for tokens, start in conversations]
+    usable = [common_length(each.tokens, prompt) for each in prefixes if each.start <= cached]
+    best = max((shared for shared in usable if shared >= cached + 2), default=None)
 
-    found = kept.find(prompt, here, len(prompt), 1000)
+    found = store.find(prompt, cached, len(prompt), 1000)
 
-    assert (common(found.tokens, prompt) if found else None) == best
+    assert (common_length(found.tokens, prompt) if found else None) == best

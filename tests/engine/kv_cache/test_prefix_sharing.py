@@ -1,7 +1,7 @@
-"""Shared prefixes on llama.cpp itself: nothing is computed twice, and what is not computed is still right.
+"""Shared prefixes on llama.cpp itself: no token is computed twice, and outputs are as they are without a cache.
 
-Rounding depends on which rows are computed together, with hits and without. So beside each comparison stands how far
-two computations of the same prompt without any hit are apart, cut into chunks differently.
+Rounding depends on which rows are computed together, with cache hits and without. So each comparison is relative to how
+far two computations of the same prompt without a hit, in different chunks, are apart.
 """
 
 import random
@@ -20,7 +20,7 @@ from localrouter.engine.backends.llama.backend import LlamaBackend
 from localrouter.engine.engine import Engine
 from localrouter.engine.messages import Finished, Generate, LoadOptions, Piece, Sampling, Segment
 from localrouter.engine.scheduling.batch import Batch
-from localrouter.engine.scheduling.step_budget import StepBudget
+from localrouter.engine.scheduling.batch_planner import BatchPlanner
 
 DEMO = str(Path(localrouter.__file__).parent / "assets" / "demo.gguf")
 SHARED = 2000
@@ -30,7 +30,7 @@ numbers = counting(1)
 
 
 class Recorder:
-    """An engine whose steps and logits are written down."""
+    """An engine that records its rows and logits."""
 
     def __init__(self, backend: LlamaBackend) -> None:
         self.engine = Engine(backend)
@@ -48,7 +48,7 @@ class Recorder:
         backend.decode = recording  # type: ignore[method-assign]
 
     def run(self, *prompts: list[int], max_tokens: int = 1) -> list[Finished]:
-        """Answer these prompts together, and return their ends."""
+        """Submit these prompts together, and return their Finished events."""
         self.rows, self.logits = 0, []
         greedy = Sampling(temperature=0)
         commands = [Generate(next(numbers), [], greedy, max_tokens, tokens=list(prompt)) for prompt in prompts]
@@ -59,11 +59,10 @@ class Recorder:
         return [end_of(events, command.id) for command in commands]
 
     def alone(self, prompt: list[int], rows: int) -> NDArray[np.float32]:
-        """The probabilities of the next token, computed in chunks of so many rows without any hit."""
+        """Return the probabilities of the next token, computed in chunks of so many rows without a cache hit."""
         forget(self.engine)
-        limits = self.engine.scheduler.limits
-        self.engine.scheduler.limits = replace(limits, prefill_rows=rows)
-        self.engine.scheduler.step_budget = StepBudget(0.2, most=rows)
+        limits = replace(self.engine.scheduler.limits, prefill_rows=rows, pads_to_tile=False)
+        self.engine.scheduler.planner = BatchPlanner(limits, 0.2)
         self.run(prompt)
         return softmax(self.logits[0])
 
@@ -74,12 +73,12 @@ def softmax(row: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def apart(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """Total variation distance: 0 for equal distributions, 1 for those that share nothing."""
+    """Return the total variation distance: 0 for equal distributions, 1 for disjoint ones."""
     return float(abs(one - other).sum() / 2)
 
 
 def prompt_of(backend: LlamaBackend, seed: int, length: int = 20) -> list[int]:
-    """A system prompt of `SHARED` tokens that all have, its end, and a question of its own."""
+    """Return a prompt that begins with `SHARED` tokens common to all seeds, and goes on with its own."""
     shared, own = random.Random(0), random.Random(seed)
     end = next(token for token in range(backend.info.vocabulary) if backend.is_end(token))
     text = [token for token in range(300, backend.info.vocabulary) if not backend.is_end(token)]
@@ -103,7 +102,7 @@ def recorder(backend: LlamaBackend) -> Iterator[Recorder]:
     backend.decode = decode  # type: ignore[method-assign]
 
 
-def test_a_second_request_computes_only_what_is_its_own(recorder: Recorder) -> None:
+def test_a_second_request_computes_only_tokens_after_the_shared_prefix(recorder: Recorder) -> None:
     first, second = (prompt_of(recorder.backend, seed) for seed in (1, 2))
     recorder.run(first)
 
@@ -113,7 +112,7 @@ def test_a_second_request_computes_only_what_is_its_own(recorder: Recorder) -> N
     assert recorder.rows == len(second) - SHARED
 
 
-def test_requests_that_arrive_together_compute_what_they_share_once(recorder: Recorder) -> None:
+def test_requests_that_arrive_together_compute_their_shared_prefix_once(recorder: Recorder) -> None:
     prompts = [prompt_of(recorder.backend, seed) for seed in range(8)]
 
     ends = recorder.run(*prompts)
@@ -122,7 +121,7 @@ def test_requests_that_arrive_together_compute_what_they_share_once(recorder: Re
     assert recorder.rows == SHARED + sum(len(prompt) - SHARED for prompt in prompts)
 
 
-def test_the_next_turn_goes_on_where_the_last_one_ended(recorder: Recorder) -> None:
+def test_the_next_turn_computes_only_tokens_after_the_last_one(recorder: Recorder) -> None:
     prompt = prompt_of(recorder.backend, 1)
     tokens = list(prompt)
     recorder.engine.submit(Generate(next(numbers), [], Sampling(temperature=0), 10, tokens=tokens))
@@ -135,7 +134,7 @@ def test_the_next_turn_goes_on_where_the_last_one_ended(recorder: Recorder) -> N
     assert end.usage.cached_tokens == computed > len(prompt)
 
 
-def test_a_hit_is_as_close_to_the_truth_as_another_cut_of_the_same_prompt(recorder: Recorder) -> None:
+def test_a_cache_hit_changes_probabilities_no_more_than_other_chunks_do(recorder: Recorder) -> None:
     for seed in range(2):
         prompt = prompt_of(recorder.backend, seed)
         cuts = [recorder.alone(prompt, rows) for rows in (128, 96, 50)]
@@ -149,8 +148,8 @@ def test_a_hit_is_as_close_to_the_truth_as_another_cut_of_the_same_prompt(record
         assert max(apart(softmax(recorder.logits[0]), cut) for cut in cuts) <= max(2 * noise, 1e-3) < 0.3
 
 
-def test_a_source_is_not_harmed_by_being_forked(recorder: Recorder) -> None:
-    """A long answer goes on as before while others fork its prompt."""
+def test_a_source_is_unchanged_by_its_forks(recorder: Recorder) -> None:
+    """A prompt has the same probabilities after other sequences have forked it."""
     prompt = prompt_of(recorder.backend, 1)
     [alone] = [recorder.alone(prompt, 128)]
     forget(recorder.engine)
@@ -163,7 +162,7 @@ def test_a_source_is_not_harmed_by_being_forked(recorder: Recorder) -> None:
 
 
 def conversations(count: int) -> list[list[str]]:
-    """The questions of conversations to which demo has decided answers."""
+    """Return conversations as lists of questions, to which the demo model has clear answers."""
     draw = random.Random(5)
     asked = ["What is the capital of {}?", "Hello!", "My name is {}.", "What is my name?", "Say {} again"]
     return [
@@ -172,7 +171,7 @@ def conversations(count: int) -> list[list[str]]:
 
 
 def play(turns: list[list[str]], *, cached: bool) -> tuple[list[list[str]], int]:
-    """All answers to all questions, each conversation after the other, and how many prompt tokens were shared."""
+    """Run the conversations one after the other; return all outputs, and the number of cached prompt tokens."""
     backend = LlamaBackend(DEMO, LoadOptions(threads=1, cells=8192, max_sequences=8))
     engine, answers, shared = Engine(backend), list[list[str]](), 0
     for questions in turns:

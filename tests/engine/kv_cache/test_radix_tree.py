@@ -1,4 +1,4 @@
-"""The prefix cache: who shares which tokens, and what can be forked, whatever happens to the slots."""
+"""The radix tree: which slots share which tokens, and where they can be forked."""
 
 from itertools import count as counting
 
@@ -6,24 +6,25 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from localrouter.engine.kv_cache.radix_tree import Checkpoint, Match, RadixTree
+from localrouter.engine.kv_cache.checkpoints import Checkpoint
+from localrouter.engine.kv_cache.radix_tree import Match, RadixTree
 
 
 def holding(*slots: list[int], can_fork_anywhere: bool = True) -> RadixTree:
-    """A cache whose slots 0, 1, ... have computed these tokens, each by itself."""
-    cache = RadixTree(can_fork_anywhere=can_fork_anywhere)
+    """Return a tree whose slots 0, 1, ... hold these tokens, sharing none."""
+    tree = RadixTree(can_fork_anywhere=can_fork_anywhere)
     for slot, tokens in enumerate(slots):
-        cache.open(slot)
-        cache.extend(slot, tokens)
-    return cache
+        tree.open(slot)
+        tree.extend(slot, tokens)
+    return tree
 
 
 def test_a_prompt_is_matched_with_the_slot_that_shares_most_of_its_beginning() -> None:
-    cache = holding([1, 2, 3, 4], [1, 2, 9], [5])
+    tree = holding([1, 2, 3, 4], [1, 2, 9], [5])
 
-    assert cache.match([1, 2, 3, 7, 8], 4) == Match(0, 3)
-    assert cache.match([1, 2, 9, 9], 3) == Match(1, 3)
-    assert cache.match([6], 1) is None
+    assert tree.match([1, 2, 3, 7, 8], 4) == Match(0, 3)
+    assert tree.match([1, 2, 9, 9], 3) == Match(1, 3)
+    assert tree.match([6], 1) is None
 
 
 def test_a_match_never_exceeds_its_limit() -> None:
@@ -31,103 +32,103 @@ def test_a_match_never_exceeds_its_limit() -> None:
 
 
 def test_a_slot_that_cannot_be_forked_hides_no_other_one() -> None:
-    cache = holding([1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 9], [1, 2, 8])
+    tree = holding([1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 9], [1, 2, 8])
 
-    assert cache.match([1, 2, 3, 4, 5, 7], 5, {0: 5}) == Match(1, 4)
-    assert cache.match([1, 2, 3, 4, 5, 7], 5, {0: 5, 1: 4}) == Match(2, 2)
-    assert cache.match([1, 2, 3, 4, 5, 6, 7], 6, {0: 5}) == Match(0, 6)
-    cache.fork(0, 3, 5)
-    assert cache.match([1, 2, 3, 4, 5, 7], 5, {0: 5}) == Match(3, 5)
-
-
-def test_a_fork_takes_no_cells_until_it_goes_on() -> None:
-    cache = holding([1, 2, 3, 4])
-
-    cache.fork(0, 1, 2)
-    assert cache.cells_used == 4
-    cache.extend(1, [8, 9])
-
-    assert cache.cells_used == 6
-    assert cache.tokens(0) == [1, 2, 3, 4]
-    assert cache.tokens(1) == [1, 2, 8, 9]
+    assert tree.match([1, 2, 3, 4, 5, 7], 5, {0: 5}) == Match(1, 4)
+    assert tree.match([1, 2, 3, 4, 5, 7], 5, {0: 5, 1: 4}) == Match(2, 2)
+    assert tree.match([1, 2, 3, 4, 5, 6, 7], 6, {0: 5}) == Match(0, 6)
+    tree.fork(0, 3, 5)
+    assert tree.match([1, 2, 3, 4, 5, 7], 5, {0: 5}) == Match(3, 5)
 
 
-def test_only_what_no_other_slot_shares_is_freed() -> None:
-    cache = holding([1, 2, 3, 4])
-    cache.fork(0, 1, 2)
-    cache.extend(1, [8, 9, 10])
+def test_a_fork_takes_no_cells_until_it_is_extended() -> None:
+    tree = holding([1, 2, 3, 4])
 
-    assert (cache.private(0), cache.private(1)) == (2, 3)
-    cache.close(0)
+    tree.fork(0, 1, 2)
+    assert tree.cells_used == 4
+    tree.extend(1, [8, 9])
 
-    assert cache.cells_used == 5
-    assert cache.private(1) == 5
+    assert tree.cells_used == 6
+    assert tree.tokens(0) == [1, 2, 3, 4]
+    assert tree.tokens(1) == [1, 2, 8, 9]
 
 
-def test_slots_that_computed_the_same_by_themselves_share_nothing() -> None:
-    cache = holding([1, 2], [1, 2])
+def test_closing_a_slot_frees_only_cells_that_no_other_slot_shares() -> None:
+    tree = holding([1, 2, 3, 4])
+    tree.fork(0, 1, 2)
+    tree.extend(1, [8, 9, 10])
 
-    assert cache.cells_used == 4
-    assert (cache.private(0), cache.private(1)) == (2, 2)
+    assert (tree.exclusive_cells(0), tree.exclusive_cells(1)) == (2, 3)
+    tree.close(0)
+
+    assert tree.cells_used == 5
+    assert tree.exclusive_cells(1) == 5
+
+
+def test_slots_that_computed_the_same_tokens_independently_share_nothing() -> None:
+    tree = holding([1, 2], [1, 2])
+
+    assert tree.cells_used == 4
+    assert (tree.exclusive_cells(0), tree.exclusive_cells(1)) == (2, 2)
 
 
 def test_a_recurrent_slot_can_be_forked_at_its_tip_only() -> None:
-    cache = holding([1, 2, 3], can_fork_anywhere=False)
+    tree = holding([1, 2, 3], can_fork_anywhere=False)
 
-    assert cache.match([1, 2, 3, 4], 3) == Match(0, 3)
-    assert cache.match([1, 2, 4], 2) is None
-    assert cache.match([1, 2, 3], 2) is None
+    assert tree.match([1, 2, 3, 4], 3) == Match(0, 3)
+    assert tree.match([1, 2, 4], 2) is None
+    assert tree.match([1, 2, 3], 2) is None
 
 
 def test_a_recurrent_slot_can_be_forked_where_its_state_was_kept() -> None:
-    cache, kept = holding([1, 2], can_fork_anywhere=False), Checkpoint(7, 100)
-    cache.keep(0, kept)
-    cache.extend(0, [3, 4])
+    tree, kept = holding([1, 2], can_fork_anywhere=False), Checkpoint(7, 100)
+    tree.add_checkpoint(0, kept)
+    tree.extend(0, [3, 4])
 
-    assert cache.match([1, 2, 3, 5], 3) == Match(0, 2, kept)
-    assert cache.match([1, 9], 1) is None
-
-
-def test_a_checkpoint_lives_as_long_as_a_slot_that_leads_through_it() -> None:
-    cache, kept = holding([1, 2], can_fork_anywhere=False), Checkpoint(7, 100)
-    cache.keep(0, kept)
-    cache.extend(0, [3])
-    cache.fork(0, 1, 2)
-    cache.close(0)
-    assert cache.take_dropped() == []
-
-    cache.close(1)
-
-    assert cache.take_dropped() == [kept]
+    assert tree.match([1, 2, 3, 5], 3) == Match(0, 2, kept)
+    assert tree.match([1, 9], 1) is None
 
 
-def test_a_second_checkpoint_at_one_place_replaces_the_first() -> None:
-    cache = holding([1], can_fork_anywhere=False)
-    cache.keep(0, Checkpoint(1, 10))
-    cache.keep(0, Checkpoint(2, 10))
+def test_a_checkpoint_lives_as_long_as_a_slot_that_holds_its_tokens() -> None:
+    tree, kept = holding([1, 2], can_fork_anywhere=False), Checkpoint(7, 100)
+    tree.add_checkpoint(0, kept)
+    tree.extend(0, [3])
+    tree.fork(0, 1, 2)
+    tree.close(0)
+    assert tree.take_dropped() == []
 
-    assert cache.take_dropped() == [Checkpoint(1, 10)]
-    cache.drop([Checkpoint(2, 10)])
-    assert cache.take_dropped() == [Checkpoint(2, 10)]
-    assert not cache.has_checkpoint(0)
+    tree.close(1)
+
+    assert tree.take_dropped() == [kept]
+
+
+def test_a_second_checkpoint_at_the_same_token_replaces_the_first() -> None:
+    tree = holding([1], can_fork_anywhere=False)
+    tree.add_checkpoint(0, Checkpoint(1, 10))
+    tree.add_checkpoint(0, Checkpoint(2, 10))
+
+    assert tree.take_dropped() == [Checkpoint(1, 10)]
+    tree.drop_checkpoints([Checkpoint(2, 10)])
+    assert tree.take_dropped() == [Checkpoint(2, 10)]
+    assert not tree.has_checkpoint(0)
 
 
 TOKENS = st.lists(st.integers(0, 2), max_size=6)
 
 
-class PrefixCacheMachine(RuleBasedStateMachine):
-    """Slots open, go on, fork and close in any order, beside a model that gives every cell a number of its own."""
+class RadixTreeMachine(RuleBasedStateMachine):
+    """Opens, extends, forks and closes slots in any order, beside a model that numbers every cell."""
 
     ANYWHERE = True
     SLOTS = 5
 
     def __init__(self) -> None:
         super().__init__()
-        self.cache = RadixTree(can_fork_anywhere=self.ANYWHERE)
+        self.tree = RadixTree(can_fork_anywhere=self.ANYWHERE)
         self.cells: dict[int, list[tuple[int, int]]] = {}
-        """The tokens of each slot, and the cells they are in."""
+        """Tokens of each slot, with the numbers of their cells."""
         self.kept: dict[tuple[int, int], int] = {}
-        """Handles of checkpoints, by the cell they come after and the number of tokens."""
+        """Handles of checkpoints, by the last cell and the number of tokens."""
         self.numbers = counting()
 
     @property
@@ -138,14 +139,14 @@ class PrefixCacheMachine(RuleBasedStateMachine):
     @rule()
     def open(self) -> None:
         slot = self.unused[0]
-        self.cache.open(slot)
+        self.tree.open(slot)
         self.cells[slot] = []
 
     @precondition(lambda self: self.cells)
     @rule(data=st.data(), tokens=TOKENS)
     def extend(self, data: st.DataObject, tokens: list[int]) -> None:
         slot = data.draw(st.sampled_from(sorted(self.cells)))
-        self.cache.extend(slot, tokens)
+        self.tree.extend(slot, tokens)
         self.cells[slot] += [(token, next(self.numbers)) for token in tokens]
 
     @precondition(lambda self: self.cells and self.unused)
@@ -153,31 +154,31 @@ class PrefixCacheMachine(RuleBasedStateMachine):
     def fork(self, data: st.DataObject) -> None:
         source, slot = data.draw(st.sampled_from(sorted(self.cells))), self.unused[0]
         count = data.draw(st.integers(0, len(self.cells[source])))
-        self.cache.fork(source, slot, count)
+        self.tree.fork(source, slot, count)
         self.cells[slot] = self.cells[source][:count]
 
     @precondition(lambda self: self.cells)
     @rule(data=st.data())
     def close(self, data: st.DataObject) -> None:
         slot = data.draw(st.sampled_from(sorted(self.cells)))
-        before = self.cache.cells_used
-        freed = self.cache.private(slot)
-        self.cache.close(slot)
+        before = self.tree.cells_used
+        freed = self.tree.exclusive_cells(slot)
+        self.tree.close(slot)
         del self.cells[slot]
-        assert before - self.cache.cells_used == freed
+        assert before - self.tree.cells_used == freed
 
     @precondition(lambda self: any(self.cells.values()))
     @rule(data=st.data())
     def keep(self, data: st.DataObject) -> None:
         slot = data.draw(st.sampled_from([slot for slot, held in sorted(self.cells.items()) if held]))
         handle = next(self.numbers)
-        self.cache.keep(slot, Checkpoint(handle, 1))
+        self.tree.add_checkpoint(slot, Checkpoint(handle, 1))
         self.kept[self.cells[slot][-1][1], len(self.cells[slot])] = handle
 
     @rule(prompt=TOKENS.filter(bool), data=st.data())
     def match(self, prompt: list[int], data: st.DataObject) -> None:
         limit = data.draw(st.integers(1, len(prompt)))
-        found = self.cache.match(prompt, limit)
+        found = self.tree.match(prompt, limit)
         lengths = [self.longest(slot, prompt, limit) for slot in self.cells]
         assert (found.count if found else 0) == max(lengths, default=0)
         if found:
@@ -199,19 +200,19 @@ class PrefixCacheMachine(RuleBasedStateMachine):
 
     @invariant()
     def holds(self) -> None:
-        self.cache.check_integrity()
-        assert self.cache.cells_used == len({cell for held in self.cells.values() for _, cell in held})
+        self.tree.check_integrity()
+        assert self.tree.cells_used == len({cell for held in self.cells.values() for _, cell in held})
         for slot, held in self.cells.items():
-            assert self.cache.tokens(slot) == [token for token, _ in held]
+            assert self.tree.tokens(slot) == [token for token, _ in held]
         alive = {cell for held in self.cells.values() for _, cell in held}
         self.kept = {place: handle for place, handle in self.kept.items() if place[0] in alive}
 
 
-class RecurrentMachine(PrefixCacheMachine):
+class RecurrentMachine(RadixTreeMachine):
     ANYWHERE = False
 
 
-TestAnywhere = PrefixCacheMachine.TestCase
+TestAnywhere = RadixTreeMachine.TestCase
 TestRecurrent = RecurrentMachine.TestCase
 
 

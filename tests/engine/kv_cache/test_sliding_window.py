@@ -1,7 +1,7 @@
-"""Sliding layers that hold their window only (`swa_full=off`): a fork is right, or it is refused.
+"""Sliding-window layers that hold their window only (`swa_full=off`): a fork is correct, or it is refused.
 
-Without flash attention the random model computes nearly the same wherever its cells are and however its prompt is cut.
-A window that is gone shows clearly beside that.
+Without flash attention the random model computes nearly the same wherever its cells are and whatever its chunks are. A
+missing window changes the probabilities by much more.
 """
 
 import random
@@ -27,9 +27,9 @@ OPTIONS = LoadOptions(
 )
 LENGTH, WINDOW = 1200, 128
 WINDOW_CELLS = 1536
-"""What sliding layers hold: windows of 8 slots and a batch of 260 rows, padded."""
+"""Cells of sliding-window layers: windows of 8 slots and a batch of 260 rows, padded."""
 NOISE = 0.01
-"""How far the distributions of two cuts of a prompt are apart at most."""
+"""Largest distance of the distributions of one prompt in different chunks."""
 numbers = counting(1)
 
 
@@ -56,8 +56,8 @@ def tokens(length: int, seed: int = 0) -> list[int]:
     return random.Random(seed).choices(range(300, 4000), k=length)
 
 
-def read(backend: LlamaBackend, slot: int, text: list[int], start: int = 0) -> NDArray[np.float32]:
-    """Compute what follows `start` of a text, and return the probabilities of the next token."""
+def prefill(backend: LlamaBackend, slot: int, text: list[int], start: int = 0) -> NDArray[np.float32]:
+    """Compute the tokens of a text from position `start` on, and return the probabilities of the next token."""
     for first in range(start, len(text), 100):
         positions = [*range(first, min(first + 100, len(text)))]
         rows = [text[position] for position in positions]
@@ -71,24 +71,24 @@ def softmax(row: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def apart(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """Total variation distance: 0 for equal distributions, 1 for those that share nothing."""
+    """Return the total variation distance: 0 for equal distributions, 1 for disjoint ones."""
     return float(abs(one - other).sum() / 2)
 
 
 def alone(backend: LlamaBackend, text: list[int]) -> NDArray[np.float32]:
-    """The probabilities after a text that shares nothing."""
-    found = read(backend, backend.limits.slots - 1, text)
+    """Return the probabilities after a text, computed in a slot of its own."""
+    found = prefill(backend, backend.limits.slots - 1, text)
     backend.clear(backend.limits.slots - 1)
     return found
 
 
 def lose_windows(backend: LlamaBackend) -> None:
-    """Read so much into other slots that llama.cpp takes the cells that no window needs any more."""
+    """Compute so much in other slots that llama.cpp reuses the cells that no window needs any more."""
     for slot in (1, 2):
-        read(backend, slot, tokens(LENGTH, seed=slot))
+        prefill(backend, slot, tokens(LENGTH, seed=slot))
 
 
-def test_windows_bound_how_many_conversations_there_are(backend: LlamaBackend, path: str) -> None:
+def test_windows_limit_the_number_of_slots(backend: LlamaBackend, path: str) -> None:
     many = LlamaBackend(path, LoadOptions(threads=1, cells=1024, swa_full="off"))
     assert (many.limits.running, many.limits.slots) == (8, 12)
     assert (backend.limits.running, backend.limits.slots) == (4, 8)
@@ -96,89 +96,89 @@ def test_windows_bound_how_many_conversations_there_are(backend: LlamaBackend, p
 
 
 @pytest.mark.parametrize("count", [1, WINDOW - 1, WINDOW, 1000, LENGTH])
-def test_a_fork_is_right_while_the_window_before_it_is_held(backend: LlamaBackend, count: int) -> None:
+def test_a_fork_is_correct_while_the_window_before_it_is_held(backend: LlamaBackend, count: int) -> None:
     text = tokens(LENGTH)
     other = [*text[:count], *tokens(3, seed=9)]
     truth = alone(backend, other)
-    read(backend, 0, text)
+    prefill(backend, 0, text)
 
     assert backend.fork(0, 3, count, None)
 
-    assert apart(read(backend, 3, other, count), truth) < NOISE
+    assert apart(prefill(backend, 3, other, count), truth) < NOISE
 
 
 def test_the_window_before_a_tip_is_never_lost(backend: LlamaBackend) -> None:
     text = tokens(LENGTH)
-    read(backend, 0, text)
+    prefill(backend, 0, text)
     lose_windows(backend)
     other = [*text, *tokens(3, seed=9)]
 
     assert backend.fork(0, 3, LENGTH, None)
 
-    assert apart(read(backend, 3, other, LENGTH), alone(backend, other)) < NOISE
+    assert apart(prefill(backend, 3, other, LENGTH), alone(backend, other)) < NOISE
 
 
 @pytest.mark.parametrize("count", [500, LENGTH - WINDOW, LENGTH - 1])
 def test_a_fork_whose_window_is_lost_is_refused(backend: LlamaBackend, count: int) -> None:
-    read(backend, 0, tokens(LENGTH))
+    prefill(backend, 0, tokens(LENGTH))
     lose_windows(backend)
 
     assert not backend.fork(0, 3, count, None)
     assert backend.cells_of(3) == 0
 
 
-def test_llama_cpp_itself_would_compute_nonsense_after_such_a_fork(
+def test_llama_cpp_itself_would_compute_wrong_probabilities_after_such_a_fork(
     backend: LlamaBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(LlamaBackend, "_holds_enough", lambda *_: True)
     text = tokens(LENGTH)
-    read(backend, 0, text)
+    prefill(backend, 0, text)
     lose_windows(backend)
 
     assert backend.fork(0, 3, LENGTH - 100, None)  # 100 of the 127 positions before it are missing
 
-    assert apart(read(backend, 3, text[:-99], LENGTH - 100), alone(backend, text[:-99])) > 10 * NOISE
+    assert apart(prefill(backend, 3, text[:-99], LENGTH - 100), alone(backend, text[:-99])) > 10 * NOISE
 
 
 @pytest.mark.parametrize("count", [50, WINDOW, 1000])
-def test_a_kept_window_makes_a_fork_right_when_it_is_lost(backend: LlamaBackend, count: int) -> None:
+def test_a_checkpoint_makes_a_fork_correct_when_the_window_is_lost(backend: LlamaBackend, count: int) -> None:
     text = tokens(LENGTH)
-    read(backend, 0, text[:count])
+    prefill(backend, 0, text[:count])
     checkpoint = backend.keep_state(0)
     assert checkpoint is not None
-    read(backend, 0, text, count)
+    prefill(backend, 0, text, count)
     lose_windows(backend)
     other = [*text[:count], *tokens(3, seed=9)]
 
     assert backend.fork(0, 3, count, checkpoint)
 
-    assert apart(read(backend, 3, other, count), alone(backend, other)) < NOISE
+    assert apart(prefill(backend, 3, other, count), alone(backend, other)) < NOISE
     backend.discard_state(checkpoint)
 
 
-def test_a_source_is_not_harmed_by_a_fork_from_a_kept_window(backend: LlamaBackend) -> None:
+def test_a_source_is_unchanged_by_a_fork_from_a_checkpoint(backend: LlamaBackend) -> None:
     text = tokens(LENGTH)
-    read(backend, 0, text[:1000])
+    prefill(backend, 0, text[:1000])
     checkpoint = backend.keep_state(0)
     assert checkpoint is not None
-    read(backend, 0, text[:-1], 1000)
+    prefill(backend, 0, text[:-1], 1000)
     backend.fork(0, 3, 1000, checkpoint)
-    read(backend, 3, [*text[:1000], *tokens(300, seed=9)], 1000)
+    prefill(backend, 3, [*text[:1000], *tokens(300, seed=9)], 1000)
 
-    assert apart(read(backend, 0, text, LENGTH - 1), alone(backend, text)) < NOISE
+    assert apart(prefill(backend, 0, text, LENGTH - 1), alone(backend, text)) < NOISE
     backend.discard_state(checkpoint)
 
 
-def test_a_kept_window_for_which_there_is_no_room_is_refused(backend: LlamaBackend) -> None:
-    """All cells of windows are held by two slots each, so that llama.cpp may not take them."""
-    read(backend, 0, tokens(1000))
+def test_a_fork_from_a_checkpoint_without_room_for_its_window_is_refused(backend: LlamaBackend) -> None:
+    """All cells of windows are held by two slots each, so that llama.cpp may not reuse them."""
+    prefill(backend, 0, tokens(1000))
     checkpoint = backend.keep_state(0)
     assert checkpoint is not None
     rest = WINDOW_CELLS - 1000 - 30
-    read(backend, 1, tokens(rest, seed=1))
+    prefill(backend, 1, tokens(rest, seed=1))
     backend.fork(0, 2, 1000, None)
     backend.fork(1, 3, rest, None)
-    read(backend, 4, tokens(30, seed=4))
+    prefill(backend, 4, tokens(30, seed=4))
 
     assert not backend.fork(0, 5, 1000, checkpoint)
     assert backend.cells_of(5) == 0
@@ -186,7 +186,7 @@ def test_a_kept_window_for_which_there_is_no_room_is_refused(backend: LlamaBacke
 
 
 def run(engine: Engine, *prompts: list[int], max_tokens: int = 1) -> list[Event]:
-    """Answer these prompts together, and return all events."""
+    """Submit these prompts together, and return all events."""
     greedy = Sampling(temperature=0)
     commands = [Generate(next(numbers), [], greedy, max_tokens, tokens=list(prompt)) for prompt in prompts]
     events = [engine.submit(command) for command in commands]
@@ -198,7 +198,7 @@ def run(engine: Engine, *prompts: list[int], max_tokens: int = 1) -> list[Event]
 
 
 @pytest.mark.parametrize("checkpoints", [False, True])
-def test_conversations_behind_one_beginning_go_on_as_they_would_alone(
+def test_conversations_with_a_shared_prefix_have_the_probabilities_that_they_have_alone(
     backend: LlamaBackend, monkeypatch: pytest.MonkeyPatch, *, checkpoints: bool
 ) -> None:
     prompts = [[*tokens(900), *tokens(40, seed=seed)] for seed in range(1, 7)]
@@ -223,7 +223,7 @@ def test_conversations_behind_one_beginning_go_on_as_they_would_alone(
 
 
 def test_windows_that_fill_the_cache_end_no_conversation(backend: LlamaBackend) -> None:
-    """Forks at a tip hold old cells together, which llama.cpp may not take then; what is idle has to go."""
+    """Forks at a tip share old cells, which llama.cpp may not reuse then, so idle slots have to be evicted."""
     engine = Engine(backend)
     for seed in range(12):
         beginning = tokens(600, seed=seed % 5)
@@ -232,11 +232,11 @@ def test_windows_that_fill_the_cache_end_no_conversation(backend: LlamaBackend) 
     assert [backend.cells_of(slot) for slot in range(backend.limits.slots)] == [0] * backend.limits.slots
 
 
-def test_a_quantized_cache_takes_as_much_less_as_was_planned(backend: LlamaBackend, path: str) -> None:
+def test_a_quantized_cache_is_as_much_smaller_as_planned(backend: LlamaBackend, path: str) -> None:
     small = LlamaBackend(path, msgspec.structs.replace(OPTIONS, kv_type="q4_0", flash_attention="on"))
     sizes = []
     for each in (small, backend):
-        read(each, 0, tokens(500))
+        prefill(each, 0, tokens(500))
         checkpoint = each.keep_state(0)
         assert checkpoint is not None
         sizes.append(checkpoint.size)
@@ -245,6 +245,6 @@ def test_a_quantized_cache_takes_as_much_less_as_was_planned(backend: LlamaBacke
     assert sizes[0] / sizes[1] == pytest.approx(planned, rel=0.1)
 
 
-def test_a_quantized_cache_without_flash_attention_is_told(path: str) -> None:
+def test_a_quantized_cache_without_flash_attention_is_an_error(path: str) -> None:
     with pytest.raises(LoadError, match="kv_type q8_0 needs flash attention, and flash_attention is off"):
         LlamaBackend(path, LoadOptions(kv_type="q8_0", flash_attention="off"))

@@ -1,9 +1,11 @@
-"""The scheduler: what a step computes, who goes first, and who makes room."""
+"""The scheduler: which rows a step computes, in which order requests start, and what is evicted or preempted."""
 
 from itertools import count as counting
 
-from localrouter.engine.kv_cache.host_store import WORTH
-from localrouter.engine.kv_cache.radix_tree import Checkpoint
+from cache_backend import FakeCacheBackend
+
+from localrouter.engine.kv_cache.checkpoints import Checkpoint
+from localrouter.engine.kv_cache.host_store import MIN_TOKENS
 from localrouter.engine.messages import Sampling
 from localrouter.engine.scheduling.batch import Batch
 from localrouter.engine.scheduling.limits import Limits
@@ -14,20 +16,17 @@ handles = counting()
 
 
 def sequence(number: int, prompt: int, max_tokens: int = 4) -> Sequence:
-    """One whose prompt shares nothing with that of another number."""
+    """Return a sequence whose prompt shares no token with that of another number."""
     return Sequence(number, [1000 * number + token for token in range(prompt)], max_tokens, Sampling())
 
 
 def step(scheduler: Scheduler, row_seconds: float = 0.0) -> Batch:
-    """Compute one step in which every sampled token is 7, and end what has all its tokens.
-
-    A row takes `row_seconds`.
-    """
+    """Compute one step, in which a row takes `row_seconds`, every sampled token is 7, and complete outputs end."""
     scheduler.admit()
     batch = scheduler.schedule()
-    scheduler.slots.take_operations()
-    for each in scheduler.computed(batch, row_seconds * len(batch)):
-        scheduler.keep_state(each, Checkpoint(next(handles), 1))
+    scheduler.apply(FakeCacheBackend())
+    for each in scheduler.commit(batch, row_seconds * len(batch)):
+        scheduler.add_checkpoint(each, Checkpoint(next(handles), 1))
     for each in batch.sampled:
         each.tokens.append(7)
         if each.completion_tokens == each.max_tokens:
@@ -40,7 +39,7 @@ def rows(batch: Batch) -> dict[int, int]:
     return {each.id: count for each, count in batch.chunks}
 
 
-def test_a_prompt_is_read_in_one_step_when_it_fits_a_chunk() -> None:
+def test_a_prompt_that_fits_into_a_chunk_is_computed_in_one_step() -> None:
     scheduler = Scheduler(Limits(cells=100, slots=4))
     scheduler.add(sequence(1, 10))
 
@@ -61,14 +60,14 @@ def test_only_the_last_chunk_of_a_prompt_has_logits() -> None:
     assert [batch.outputs for batch in batches] == [[], [], [3]]
 
 
-def test_the_odd_rest_of_a_long_prompt_is_read_first() -> None:
+def test_the_incomplete_tile_of_a_long_prompt_is_computed_first() -> None:
     scheduler = Scheduler(Limits(cells=1000, slots=4, prefill_rows=128))
     scheduler.add(sequence(1, 300))
 
     assert [len(step(scheduler)) for _ in range(3)] == [108, 128, 64]
 
 
-def test_running_streams_get_a_row_in_every_step_while_a_long_prompt_is_read() -> None:
+def test_running_streams_get_a_row_in_every_step_during_the_prefill_of_a_long_prompt() -> None:
     scheduler = Scheduler(Limits(cells=1000, slots=4, tile=16))
     scheduler.add(sequence(1, 5, max_tokens=50))
     step(scheduler, row_seconds=0.01)
@@ -98,11 +97,11 @@ def test_a_request_waits_for_a_free_slot() -> None:
     assert [set(rows(step(scheduler))) for _ in range(3)] == [{1}, {1}, {2}]
 
 
-def test_what_begins_alike_gives_way_where_it_has_the_only_slot() -> None:
+def test_a_shared_prefix_in_the_only_slot_is_evicted_for_a_prompt_that_shares_it() -> None:
     scheduler = Scheduler(Limits(cells=100, slots=1))
-    scheduler.add(alike(1, 20, 10))
+    scheduler.add(with_prefix(1, 20, 10))
     step(scheduler)
-    scheduler.add(alike(2, 20, 10))
+    scheduler.add(with_prefix(2, 20, 10))
 
     assert rows(step(scheduler)) == {2: 30}
 
@@ -116,24 +115,24 @@ def test_a_request_is_admitted_only_when_its_prompt_and_some_growth_fit() -> Non
     assert len(scheduler.waiting) == 1
 
 
-def test_the_youngest_is_set_back_when_cells_run_out_and_loses_no_token() -> None:
+def test_the_newest_sequence_is_preempted_when_cells_run_out_and_loses_no_token() -> None:
     scheduler = Scheduler(Limits(cells=100, slots=4))
-    old, young = sequence(1, 20, max_tokens=70), sequence(2, 20, max_tokens=60)
+    old, new = sequence(1, 20, max_tokens=70), sequence(2, 20, max_tokens=60)
     scheduler.add(old)
-    scheduler.add(young)
-    while young.state is not SequenceState.WAITING or not young.completion_tokens:
+    scheduler.add(new)
+    while new.state is not SequenceState.WAITING or not new.completion_tokens:
         step(scheduler)
-    sampled = young.completion_tokens
+    sampled = new.completion_tokens
 
     while old.state is not SequenceState.ENDED:
         step(scheduler)
     resumed = step(scheduler)
 
     assert rows(resumed) == {2: 20 + sampled}
-    assert young.completion_tokens == sampled + 1
+    assert new.completion_tokens == sampled + 1
 
 
-def test_ending_a_waiting_sequence_frees_its_place_in_the_queue() -> None:
+def test_ending_a_waiting_sequence_removes_it_from_the_queue() -> None:
     scheduler = Scheduler(Limits(cells=100, slots=1))
     scheduler.add(sequence(1, 5))
     step(scheduler)
@@ -147,75 +146,77 @@ def test_ending_an_unknown_sequence_does_nothing() -> None:
     assert Scheduler(Limits(cells=10, slots=1)).end(1) is None
 
 
-def alike(number: int, shared: int, own: int, max_tokens: int = 1) -> Sequence:
-    """One whose prompt begins as that of every other number, and ends like none."""
+def with_prefix(number: int, shared: int, own: int, max_tokens: int = 1) -> Sequence:
+    """Return a sequence whose prompt shares its first `shared` tokens with that of every other number."""
     return Sequence(number, [*range(shared), *range(1000 * number, 1000 * number + own)], max_tokens, Sampling())
 
 
-def test_a_prompt_goes_on_where_one_that_has_ended_begins_alike() -> None:
+def test_a_prompt_reuses_the_prefix_of_a_sequence_that_has_ended() -> None:
     scheduler = Scheduler(Limits(cells=1000, slots=4))
-    scheduler.add(alike(1, 50, 10))
+    scheduler.add(with_prefix(1, 50, 10))
     step(scheduler)
-    second = alike(2, 50, 10)
+    second = with_prefix(2, 50, 10)
     scheduler.add(second)
 
     assert rows(step(scheduler)) == {2: 10}
     assert second.usage.cached_tokens == 50
 
 
-def test_what_a_prompt_computed_before_it_was_set_back_is_not_counted_as_cached() -> None:
+def test_tokens_that_a_prompt_computed_before_its_preemption_are_not_counted_as_cached() -> None:
     scheduler = Scheduler(Limits(cells=1000, slots=4, prefill_rows=128, host_store_cells=1000))
     scheduler.add(sequence(1, 10, max_tokens=50))
     step(scheduler)
-    young = sequence(2, 500)
-    scheduler.add(young)
-    while young.computed <= WORTH:
+    new = sequence(2, 500)
+    scheduler.add(new)
+    while new.computed <= MIN_TOKENS:
         step(scheduler)
     scheduler.preempt_newest()
 
     step(scheduler)
 
-    assert WORTH < young.computed < 500
-    assert young.usage.cached_tokens == 0
+    assert MIN_TOKENS < new.computed < 500
+    assert new.usage.cached_tokens == 0
 
 
-def test_who_is_set_back_before_its_first_step_counts_what_is_there_when_it_starts() -> None:
+def test_a_sequence_preempted_before_its_first_step_counts_the_tokens_cached_when_it_starts_again() -> None:
     scheduler = Scheduler(Limits(cells=1000, slots=4))
-    scheduler.add(alike(1, 50, 10, max_tokens=9))
-    step(scheduler)
-    young = alike(2, 50, 10)
-    scheduler.add(young)
+    for other in (with_prefix(1, 50, 10, max_tokens=9), with_prefix(3, 49, 10, max_tokens=9)):
+        scheduler.add(other)
+        step(scheduler)
+    new = with_prefix(2, 50, 10)
+    scheduler.add(new)
     scheduler.admit()
-    scheduler.start_anew(young.slot)
+    scheduler.apply(FakeCacheBackend("fork"))
+    assert new.usage.cached_tokens == 0
     scheduler.preempt_newest()
 
     step(scheduler)
 
-    assert young.usage.cached_tokens == 50
+    assert new.usage.cached_tokens == 49
 
 
-def test_who_begins_alike_waits_until_that_part_is_read_and_shares_it() -> None:
+def test_prompts_with_a_prefix_in_prefill_wait_for_it_and_share_it() -> None:
     scheduler = Scheduler(Limits(cells=1000, slots=4, prefill_rows=64))
     for number in (1, 2, 3):
-        scheduler.add(alike(number, 100, 5))
+        scheduler.add(with_prefix(number, 100, 5))
 
     batches = [step(scheduler) for _ in range(3)]
 
     assert [rows(batch) for batch in batches] == [{1: 41}, {1: 64}, {2: 5, 3: 5}]
 
 
-def test_who_begins_otherwise_does_not_wait_behind_those_who_do() -> None:
+def test_a_prompt_with_another_prefix_does_not_wait_behind_those_that_wait_for_a_leader() -> None:
     scheduler = Scheduler(Limits(cells=1000, slots=4, prefill_rows=64))
-    for other in (alike(1, 100, 5), alike(2, 100, 5), sequence(3, 10)):
+    for other in (with_prefix(1, 100, 5), with_prefix(2, 100, 5), sequence(3, 10)):
         scheduler.add(other)
 
     assert set(rows(step(scheduler))) == {1, 3}
 
 
-def test_when_the_one_that_others_wait_for_is_cancelled_another_takes_its_place() -> None:
+def test_when_a_leader_is_cancelled_the_next_sequence_takes_its_place() -> None:
     scheduler = Scheduler(Limits(cells=1000, slots=4, prefill_rows=64))
     for number in (1, 2, 3):
-        scheduler.add(alike(number, 100, 5))
+        scheduler.add(with_prefix(number, 100, 5))
     step(scheduler)
 
     scheduler.end(1)
@@ -236,7 +237,7 @@ def test_short_prompts_overtake_a_long_one_which_still_gets_its_turn() -> None:
     assert len(set(orders)) >= 6
 
 
-def test_a_long_prompt_that_a_short_one_overtakes_takes_no_more_of_the_step_than_by_itself() -> None:
+def test_a_step_with_a_short_and_a_long_prompt_takes_no_longer_than_its_budget() -> None:
     """A row takes 1 ms, and 2 us for each cell of its prompt."""
     scheduler = Scheduler(Limits(cells=10_000, slots=8, tile=16), step_seconds=0.3)
     streams, long, short = [sequence(1, 5, 90), sequence(2, 5, 90)], sequence(3, 8000), sequence(4, 20)
@@ -245,7 +246,7 @@ def test_a_long_prompt_that_a_short_one_overtakes_takes_no_more_of_the_step_than
         scheduler.admit()
         batch = scheduler.schedule()
         took = 0.001 * len(batch) + 2e-6 * sum(count * (each.computed + count) for each, count in batch.chunks)
-        scheduler.computed(batch, took)
+        scheduler.commit(batch, took)
         for each in batch.sampled:
             each.tokens.append(7)
         return took
@@ -260,11 +261,11 @@ def test_a_long_prompt_that_a_short_one_overtakes_takes_no_more_of_the_step_than
     assert short.is_decoding
 
 
-def test_what_is_kept_for_nobody_goes_before_anyone_is_set_back() -> None:
+def test_idle_cells_are_evicted_before_any_sequence_is_preempted() -> None:
     scheduler = Scheduler(Limits(cells=100, slots=4))
     scheduler.add(sequence(1, 60, max_tokens=1))
     step(scheduler)
-    assert scheduler.slots.cells_idle == 60
+    assert scheduler.kv_cache.cells_idle == 60
 
     scheduler.add(sequence(2, 60, max_tokens=1))
 
@@ -272,7 +273,7 @@ def test_what_is_kept_for_nobody_goes_before_anyone_is_set_back() -> None:
     assert not scheduler.waiting
 
 
-def test_nothing_that_is_kept_goes_for_a_prompt_that_cannot_start_all_the_same() -> None:
+def test_no_idle_slot_is_evicted_for_a_prompt_that_would_not_fit_even_then() -> None:
     scheduler = Scheduler(Limits(cells=300, slots=4))
     scheduler.add(sequence(1, 60, max_tokens=1))
     step(scheduler)
@@ -282,11 +283,11 @@ def test_nothing_that_is_kept_goes_for_a_prompt_that_cannot_start_all_the_same()
     scheduler.add(sequence(3, 250, max_tokens=1))
     step(scheduler)
 
-    assert scheduler.slots.cells_idle == 60
+    assert scheduler.kv_cache.cells_idle == 60
     assert len(scheduler.waiting) == 1
 
 
-def test_a_conversation_that_can_go_on_as_soon_as_another_ends_is_not_lost_for_room() -> None:
+def test_the_cached_prefix_of_a_waiting_prompt_is_not_evicted_for_it() -> None:
     scheduler = Scheduler(Limits(cells=300, slots=4))
     first, turn = sequence(1, 180, max_tokens=1), sequence(1, 190, max_tokens=1)
     scheduler.add(first)
@@ -301,9 +302,9 @@ def test_a_conversation_that_can_go_on_as_soon_as_another_ends_is_not_lost_for_r
     assert turn.usage.cached_tokens == 180
 
 
-def test_of_a_recurrent_prompt_a_copy_of_the_state_is_wanted_at_every_stop() -> None:
+def test_a_recurrent_prompt_has_a_checkpoint_at_every_chunk_boundary() -> None:
     scheduler = Scheduler(Limits(cells=1000, slots=4, recurrent=True, state_bytes=10))
     scheduler.add(Sequence(1, list(range(100)), 1, Sampling(), chunk_boundaries={30, 80}))
 
     assert [len(step(scheduler)) for _ in range(3)] == [30, 50, 20]
-    assert len(scheduler.slots.cache.handles) == 2
+    assert len(scheduler.kv_cache.checkpoint_handles) == 2

@@ -1,21 +1,95 @@
-"""Requests, cancels and steps in any order: nothing leaks, and the cache is what the scheduler says."""
+"""Requests, cancellations and steps in any order: nothing leaks, and the backend's cache is as it is recorded."""
 
 from itertools import count as counting
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from localrouter.engine.kv_cache.checkpoints import Checkpoint
 from localrouter.engine.kv_cache.host_store import HostStore
-from localrouter.engine.kv_cache.operations import Clear, Discard, Forget, Fork, Operation, Restore, Store
-from localrouter.engine.kv_cache.radix_tree import Checkpoint
+from localrouter.engine.kv_cache.kv_cache import KvCache
+from localrouter.engine.kv_cache.operations import Clear, Forget, Store
 from localrouter.engine.messages import Sampling
 from localrouter.engine.scheduling.limits import Limits
 from localrouter.engine.scheduling.scheduler import Scheduler
 from localrouter.engine.scheduling.sequence import Sequence
 
 
+class ModelledCache:
+    """The cache of a backend as lists of tokens and numbered cells. Forks and restores fail while `fails` is set."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.fails = False
+        self.slots: dict[int, list[tuple[int, int]]] = {slot: [] for slot in range(limits.slots)}
+        """Tokens of each slot, with the numbers of their cells."""
+        self.states: dict[int, list[tuple[int, int]]] = {}
+        """What a slot held when a copy of its state was made, by handle."""
+        self.copies: dict[int, tuple[int, list[int]]] = {}
+        """Copies of cells by handle: the position of the first, and their tokens."""
+        self._numbers = counting()
+
+    @property
+    def cells_used(self) -> int:
+        """Number of cells that hold a token."""
+        return len({cell for held in self.slots.values() for _, cell in held})
+
+    def compute(self, slot: int, token: int) -> None:
+        """Append a token to a slot, in a new cell."""
+        self.slots[slot].append((token, next(self._numbers)))
+        assert self.cells_used <= self.limits.cells
+
+    def keep_state(self, slot: int) -> Checkpoint:
+        """Copy the state of a slot."""
+        handle = next(self._numbers)
+        self.states[handle] = list(self.slots[slot])
+        return Checkpoint(handle, 1)
+
+    def clear(self, slot: int) -> None:
+        """Free a slot."""
+        self.slots[slot] = []
+
+    def fork(self, source: int, slot: int, count: int, checkpoint: Checkpoint | None) -> bool:
+        """Share cells, or fail."""
+        assert not self.slots[slot]
+        if self.fails:
+            return False
+        self.slots[slot] = self.slots[source][:count]
+        assert len(self.slots[slot]) == count
+        if checkpoint:
+            assert self.states[checkpoint.handle] == self.slots[slot]
+        elif self.limits.recurrent:
+            assert count == len(self.slots[source])
+        return True
+
+    def discard_state(self, checkpoint: Checkpoint) -> None:
+        """Free the copy of a state."""
+        del self.states[checkpoint.handle]
+
+    def store(self, handle: int, slot: int, start: int, end: int) -> bool:
+        """Copy cells."""
+        assert len(self.slots[slot]) >= end
+        self.copies[handle] = start, [token for token, _ in self.slots[slot][start:end]]
+        return True
+
+    def restore(self, handle: int, slot: int, start: int, end: int) -> bool:
+        """Compute the tokens of a copy in new cells, or fail."""
+        if self.fails:
+            return False
+        assert len(self.slots[slot]) == start
+        first, tokens = self.copies[handle]
+        assert self.cells_used + len(tokens) <= self.limits.cells
+        for token in tokens[start - first : end - first]:
+            self.compute(slot, token)
+        return True
+
+    def forget(self, handle: int) -> None:
+        """Free a copy of cells."""
+        self.copies.pop(handle, None)
+
+
 class SchedulerMachine(RuleBasedStateMachine):
-    """Requests come, are cancelled, and steps are taken in any order; the cache is modelled beside the scheduler."""
+    """Submits and cancels requests and computes steps in any order, beside a model of the backend's cache."""
 
     CELLS = 120
     LIMITS = Limits(cells=CELLS, slots=5, running=3, prefill_rows=16, tile=4)
@@ -23,15 +97,9 @@ class SchedulerMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.scheduler = Scheduler(self.LIMITS)
+        self.cache = ModelledCache(self.LIMITS)
         self.alive: dict[int, Sequence] = {}
         self.ends: dict[int, int] = {}
-        self.cache: dict[int, list[tuple[int, int]]] = {slot: [] for slot in range(self.LIMITS.slots)}
-        """The tokens of each slot, and the numbers of the cells they are in."""
-        self.states: dict[int, list[tuple[int, int]]] = {}
-        """What was in a slot when a copy of its state was kept."""
-        self.copies: dict[int, tuple[int, list[int]]] = {}
-        """Copies of cells: the position of the first, and their tokens."""
-        self.numbers = counting()
         self.number = 0
 
     @rule(prompt=st.lists(st.integers(0, 1), min_size=1, max_size=60), max_tokens=st.integers(1, 60))
@@ -40,14 +108,14 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.alive)
     @rule(data=st.data(), more=st.integers(1, 20))
-    def arrive_alike(self, data: st.DataObject, more: int) -> None:
+    def arrive_with_shared_prefix(self, data: st.DataObject, more: int) -> None:
         other = self.alive[data.draw(st.sampled_from(sorted(self.alive)))]
         self._add([*other.tokens[: data.draw(st.integers(0, 40))], *[5] * more], 5)
 
     def _add(self, prompt: list[int], max_tokens: int) -> None:
         self.number += 1
-        stops = {len(prompt) // 2} if self.LIMITS.recurrent else set()
-        self.alive[self.number] = Sequence(self.number, prompt, max_tokens, Sampling(), chunk_boundaries=stops)
+        boundaries = {len(prompt) // 2} if self.LIMITS.recurrent else set()
+        self.alive[self.number] = Sequence(self.number, prompt, max_tokens, Sampling(), chunk_boundaries=boundaries)
         self.scheduler.add(self.alive[self.number])
 
     @precondition(lambda self: self.alive)
@@ -60,26 +128,25 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.scheduler.preempt_newest()
 
     @rule()
-    def rest(self) -> None:
+    def run_idle_work(self) -> None:
         if self.scheduler.is_idle:
-            self.scheduler.slots.offload_next()
-            self._change()
+            self.scheduler.kv_cache.offload_next()
+            self.scheduler.apply(self.cache)
 
     @rule(fails=st.integers(0, 9))
     def compute(self, fails: int = 9) -> None:
         self.scheduler.admit()
-        self._change(fails == 0)
+        self.cache.fails = fails == 0
+        self.scheduler.apply(self.cache)
+        self.cache.fails = False
         batch = self.scheduler.schedule()
-        self._change()
+        self.scheduler.apply(self.cache)
         for position, slot, token in zip(batch.positions, batch.slots, batch.tokens, strict=True):
-            assert position == len(self.cache[slot])
-            self.cache[slot].append((token, next(self.numbers)))
-        assert self._cells_used() <= self.CELLS
+            assert position == len(self.cache.slots[slot])
+            self.cache.compute(slot, token)
         assert bool(batch) == bool(self.alive)
-        for each in self.scheduler.computed(batch):
-            handle = next(self.numbers)
-            self.states[handle] = list(self.cache[each.slot])
-            self.scheduler.keep_state(each, Checkpoint(handle, 1))
+        for each in self.scheduler.commit(batch):
+            self.scheduler.add_checkpoint(each, self.cache.keep_state(each.slot))
         for each in batch.sampled:
             each.tokens.append(0)
             if each.completion_tokens == each.max_tokens:
@@ -89,80 +156,29 @@ class SchedulerMachine(RuleBasedStateMachine):
     def nothing_leaks(self) -> None:
         self.scheduler.check()
         for each in self.scheduler.running:
-            assert [token for token, _ in self._cells(each.slot)] == each.tokens[: each.computed]
+            assert self._tokens(each.slot) == each.tokens[: each.computed]
 
     def teardown(self) -> None:
         while not self.scheduler.is_idle:
             self.compute()
         assert self.ends == dict.fromkeys(range(1, self.number + 1), 1)
-        assert self.scheduler.cells_used == 0
-        while self.scheduler.slots.evict():
+        assert self.scheduler.kv_cache.cells_running == 0
+        while self.scheduler.kv_cache.evict():
             pass
-        host_store = self.scheduler.slots.host_store
-        for handle in host_store.handles if host_store else ():
-            self.scheduler.slots.forget(handle)
-        self._change()
-        assert not any(self.cache.values())
-        assert not self.states
-        assert not self.copies
+        self.scheduler.kv_cache.drop_offloaded()
+        self.scheduler.apply(self.cache)
+        assert not any(self.cache.slots.values())
+        assert not self.cache.states
+        assert not self.cache.copies
 
-    def _cells(self, slot: int) -> list[tuple[int, int]]:
-        """What a slot holds when the changes that wait are made."""
-        cells = self.cache[slot]
-        for change in self.scheduler.slots.operations:
-            if isinstance(change, Clear) and change.slot == slot:
-                cells = []
-        return cells
+    def _tokens(self, slot: int) -> list[int]:
+        """Return the tokens of a slot after the pending operations."""
+        is_cleared = Clear(slot) in self.scheduler.kv_cache.pending
+        return [] if is_cleared else [token for token, _ in self.cache.slots[slot]]
 
     def _end(self, number: int, *, keep: bool = True) -> None:
         assert self.scheduler.end(number, keep=keep) is self.alive.pop(number)
         self.ends[number] = self.ends.get(number, 0) + 1
-
-    def _change(self, fails: bool = False) -> None:
-        while operations := self.scheduler.slots.take_operations():
-            for change in operations:
-                self._make(change, fails)
-
-    def _make(self, change: Operation, fails: bool) -> None:
-        match change:
-            case Clear(slot):
-                self.cache[slot] = []
-            case Discard(checkpoint):
-                del self.states[checkpoint.handle]
-            case Forget(handle):
-                self.copies.pop(handle, None)
-            case Fork(_, slot) if fails:
-                assert not self.cache[slot]
-                self.scheduler.start_anew(slot)
-            case Fork(source, slot, count, checkpoint):
-                assert not self.cache[slot]
-                self.cache[slot] = self.cache[source][:count]
-                assert len(self.cache[slot]) == count
-                if checkpoint:
-                    assert self.states[checkpoint.handle] == self.cache[slot]
-                elif self.LIMITS.recurrent:
-                    assert count == len(self.cache[source])
-            case Store(handle, slot, start, end):
-                assert len(self.cache[slot]) >= end
-                self.copies[handle] = start, [token for token, _ in self.cache[slot][start:end]]
-            case Restore():
-                self._restore(change, fails)
-
-    def _restore(self, change: Restore, fails: bool) -> None:
-        slot, start = change.slot, change.start
-        if self.scheduler.slots.cache.length(slot) < change.end:
-            return  # what should come before was not brought back
-        if fails:
-            self.scheduler.slots.forget(change.handle)
-            self.scheduler.start_anew(slot)
-            return
-        assert len(self.cache[slot]) == start
-        first, tokens = self.copies[change.handle]
-        assert self._cells_used() + len(tokens) <= self.CELLS
-        self.cache[slot] += [(token, next(self.numbers)) for token in tokens[start - first : change.end - first]]
-
-    def _cells_used(self) -> int:
-        return len({cell for held in self.cache.values() for _, cell in held})
 
 
 class RecurrentMachine(SchedulerMachine):
@@ -171,21 +187,25 @@ class RecurrentMachine(SchedulerMachine):
     )
 
 
-class ArchiveMachine(SchedulerMachine):
+class OffloadingMachine(SchedulerMachine):
     LIMITS = Limits(cells=SchedulerMachine.CELLS, slots=5, running=3, prefill_rows=16, tile=4, idle_cells=0)
 
     def __init__(self) -> None:
         super().__init__()
-        self.scheduler.slots.host_store = HostStore(100, worth=4)
+        self.scheduler.kv_cache = KvCache(
+            slots=self.LIMITS.slots,
+            cells=self.LIMITS.cells,
+            idle_cells=self.LIMITS.idle_cells,
+            host_store=HostStore(100, min_tokens=4),
+        )
 
     @invariant()
-    def every_copy_is_known(self) -> None:
-        host_store = self.scheduler.slots.host_store
-        waiting = [change.handle for change in self.scheduler.slots.operations if isinstance(change, Store | Forget)]
-        assert host_store
-        assert host_store.handles ^ set(self.copies) <= set(waiting)
+    def every_copy_is_recorded(self) -> None:
+        cache = self.scheduler.kv_cache
+        pending = {operation.handle for operation in cache.pending if isinstance(operation, Store | Forget)}
+        assert cache.offloaded_handles ^ set(self.cache.copies) <= pending
 
 
 TestScheduler = SchedulerMachine.TestCase
-TestArchivingScheduler = ArchiveMachine.TestCase
+TestOffloadingScheduler = OffloadingMachine.TestCase
 TestRecurrentScheduler = RecurrentMachine.TestCase

@@ -36,7 +36,7 @@ from localrouter.engine.backends.llama.state_copies import StateCopies
 from localrouter.engine.backends.llama.vocabulary import Vocabulary
 from localrouter.engine.backends.threads import fewest_fast_threads, physical_cores
 from localrouter.engine.grammar.constraint import GrammarVocabulary
-from localrouter.engine.kv_cache.radix_tree import Checkpoint
+from localrouter.engine.kv_cache.checkpoints import Checkpoint
 from localrouter.engine.messages import (
     ComputeDevice,
     Fallback,

@@ -8,7 +8,7 @@ import llama_cpp.llama_cpp as api
 import numpy as np
 from numpy.typing import NDArray
 
-from localrouter.engine.kv_cache.radix_tree import Checkpoint
+from localrouter.engine.kv_cache.checkpoints import Checkpoint
 
 _PARTIAL = api.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
 """Of a sequence, only what cannot be cut back: not its keys and values."""
