@@ -1,92 +1,13 @@
-"""The scheduler: which rows a step computes, in which order requests start, and what is evicted or preempted."""
-
-from itertools import count as counting
+"""The scheduler: in which order requests start, what they share, and what is evicted or preempted."""
 
 from cache_backend import FakeCacheBackend
+from scheduler_steps import rows, sequence, step, with_prefix
 
-from localrouter.engine.kv_cache.checkpoints import Checkpoint
 from localrouter.engine.kv_cache.host_store import MIN_TOKENS
 from localrouter.engine.messages import Sampling
-from localrouter.engine.scheduling.batch import Batch
 from localrouter.engine.scheduling.limits import Limits
 from localrouter.engine.scheduling.scheduler import Scheduler
 from localrouter.engine.scheduling.sequence import Sequence, SequenceState
-
-handles = counting()
-
-
-def sequence(number: int, prompt: int, max_tokens: int = 4) -> Sequence:
-    """Return a sequence whose prompt shares no token with that of another number."""
-    return Sequence(number, [1000 * number + token for token in range(prompt)], max_tokens, Sampling())
-
-
-def step(scheduler: Scheduler, row_seconds: float = 0.0) -> Batch:
-    """Compute one step, in which a row takes `row_seconds`, every sampled token is 7, and complete outputs end."""
-    scheduler.admit()
-    batch = scheduler.schedule()
-    scheduler.apply(FakeCacheBackend())
-    for each in scheduler.commit(batch, row_seconds * len(batch)):
-        scheduler.add_checkpoint(each, Checkpoint(next(handles), 1))
-    for each in batch.sampled:
-        each.tokens.append(7)
-        if each.completion_tokens == each.max_tokens:
-            scheduler.end(each.id)
-    scheduler.check()
-    return batch
-
-
-def rows(batch: Batch) -> dict[int, int]:
-    return {each.id: count for each, count in batch.chunks}
-
-
-def test_a_prompt_that_fits_into_a_chunk_is_computed_in_one_step() -> None:
-    scheduler = Scheduler(Limits(cells=100, slots=4))
-    scheduler.add(sequence(1, 10))
-
-    batch = step(scheduler)
-
-    assert batch.positions == list(range(10))
-    assert batch.tokens == list(range(1000, 1010))
-    assert batch.outputs == [9]
-
-
-def test_only_the_last_chunk_of_a_prompt_has_logits() -> None:
-    scheduler = Scheduler(Limits(cells=100, slots=4, prefill_rows=8))
-    scheduler.add(sequence(1, 20))
-
-    batches = [step(scheduler) for _ in range(3)]
-
-    assert [len(batch) for batch in batches] == [8, 8, 4]
-    assert [batch.outputs for batch in batches] == [[], [], [3]]
-
-
-def test_the_incomplete_tile_of_a_long_prompt_is_computed_first() -> None:
-    scheduler = Scheduler(Limits(cells=1000, slots=4, prefill_rows=128))
-    scheduler.add(sequence(1, 300))
-
-    assert [len(step(scheduler)) for _ in range(3)] == [108, 128, 64]
-
-
-def test_running_streams_get_a_row_in_every_step_during_the_prefill_of_a_long_prompt() -> None:
-    scheduler = Scheduler(Limits(cells=1000, slots=4, tile=16))
-    scheduler.add(sequence(1, 5, max_tokens=50))
-    step(scheduler, row_seconds=0.01)
-    scheduler.add(sequence(2, 100))
-
-    batches = [step(scheduler, row_seconds=0.01) for _ in range(6)]
-
-    assert all(rows(batch)[1] == 1 for batch in batches)
-    assert [rows(batch)[2] for batch in batches] == [15] * 6
-
-
-def test_prompts_share_a_step_unless_the_model_is_recurrent() -> None:
-    together, apart = (Scheduler(Limits(cells=100, slots=4, recurrent=one)) for one in (False, True))
-    for scheduler in (together, apart):
-        scheduler.add(sequence(1, 5))
-        scheduler.add(sequence(2, 5))
-
-    assert rows(step(together)) == {1: 5, 2: 5}
-    assert rows(step(apart)) == {1: 5}
 
 
 def test_a_request_waits_for_a_free_slot() -> None:
@@ -144,11 +65,6 @@ def test_ending_a_waiting_sequence_removes_it_from_the_queue() -> None:
 
 def test_ending_an_unknown_sequence_does_nothing() -> None:
     assert Scheduler(Limits(cells=10, slots=1)).end(1) is None
-
-
-def with_prefix(number: int, shared: int, own: int, max_tokens: int = 1) -> Sequence:
-    """Return a sequence whose prompt shares its first `shared` tokens with that of every other number."""
-    return Sequence(number, [*range(shared), *range(1000 * number, 1000 * number + own)], max_tokens, Sampling())
 
 
 def test_a_prompt_reuses_the_prefix_of_a_sequence_that_has_ended() -> None:
@@ -222,43 +138,6 @@ def test_when_a_leader_is_cancelled_the_next_sequence_takes_its_place() -> None:
     scheduler.end(1)
 
     assert [rows(step(scheduler)) for _ in range(2)] == [{2: 64}, {3: 5}]
-
-
-def test_short_prompts_overtake_a_long_one_which_still_gets_its_turn() -> None:
-    scheduler = Scheduler(Limits(cells=10_000, slots=64, prefill_rows=16))
-    scheduler.add(sequence(1, 2000))
-    step(scheduler)
-    for number in range(2, 10):
-        scheduler.add(sequence(number, 16, max_tokens=1))
-
-    orders = [next(iter(rows(step(scheduler)))) for _ in range(8)]
-
-    assert 2 <= orders.count(1) <= 3
-    assert len(set(orders)) >= 6
-
-
-def test_a_step_with_a_short_and_a_long_prompt_takes_no_longer_than_its_budget() -> None:
-    """A row takes 1 ms, and 2 us for each cell of its prompt."""
-    scheduler = Scheduler(Limits(cells=10_000, slots=8, tile=16), step_seconds=0.3)
-    streams, long, short = [sequence(1, 5, 90), sequence(2, 5, 90)], sequence(3, 8000), sequence(4, 20)
-
-    def seconds() -> float:
-        scheduler.admit()
-        batch = scheduler.schedule()
-        took = 0.001 * len(batch) + 2e-6 * sum(count * (each.computed + count) for each, count in batch.chunks)
-        scheduler.commit(batch, took)
-        for each in batch.sampled:
-            each.tokens.append(7)
-        return took
-
-    for each in (*streams, long):
-        scheduler.add(each)
-    while long.computed < 4000:
-        seconds()
-    scheduler.add(short)
-
-    assert max(seconds() for _ in range(4)) < 0.4
-    assert short.is_decoding
 
 
 def test_idle_cells_are_evicted_before_any_sequence_is_preempted() -> None:
