@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 from soak.chaos import run
 from soak.part import Setting
-from soak.truth import Truth, Verdict
+from soak.reference import Reference, Verdict
 from tiny_models import KINDS, WORDS, write
 
 from localrouter.engine.backends.llama.backend import LlamaBackend
@@ -112,7 +112,7 @@ def judge(path: str, options: LoadOptions, answers: list[Answer]) -> None:
     backend, verdict = LlamaBackend(path, options), Verdict()
     try:
         for answer in answers:
-            Truth(backend, together=2).judge(answer.prompt, answer.tokens, verdict)
+            Reference(backend, together=2).verify(answer.prompt, answer.tokens, verdict)
     finally:
         backend.close()
     verdict.check()
@@ -200,4 +200,4 @@ def test_random_requests_with_faults_and_cancels_leave_nothing_behind(path: str)
     assert tally.ends.keys() >= {"cancelled", "length", "stop"}
     assert tally.faults["forks"]
     assert tally.evicted
-    assert sum(verdict.answers for verdict in tally.verdicts) > 5
+    assert sum(verdict.outputs for verdict in tally.verdicts) > 5

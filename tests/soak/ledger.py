@@ -1,4 +1,4 @@
-"""What became of every request, held against what may become of it."""
+"""The ledger: the events of every request, checked against what is allowed at that moment."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -13,44 +13,44 @@ from .workload import Request
 
 @dataclass
 class Record:
-    """One request as its caller sees it."""
+    """One request as its client sees it."""
 
     request: Request
     prompt_tokens: int
     tokens: list[int]
-    """Prompt and answer: the list that the engine itself appends to."""
+    """Tokens of prompt and output: the list that the engine appends to."""
     context: int
     events: list[Event] = field(default_factory=list)
     is_cancelled: bool = False
 
     @property
     def end(self) -> Finished | None:
-        """Its end, once it has ended."""
+        """The Finished event; None while the request is open."""
         last = self.events[-1] if self.events else None
         return last if isinstance(last, Finished) else None
 
     @property
-    def most(self) -> int:
-        """Tokens that its answer may have."""
+    def max_output(self) -> int:
+        """Largest number of tokens of the output."""
         return min(self.request.max_tokens, self.context - self.prompt_tokens)
 
     @property
-    def answer(self) -> list[int]:
+    def output(self) -> list[int]:
         """Tokens sampled so far."""
         return self.tokens[self.prompt_tokens :]
 
 
 class Ledger:
-    """Takes every event, and asserts that it may come now and says what is true."""
+    """Records every event, and asserts that it is allowed now and correct."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self.records: dict[int, Record] = {}
         self.open: set[int] = set()
-        """Requests that were accepted and have not ended."""
+        """Ids of requests that were accepted and have not ended."""
 
     def submitted(self, record: Record, event: Event) -> None:
-        """Note a request and the answer to it: it is accepted, or refused for its prompt."""
+        """Record a request and its first event: Accepted, or Finished if its prompt is empty or too long."""
         number, prompt = record.request.number, record.prompt_tokens
         assert number not in self.records
         self.records[number] = record
@@ -65,7 +65,7 @@ class Ledger:
         record.events.append(event)
 
     def cancelled(self, number: int, events: list[Event]) -> None:
-        """Note what a cancel led to: the end of a request that is open, nothing otherwise."""
+        """Record the events of a cancellation: a Finished for an open request, none otherwise."""
         record = self.records[number]
         if number not in self.open:
             assert events == []
@@ -77,7 +77,7 @@ class Ledger:
         self.take(events, allowed={})
 
     def take(self, events: Iterable[Event], allowed: dict[int, set[str]]) -> None:
-        """Note the events of a step. `allowed` are the errors with which requests may end, by their numbers."""
+        """Record the events of a step. `allowed` has the error codes that requests may end with, by request number."""
         for event in events:
             assert event.id in self.open, f"{event} of a request that is not open"
             assert not isinstance(event, Accepted)
@@ -88,35 +88,35 @@ class Ledger:
                 self._check(record, event, allowed.get(event.id, set()))
 
     def reasons(self) -> Counter[str]:
-        """How the requests have ended."""
+        """Return the number of requests by finish reason or error code."""
         ends = [record.end for record in self.records.values()]
         return Counter(end.code or end.reason for end in ends if end is not None)
 
     def _check(self, record: Record, end: Finished, allowed: set[str]) -> None:
-        usage, answer = end.usage, record.answer
+        usage, output = end.usage, record.output
         assert usage.prompt_tokens == record.prompt_tokens
-        assert usage.completion_tokens == len(answer) <= record.most
+        assert usage.completion_tokens == len(output) <= record.max_output
         assert 0 <= usage.cached_tokens < record.prompt_tokens
         assert record.is_cancelled == (end.reason == "cancelled")
-        stops = [self._backend.is_end(token) for token in answer]
-        assert not any(stops[:-1])
+        are_ends = [self._backend.is_end(token) for token in output]
+        assert not any(are_ends[:-1])
         match end.reason:
             case "stop":
-                assert stops[-1]
+                assert are_ends[-1]
             case "length":
-                assert len(answer) == record.most
-                assert not stops[-1]
+                assert len(output) == record.max_output
+                assert not are_ends[-1]
             case "error":
-                assert end.code in allowed, f"{end} without a reason"
+                assert end.code in allowed, f"no fault explains {end}"
             case "cancelled":
-                assert len(answer) < record.most
+                assert len(output) < record.max_output
         self._check_text(record, end)
 
     def _check_text(self, record: Record, end: Finished) -> None:
-        """The pieces are the text of the sampled tokens: none is lost, sent twice or cut inside a character."""
+        """Assert that the pieces are the text of the sampled tokens, without loss, repetition or cut characters."""
         text = Detokenizer()
-        answer = record.answer[:-1] if end.reason == "stop" else record.answer
-        expected = "".join(text.feed(self._backend.piece(token)) for token in answer)
+        output = record.output[:-1] if end.reason == "stop" else record.output
+        expected = "".join(text.feed(self._backend.piece(token)) for token in output)
         if end.reason in ("stop", "length"):
             expected += text.flush()
         pieces = [event.text for event in record.events if isinstance(event, Piece)]

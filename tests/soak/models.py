@@ -1,4 +1,4 @@
-"""The random models that a soak runs on: one of each kind of memory, small enough to compute thousands of requests."""
+"""Models of random weights for a soak, one of each kind of cache, small enough for thousands of requests."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,13 +6,13 @@ from pathlib import Path
 from localrouter.bench.synthetic import model_shapes, model_writer, synthetic_vocabulary
 
 MODELS = ("qwen3-tiny", "gemma4-tiny", "qwen35moe-tiny")
-"""Attention only; sliding windows; recurrent layers."""
+"""Shapes with attention only, sliding windows, recurrent layers."""
 WORDS = 4096
-"""Tokens of the vocabulary."""
+"""Size of the vocabulary."""
 
 
 def write(folder: Path, name: str) -> str:
-    """Write a model of a shape into a folder, and return its path."""
+    """Write a model with the shape `name` into a folder, and return its path."""
     words = synthetic_vocabulary.made_up(WORDS)
     path = folder / f"{name}.gguf"
     model_writer.write_model(path, name, replace(model_shapes.SHAPES[name], vocabulary=words.size), words, seed=1)

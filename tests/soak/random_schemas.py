@@ -1,4 +1,4 @@
-"""Random JSON schemas, each satisfied by some value, of all keywords that are enforced."""
+"""Random JSON schemas with all keywords that are enforced. At least one value is valid for each of them."""
 
 import random
 from collections.abc import Callable
@@ -22,20 +22,20 @@ WORDS = ["a", "name", "two words", "ünï", "x-y", 'q"uote', "back\\slash", "1",
 
 
 class Schemas:
-    """One schema after the other, all from one seed."""
+    """Generates schemas from one seed."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
         self._definitions: list[str] = []
 
     def document(self) -> Json:
-        """A schema with definitions, some of which refer to themselves."""
+        """Return a schema with definitions, some of which are recursive."""
         self._definitions = [f"def{index}" for index in range(self._random.randrange(3))]
         definitions = {name: self._definition(name) for name in self._definitions}
         return {**self.value(3), **({"$defs": definitions} if definitions else {})}
 
     def object_document(self) -> Json:
-        """A schema of objects, as functions have for their arguments."""
+        """Return a schema of objects, like those of tools' parameters."""
         self._definitions = [f"def{index}" for index in range(self._random.randrange(3))]
         definitions = {name: self._definition(name) for name in self._definitions}
         return {**self._object(3), **({"$defs": definitions} if definitions else {})}

@@ -1,9 +1,9 @@
-"""Hundreds of random schemas, and those that SDK helpers make, through an engine on llama.cpp.
+"""A soak of structured output: random schemas and those of SDK helpers on an engine with llama.cpp.
 
     python -m tests.soak.schemas --count 500 --seed 0 --model demo noise
 
-Every answer that ended by itself has to satisfy its schema. `noise` is a model of random weights with a vocabulary of
-152k tokens; both models are made to like the ends of strings and brackets, or little would end.
+Every output that the model ended must be valid for its schema. `noise` is a model of random weights with a vocabulary
+of 152k tokens. A logit bias towards the ends of strings and brackets lets both models end most outputs.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from .sdk_schemas import SDK_TYPES
 
 DEMO = Path(localrouter.__file__).parent / "assets" / "demo.gguf"
 MODELS = {"demo": 6.0, "noise": 9.0}
-"""By how much each is to like what ends strings, lists and objects."""
+"""Models, with the logit bias of tokens that end strings, lists and objects."""
 WORDS = 151_936
 MAX_TOKENS = 400
 TOGETHER = 8
@@ -41,7 +41,7 @@ PROMPT = [Segment("<|im_start|>user\nTell me of it.<|im_end|>\n<|im_start|>assis
 
 @dataclass(frozen=True)
 class Outcome:
-    """One answer: its text, and whether it ended by itself."""
+    """The output for one schema: its text, and its finish reason or error code."""
 
     name: str
     text: str
@@ -50,18 +50,18 @@ class Outcome:
 
 @dataclass
 class Tally:
-    """What became of all answers to schemas."""
+    """Counts over the outputs for all schemas."""
 
     ended: int = 0
     cut: int = 0
     failed: list[Outcome] = field(default_factory=list)
-    """Answers that ended with an error."""
+    """Outputs that ended with an error."""
     invalid: list[Outcome] = field(default_factory=list)
-    """Answers that ended by themselves, and do not satisfy their schema."""
+    """Outputs that the model ended, and that are not valid for their schema."""
     seconds: float = 0
 
     def line(self, model: str) -> str:
-        """Return one line for people."""
+        """Return all counts in one line."""
         return (
             f"{model}: {self.ended} ended by themselves, {self.cut} cut, {len(self.failed)} failed, "
             f"{len(self.invalid)} invalid; {self.seconds:.0f} s"
@@ -69,22 +69,22 @@ class Tally:
 
 
 def random_schemas(count: int, seed: int) -> dict[str, Any]:
-    """Return so many schemas, each with a name."""
+    """Return `count` random schemas by name."""
     return {f"random {number}": Schemas(number).document() for number in range(seed, seed + count)}
 
 
 def sdk_schemas() -> dict[str, Any]:
-    """Return the schemas that SDK helpers make of types."""
+    """Return schemas, by name, that SDK helpers generate from types."""
     return {name: TypeAdapter(kind).json_schema() for name, kind in SDK_TYPES.items()}
 
 
-def run(path: str, like_ends: float, schemas: Mapping[str, Any], seed: int) -> Tally:
-    """Have the model at `path` answer by each schema, and return what came of it."""
+def run(path: str, end_bias: float, schemas: Mapping[str, Any], seed: int) -> Tally:
+    """Generate an output for each schema with the model at `path`, and return the counts."""
     tally, begin = Tally(), time.monotonic()
     backend = LlamaBackend(path, LoadOptions(context=1024, cells=TOGETHER * 1024, max_sequences=TOGETHER, threads=1))
-    ends = {token: like_ends for text in ('"', "}", "]") for token in backend.tokenize([Segment(text, control=False)])}
+    ends = {token: end_bias for text in ('"', "}", "]") for token in backend.tokenize([Segment(text, control=False)])}
     sampling = Sampling(seed=seed, logit_bias=ends)
-    for outcome in _answers(Engine(backend), schemas, sampling):
+    for outcome in _outcomes(Engine(backend), schemas, sampling):
         if outcome.reason == "stop":
             tally.ended += 1
             tally.invalid += [] if _is_valid(outcome.text, schemas[outcome.name]) else [outcome]
@@ -97,8 +97,8 @@ def run(path: str, like_ends: float, schemas: Mapping[str, Any], seed: int) -> T
     return tally
 
 
-def _answers(engine: Engine, schemas: Mapping[str, Any], sampling: Sampling) -> Iterator[Outcome]:
-    """Yield the answer to each schema as they end, several computed together."""
+def _outcomes(engine: Engine, schemas: Mapping[str, Any], sampling: Sampling) -> Iterator[Outcome]:
+    """Yield the output for each schema as it ends; several are computed together."""
     names = list(schemas)
     waiting = iter(range(len(names)))
     texts: dict[int, list[str]] = {}
@@ -130,7 +130,7 @@ def _is_valid(text: str, schema: Any) -> bool:
 
 
 def write(folder: Path, model: str) -> str:
-    """Return the path of a model, written into the folder if it is made for this."""
+    """Return the path of a model. A model of random weights is written into the folder."""
     if model == "demo":
         return str(DEMO)
     words = synthetic_vocabulary.made_up(WORDS)
@@ -140,24 +140,24 @@ def write(folder: Path, model: str) -> str:
     return str(path)
 
 
-def _told(tally: Tally) -> Iterable[str]:
+def _details(tally: Tally) -> Iterable[str]:
     for outcome in (*tally.invalid, *tally.failed):
         yield f"  {outcome.name}: {outcome.reason}: {outcome.text}"
 
 
 def main() -> None:
-    """Run from the command line: a line for each model, and one for each answer that should not be."""
+    """Run from the command line, and write a line for each model and for each invalid or failed output."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=500, help="random schemas, beside those of SDK helpers (500)")
     parser.add_argument("--seed", type=int, default=0, help="another seed is other schemas (0)")
-    parser.add_argument("--model", nargs="+", choices=MODELS, default=[*MODELS], help="which models answer (both)")
+    parser.add_argument("--model", nargs="+", choices=MODELS, default=[*MODELS], help="models (both)")
     asked = parser.parse_args()
     is_clean = True
     with tempfile.TemporaryDirectory() as folder:
         for model in asked.model:
             schemas = random_schemas(asked.count, asked.seed) | sdk_schemas()
             tally = run(write(Path(folder), model), MODELS[model], schemas, asked.seed)
-            sys.stdout.write("\n".join([tally.line(model), *_told(tally)]) + "\n")
+            sys.stdout.write("\n".join([tally.line(model), *_details(tally)]) + "\n")
             sys.stdout.flush()
             is_clean = is_clean and not tally.invalid and not tally.failed
     sys.exit(not is_clean)

@@ -1,4 +1,4 @@
-"""Types of the kinds that people hand to SDK helpers, which make schemas of them."""
+"""Types like those that users pass to SDK helpers, which generate schemas from them."""
 
 import datetime
 import decimal

@@ -1,14 +1,14 @@
-"""What a run counts, and its line."""
+"""Statistics of a soak."""
 
 from collections import Counter
 from dataclasses import dataclass, field
 
-from .truth import Verdict
+from .reference import Verdict
 
 
 @dataclass
 class Tally:
-    """What a run counted."""
+    """Counts over all parts of a run."""
 
     ends: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
@@ -21,13 +21,13 @@ class Tally:
     steps: int = 0
     seconds: float = 0.0
     resident: list[int] = field(default_factory=list)
-    """Bytes in memory after each part, everything freed."""
+    """Resident memory in bytes after each part, when everything is freed."""
     descriptors: list[int] = field(default_factory=list)
     peak: int = 0
-    """Bytes in memory at the end of the part that had most."""
+    """Largest resident memory in bytes at the end of a part."""
 
     def line(self, model: str) -> str:
-        """Everything in one line."""
+        """Return all counts in one line."""
         ends = ", ".join(f"{count} {reason}" for reason, count in sorted(self.ends.items()))
         faults = ", ".join(f"{count} {name}" for name, count in sorted(self.faults.items()))
         tokens, differing = (sum(getattr(one, name) for one in self.verdicts) for name in ("tokens", "differing"))
@@ -43,5 +43,5 @@ class Tally:
 
     @property
     def growth(self) -> int:
-        """Bytes that memory grew by from the end of the first half to the end."""
+        """Bytes that resident memory grew by from the end of the first half to the end."""
         return self.resident[-1] - self.resident[len(self.resident) // 2 - 1]

@@ -1,4 +1,4 @@
-"""Schemas through an engine on llama.cpp: what a model ended by itself satisfies its schema."""
+"""Structured output on an engine with llama.cpp: outputs that the model ended are valid for their schemas."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from .schemas import MODELS, random_schemas, run, sdk_schemas, write
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_some_schemas(model: str, tmp_path: Path) -> None:
+def test_outputs_are_valid_for_some_schemas(model: str, tmp_path: Path) -> None:
     tally = run(write(tmp_path, model), MODELS[model], random_schemas(30, seed=7) | sdk_schemas(), seed=7)
 
     assert (tally.invalid, tally.failed) == ([], [])
@@ -17,7 +17,7 @@ def test_some_schemas(model: str, tmp_path: Path) -> None:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("model", MODELS)
-def test_five_hundred_schemas(model: str, tmp_path: Path) -> None:
+def test_outputs_are_valid_for_five_hundred_schemas(model: str, tmp_path: Path) -> None:
     tally = run(write(tmp_path, model), MODELS[model], random_schemas(500, seed=0) | sdk_schemas(), seed=0)
 
     assert (tally.invalid, tally.failed) == ([], [])

@@ -232,7 +232,7 @@ class KvCache:
     def mark_unforkable(self, slot: int, count: int) -> None:
         """Do not fork a slot at its first `count` tokens or fewer again: the backend does not hold what that takes.
 
-        A slot that has fewer tokens by now, because it started anew, is not marked.
+        A slot that has fewer tokens by now, because it was emptied, is not marked.
         """
         if slot in self._tree and self._tree.length(slot) >= count:
             self._unforkable[slot] = max(count, self._unforkable.get(slot, 0))
@@ -240,7 +240,7 @@ class KvCache:
     def apply(self, backend: CacheBackend) -> set[int]:
         """Let the backend perform all pending operations; return the running slots that were emptied after a failure.
 
-        What cannot be forked or restored into a slot has to be computed, so its sequence must start anew.
+        A prefix that could not be forked or restored is missing there, so their sequences must compute all tokens.
         """
         emptied: set[int] = set()
         while self._pending:

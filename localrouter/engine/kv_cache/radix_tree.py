@@ -48,7 +48,7 @@ class RadixTree:
     """The tokens of all running and idle slots."""
 
     def __init__(self, *, can_fork_anywhere: bool = True) -> None:
-        """`can_fork_anywhere` tells that a slot can be forked at any of its tokens, without a checkpoint."""
+        """`can_fork_anywhere` means that a slot can be forked at any of its tokens, without a checkpoint."""
         self.can_fork_anywhere = can_fork_anywhere
         self.cells_used = 0
         """Number of cells that hold a token, shared ones counted once."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 _DECAY = 0.95
 """Weight of a step in the fit, relative to the step after it."""
 _MIN_SPREAD = 64.0
-"""Standard deviation of the cells per row below which the cost of a cell cannot be told from that of a row."""
+"""Standard deviation of the cells per row below which the cost of a cell cannot be separated from that of a row."""
 _UNTILED_SLOWDOWN = 4.0
 """How many times longer a row takes per cell without a tile. Measured: 4.1 with heads of 128 numbers, 5.7 with 64."""
 _SMOOTHING = 0.3

@@ -1,6 +1,6 @@
 """The scheduler: which sequences run, and what each step computes. Bookkeeping over ints and lists, without llama.cpp.
 
-Continuous batching: the batch is composed anew for every step. A request is admitted between two steps as soon as its
+Continuous batching: each step has a batch of its own. A request is admitted between two steps as soon as its
 tokens fit into the KV cache, and leaves after the step that samples its last token; no request waits for a batch to
 finish. Requests are admitted in the order of their arrival.
 

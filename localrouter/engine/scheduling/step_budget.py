@@ -22,7 +22,7 @@ class StepBudget:
     def __init__(self, seconds: float, *, max_rows: int, tile: int = 64, pads_to_tile: bool = False) -> None:
         """`seconds` is the time of a step, `max_rows` the most prompt tokens of one, `tile` the rows of one kernel.
 
-        `pads_to_tile` tells whether a step may be filled up to a tile with rows of no sequence.
+        `pads_to_tile` is whether a step may be filled up to a tile with rows of no sequence.
         """
         self.seconds = seconds
         self.tile = tile
