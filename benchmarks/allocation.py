@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from localrouter.memory.plan import KV_NUMBERS, ROWS, UBATCH, KvType
+from localrouter.load_options import DEFAULTS, KvType
+from localrouter.memory.plan import KV_NUMBERS, ROWS
 
 MIB = 1 << 20
 _BUFFER = re.compile(r"(\S+) +(model|KV|RS|compute|output) buffer size = +([\d.]+) MiB")
@@ -28,7 +29,7 @@ class Setup:
     """Rows of a prompt beside one of each sequence."""
     swa_full: bool = True
     flash_attention: bool = True
-    ubatch: int = UBATCH
+    ubatch: int = DEFAULTS.ubatch
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from rich.console import Console
 from localrouter.bench.environment import Environment
 from localrouter.bench.synthetic.model_shapes import SHAPES
 from localrouter.bench.synthetic.model_writer import synthetic_model
-from localrouter.memory.plan import KV_NUMBERS, KvType
+from localrouter.load_options import KvType
+from localrouter.memory.plan import KV_NUMBERS
 
 CONTEXT = 1536
 STREAMS = 8

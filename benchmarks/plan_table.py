@@ -15,7 +15,8 @@ from benchmarks.hollow import write_hollow
 from localrouter.bench.synthetic.model_shapes import HybridShape, SyntheticShape, WindowShape
 from localrouter.bench.synthetic.synthetic_vocabulary import made_up
 from localrouter.gguf.header import read_header
-from localrouter.memory.plan import ROWS_ON_GPU, UBATCH, KvType, Memory, Options, plan, sequences
+from localrouter.load_options import DEFAULTS, KvType
+from localrouter.memory.plan import ROWS_ON_GPU, ContextParams, Memory, plan, sequences
 from localrouter.memory.shape import shape_of_headers
 
 VOCABULARY = 8192
@@ -73,19 +74,19 @@ def compare(name: str, folder: Path) -> Iterator[Comparison]:
     path = folder / f"{name}.gguf"
     write_hollow(path, name, SHAPES[name], made_up(VOCABULARY))
     shape = shape_of_headers([read_header(path)])
-    tried = [replace(setup, sequences=sequences(shape, _options(setup))) for setup in setups()]
+    tried = [replace(setup, sequences=sequences(shape, _params(setup))) for setup in setups()]
     for setup, measured in zip(tried, measure(path, tried), strict=True):
-        yield Comparison(name, setup, plan(shape, _options(setup)).both, measured)
+        yield Comparison(name, setup, plan(shape, _params(setup)).both, measured)
     path.unlink()
 
 
-def _options(setup: Setup) -> Options:
-    return Options(
+def _params(setup: Setup) -> ContextParams:
+    return ContextParams(
         cells=setup.cells,
         sequences=setup.sequences,
         idle=0,
         rows=setup.rows,
-        kv=setup.kv,
+        kv_type=setup.kv,
         swa_full=setup.swa_full,
         flash_attention=setup.flash_attention,
         ubatch=setup.ubatch,
@@ -106,7 +107,7 @@ def _line(found: Comparison) -> str:
     setup = found.setup
     kind = "" if setup.swa_full else ", window"
     kind += "" if setup.flash_attention else ", no fa"
-    kind += "" if setup.ubatch == UBATCH else f", ubatch {setup.ubatch}"
+    kind += "" if setup.ubatch == DEFAULTS.ubatch else f", ubatch {setup.ubatch}"
     cells = [f"{ours / MIB:.1f}/{theirs / MIB:.1f}" for ours, theirs in found.pairs.values()]
     ours, theirs = found.pairs["total"]
     columns = "".join(f" {cell:>15}" for cell in cells)

@@ -14,7 +14,8 @@ import localrouter
 from localrouter.bench.words import text
 from localrouter.engine.backends.llama.backend import LlamaBackend
 from localrouter.engine.engine import Engine
-from localrouter.engine.messages import Generate, LoadOptions, Piece, Sampling, Segment
+from localrouter.engine.messages import Generate, GenerationRequest, Piece, Sampling, Segment
+from localrouter.load_options import LoadOptions
 
 DEMO = Path(localrouter.__file__).parent / "assets" / "demo.gguf"
 TOKENS = 64
@@ -29,7 +30,7 @@ def prompt(words: str) -> list[Segment]:
 def answer(engine: Engine, seed: int, mates: list[Generate]) -> str:
     """Return what the request of this seed says while `mates` run, which it begins in the midst of."""
     middle = len(mates) // 2
-    asked = Generate(0, prompt(text(3, seed)), Sampling(seed=seed), TOKENS)
+    asked = Generate(0, GenerationRequest(prompt(text(3, seed)), Sampling(seed=seed), TOKENS))
     for command in (*mates[:middle], asked, *mates[middle:]):
         engine.submit(command)
     said = ""
@@ -42,7 +43,10 @@ def mates(seed: int) -> list[Generate]:
     """Return other requests, some of which end before this one and some after."""
     draw = random.Random(seed)
     return [
-        Generate(number, prompt(text(draw.randint(1, 60), 1000 * seed + number)), Sampling(), draw.randint(5, 80))
+        Generate(
+            number,
+            GenerationRequest(prompt(text(draw.randint(1, 60), 1000 * seed + number)), Sampling(), draw.randint(5, 80)),
+        )
         for number in range(1, draw.randint(1, MATES) + 1)
     ]
 

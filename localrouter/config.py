@@ -1,24 +1,39 @@
-"""Settings: what an operator may choose, each with its default, its unit and its environment variable.
+"""Settings of the server, each with its default, its unit and its environment variable.
 
 A setting is read from `LOCALROUTER_<NAME>` and can be overridden by the option of the same name of `localrouter serve`.
 """
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from localrouter.errors import ConfigError
+from localrouter.load_options import (
+    CACHE_RAM_LIMITS,
+    CELLS_LIMITS,
+    CONTEXT_LIMITS,
+    DEFAULTS,
+    SEQUENCES_LIMITS,
+    STEP_MS_LIMITS,
+    THREADS_LIMITS,
+    UBATCH_LIMITS,
+    KvType,
+    Limits,
+    LoadOptions,
+    Switch,
+)
 
-GpuLayers = Literal["auto", "all"] | Annotated[int, Field(ge=0)]
-KvType = Literal["f16", "q8_0", "q4_0"]
-Switch = Literal["auto", "on", "off"]
+
+def _limited(limits: Limits) -> Any:
+    """Return the pydantic field metadata for a number with these limits."""
+    return Field(ge=limits.least, le=limits.most)
 
 
-def _numbers(value: object) -> object:
-    """A list of numbers that is written with commas, as on a command line."""
+def _split_commas(value: object) -> object:
+    """Return a list of the parts of a text with commas, as on a command line; any other value unchanged."""
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
@@ -28,55 +43,51 @@ def _check_shares(shares: tuple[float, ...]) -> tuple[float, ...]:
     return shares
 
 
+Context = Annotated[int, _limited(CONTEXT_LIMITS)]
+"""Longest prompt plus output of one request, in tokens."""
+GpuLayers = Literal["auto", "all"] | Annotated[int, Field(ge=0)]
+"""Layers to offload to GPUs: as many as fit, all of them, or a number."""
 TensorSplit = Annotated[
     tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...],
-    BeforeValidator(_numbers),
+    BeforeValidator(_split_commas),
     AfterValidator(_check_shares),
 ]
-"""In which proportion GPUs share the layers of a model."""
+"""Proportion in which GPUs share the layers of a model."""
 
 
 class EngineSettings(BaseSettings):
-    """How a model is loaded and run. The worker process receives exactly this."""
+    """Options of every model that is loaded, from the command line and the environment.
+
+    `LoadOptions` defines and describes each of them; here their values are checked.
+    """
 
     model_config = SettingsConfigDict(env_prefix="LOCALROUTER_", extra="ignore", frozen=True)
 
-    context: int | None = Field(None, ge=16, le=4_194_304)
-    """Longest prompt plus answer of one request, in tokens; default: what the model was trained for, if it fits."""
-    cells: int | None = Field(None, ge=16, le=16_777_216)
-    """Positions of KV cache shared by all conversations; default: chosen from the free memory."""
-    max_sequences: int = Field(64, ge=1, le=256)
-    """Conversations that are computed at the same time; llama.cpp allows at most 256."""
-    gpu_layers: GpuLayers = "auto"
-    """Layers to offload: as many as fit, all of them, or a number."""
-    device: str | None = Field(None, min_length=1)
-    """GPUs to offload to, as `localrouter devices` names them, separated by commas; default: those llama.cpp takes."""
-    tensor_split: Annotated[TensorSplit | None, NoDecode] = None
-    """In which proportion several GPUs share the layers, as 3,1; default: in that of their free memory."""
-    require_gpu: bool = False
-    """Refuse to load on the CPU what should run on a GPU."""
-    threads: int | None = Field(None, ge=1, le=1024)
-    """CPU threads for prompts and for generation; default: all cores, and what is fastest at load for generation."""
-    extra_buffers: Switch = "auto"
-    """Lay weights out anew for kernels of this CPU; auto: unless these are AMX kernels that fail when tried."""
-    kv_type: KvType = "f16"
-    """How keys and values are stored; q8_0 takes half the memory of f16 and q4_0 a quarter."""
-    flash_attention: Switch = "auto"
-    """Attend without a table of all scores; auto: where llama.cpp can. A quantized cache needs it."""
-    swa_full: Switch = "auto"
-    """Sliding layers hold the whole context, and a prefix is shared anywhere; auto: unless memory forbids it."""
-    ubatch: int = Field(512, ge=32, le=4096)
-    """Rows that llama.cpp computes at once at most; fewer take less memory between the layers."""
-    cache_ram: int | None = Field(None, ge=0, le=16_777_216)
-    """Megabytes for copies of conversations that have ended, outside the cache; default: a tenth of the free memory."""
-    gpu_sampling: Switch = "auto"
-    """Draw where the logits are what llama.cpp can draw exactly; auto: on a GPU where a trial shows that it helps."""
-    step_ms: int = Field(300, ge=1, le=60_000)
-    """Milliseconds that running answers may pause while a prompt is read; shorter pauses make prompts wait longer."""
+    context: Context | None = DEFAULTS.context
+    cells: Annotated[int, _limited(CELLS_LIMITS)] | None = DEFAULTS.cells
+    max_sequences: Annotated[int, _limited(SEQUENCES_LIMITS)] = DEFAULTS.max_sequences
+    gpu_layers: GpuLayers = DEFAULTS.gpu_layers
+    device: Annotated[str, Field(min_length=1)] | None = DEFAULTS.device
+    tensor_split: Annotated[TensorSplit | None, NoDecode] = DEFAULTS.tensor_split
+    require_gpu: bool = DEFAULTS.require_gpu
+    threads: Annotated[int, _limited(THREADS_LIMITS)] | None = DEFAULTS.threads
+    extra_buffers: Switch = DEFAULTS.extra_buffers
+    kv_type: KvType = DEFAULTS.kv_type
+    flash_attention: Switch = DEFAULTS.flash_attention
+    swa_full: Switch = DEFAULTS.swa_full
+    ubatch: Annotated[int, _limited(UBATCH_LIMITS)] = DEFAULTS.ubatch
+    cache_ram: Annotated[int, _limited(CACHE_RAM_LIMITS)] | None = DEFAULTS.cache_ram
+    gpu_sampling: Switch = DEFAULTS.gpu_sampling
+    step_ms: Annotated[int, _limited(STEP_MS_LIMITS)] = DEFAULTS.step_ms
+
+    @property
+    def load_options(self) -> LoadOptions:
+        """The options as memory planning and the worker take them."""
+        return LoadOptions(**{name: getattr(self, name) for name in LoadOptions.__struct_fields__})
 
 
 class Settings(EngineSettings):
-    """Everything `localrouter serve` can be told."""
+    """All settings of `localrouter serve`."""
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
@@ -84,27 +95,27 @@ class Settings(EngineSettings):
     manifest: Path | None = None
     offline: bool = False
     max_queue: int = Field(256, ge=0, le=100_000)
-    """Requests that may wait per model beside those being computed; past it: 429."""
+    """Requests that may wait per model beside those being computed; the next one is rejected with 429."""
     max_body: int = Field(8 * 1024 * 1024, ge=1024)
-    """Largest request body, in bytes; past it: 413."""
+    """Largest request body, in bytes; a larger one is rejected with 413."""
     max_loaded: int = Field(2, ge=1, le=64)
-    """Models that may be in memory at the same time; the one idle for longest makes room."""
+    """Models that may be in memory at the same time; the one that is idle for longest is unloaded for another."""
     load_timeout: float = Field(600.0, gt=0, allow_inf_nan=False)
     """Seconds a model may take to load."""
     grace: float = Field(10.0, ge=0, allow_inf_nan=False)
-    """Seconds that running answers are given to finish after SIGTERM."""
+    """Seconds that running requests have to finish after SIGTERM."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     def require_flash_attention_for_quantized_cache(self) -> None:
-        """Raise ConfigError when llama.cpp could not open a cache of this type."""
-        if self.kv_type != "f16" and self.flash_attention == "off":
+        """Raise ConfigError when the KV cache is quantized and flash attention is off, which llama.cpp refuses."""
+        if self.load_options.needs_flash_attention and self.flash_attention == "off":
             raise ConfigError(
                 f"--kv-type {self.kv_type} needs flash attention, and --flash-attention is off",
                 hint="leave --flash-attention at auto, or take --kv-type f16",
             )
 
     def require_key_off_loopback(self) -> None:
-        """Raise ConfigError when the server would be reachable from elsewhere without a key."""
+        """Raise ConfigError when other machines could reach the server without an API key."""
         if self.api_key is None and not is_loopback(self.host):
             raise ConfigError(
                 f"binding {self.host} makes the server reachable from other machines, and no API key is set",

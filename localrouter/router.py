@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from localrouter.config import EngineSettings, Settings
+from localrouter.config import Settings
 from localrouter.engine.ipc.client import EngineClient, WorkerGeneration
 from localrouter.engine.ipc.load_fallback import default_store, learn_from_crash, start_with_fallbacks
-from localrouter.engine.messages import Gauge, Generate, Load, LoadOptions, ModelInfo, Segment, Tokens
+from localrouter.engine.messages import Gauge, GenerationRequest, Load, Segment, Tokens
+from localrouter.engine.model_info import ModelInfo
 from localrouter.errors import ModelLoadFailed, Overloaded, ShuttingDown
 from localrouter.gguf.turn_format import FALLBACK_ADVICE
 from localrouter.weights.catalog import Catalog, ResolvedModel
@@ -53,8 +54,8 @@ class RunningEngine(Protocol):
     def is_alive(self) -> bool:
         """Whether requests can be handed in."""
 
-    def submit(self, command: Generate) -> WorkerGeneration:
-        """Hand a request in, whose `id` is of no account. Raises Overloaded when the queue is full."""
+    def submit(self, request: GenerationRequest) -> WorkerGeneration:
+        """Hand a request in. Raises Overloaded when the queue is full."""
 
     async def tokenize(self, prompt: list[Segment], begin: bool = True) -> Tokens:
         """Return the tokens of a prompt; `begin` adds the one that begins a text, where the model wants one."""
@@ -274,10 +275,8 @@ def _status(place: _Place) -> EngineStatus:
 
 async def start_worker(model: ResolvedModel, settings: Settings) -> EngineClient:
     """Start a worker process for a build and return its client. Raises ModelLoadFailed."""
-    options = {name: getattr(settings, name) for name in EngineSettings.model_fields} | model.overrides.model_dump(
-        exclude_none=True
-    )
-    load = Load(model.path, model.backend, LoadOptions(**options), _template(model))
+    options = model.overrides.replace_in(settings.load_options)
+    load = Load(model.path, model.backend, options, _template(model))
     store = default_store()
     worker = await start_with_fallbacks(load, timeout=settings.load_timeout, store=store)
     return EngineClient(

@@ -4,18 +4,17 @@ from collections.abc import AsyncGenerator, Sequence
 
 from localrouter.chat.prompt.chat_prompt import Prompt, PromptRequest, prompt_of
 from localrouter.engine.messages import (
-    ComputeDevice,
     Event,
     Finished,
     FinishReason,
-    Generate,
-    ModelInfo,
+    GenerationRequest,
     Piece,
     Sampling,
     Segment,
     Tokens,
     TokenUsage,
 )
+from localrouter.engine.model_info import ComputeDevice, ModelInfo
 from localrouter.engine.output.output import Output, OutputSpan
 from localrouter.engine.output.reasoning_budget import Reading
 from localrouter.engine.output.spans import Spans
@@ -66,9 +65,9 @@ class FakeGeneration:
         self.cancelled += 1
 
 
-def as_read(command: Generate, looks: Sequence[list[Event]]) -> list[list[Event]]:
+def as_read(request: GenerationRequest, looks: Sequence[list[Event]]) -> list[list[Event]]:
     """Return the looks with their texts cut into the kinds that an engine tells apart, by what the request asks."""
-    spans = Spans(command.thinking, command.calls, INFO.special_tokens, structured=command.structured)
+    spans = Spans(request.thinking, request.calls, INFO.special_tokens, structured=request.structured)
     tells = any(isinstance(event, Piece) and event.logprobs for look in looks for event in look)
     answer = Output(Sampling(logprobs=0 if tells else None), Reading(spans))
     read = ([some for event in look for some in _as_read(answer, event)] for look in looks)
@@ -97,12 +96,12 @@ class FakeEngine:
     def __init__(self, *generations: FakeGeneration, info: ModelInfo = INFO) -> None:
         self.info = info
         self.generations = list(generations)
-        self.asked: list[Generate] = []
+        self.asked: list[GenerationRequest] = []
 
-    def submit(self, command: Generate) -> FakeGeneration:
-        self.asked.append(command)
+    def submit(self, request: GenerationRequest) -> FakeGeneration:
+        self.asked.append(request)
         generation = self.generations[len(self.asked) - 1]
-        generation.looks = as_read(command, generation.looks)
+        generation.looks = as_read(request, generation.looks)
         return generation
 
     async def tokenize(self, prompt: list[Segment], begin: bool = True) -> Tokens:
@@ -113,9 +112,9 @@ class FakeEngine:
         return Tokens(0, tokens, [chr(token).encode() for token in tokens])
 
 
-def text_of(command: Generate) -> str:
+def text_of(request: GenerationRequest) -> str:
     """Return the prompt that the engine was asked with."""
-    return "".join(segment.text for segment in command.prompt)
+    return "".join(segment.text for segment in request.prompt)
 
 
 def generation(

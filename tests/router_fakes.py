@@ -9,7 +9,8 @@ from fake_engine import INFO
 
 from localrouter.config import Settings
 from localrouter.engine.ipc.client import WorkerGeneration
-from localrouter.engine.messages import Gauge, Generate, ModelInfo, Segment, Tokens
+from localrouter.engine.messages import Gauge, GenerationRequest, Segment, Tokens
+from localrouter.engine.model_info import ModelInfo
 from localrouter.errors import ModelLoadFailed
 from localrouter.router import Router
 from localrouter.weights.catalog import Catalog, ResolvedModel
@@ -28,7 +29,7 @@ class FakeEngine:
         self.may_end = asyncio.Event()
         self.may_end.set()
 
-    def submit(self, command: Generate) -> WorkerGeneration:
+    def submit(self, request: GenerationRequest) -> WorkerGeneration:
         raise AssertionError("nothing is generated here")
 
     async def tokenize(self, prompt: list[Segment], begin: bool = True) -> Tokens:

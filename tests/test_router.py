@@ -7,8 +7,7 @@ import msgspec
 import pytest
 from router_fakes import FakeLauncher, FakeTimers, make_router, started
 
-from localrouter.config import EngineSettings, Settings
-from localrouter.engine.messages import LoadOptions
+from localrouter.config import Settings
 from localrouter.errors import ModelLoadFailed, ModelNotFound, Overloaded, ShuttingDown
 from localrouter.memory.machine import Machine
 from localrouter.router import Router
@@ -79,11 +78,6 @@ async def test_the_log_says_why_a_build_was_chosen(
     chosen, named = (record.getMessage() for record in caplog.records if record.getMessage().startswith("loaded"))
     assert chosen.startswith("loaded Larger (the largest of 2 on disk that fits in 0.7 GB) in ")
     assert named.startswith("loaded Small in ")
-
-
-def test_a_worker_that_is_told_nothing_does_what_the_settings_say() -> None:
-    defaults = {name: setting.default for name, setting in EngineSettings.model_fields.items()}
-    assert msgspec.structs.asdict(LoadOptions()) == defaults
 
 
 async def test_a_dead_engine_is_replaced_at_the_next_request(router: Router, launcher: FakeLauncher) -> None:

@@ -10,7 +10,8 @@ from typing import Protocol
 from localrouter.chat.prompt.template import template_of
 from localrouter.engine.backends.llama.backend import LlamaBackend
 from localrouter.engine.engine import Engine
-from localrouter.engine.messages import Event, Finished, Generate, LoadOptions, Piece, Sampling
+from localrouter.engine.messages import Event, Finished, Generate, GenerationRequest, Piece, Sampling
+from localrouter.load_options import LoadOptions
 from training.turn import Message, Tool
 
 CONTEXT = 2048
@@ -70,7 +71,7 @@ class EngineCompleter:
         extra = {} if request.thinking is None else {"enable_thinking": request.thinking}
         prompt = self._template.render(request.messages, tools=request.tools, variables=extra)
         sampling = Sampling(temperature=request.temperature, seed=request.seed)
-        return Generate(number, prompt, sampling, request.max_tokens)
+        return Generate(number, GenerationRequest(prompt, sampling, request.max_tokens))
 
 
 def _completion(text: str, end: Finished) -> Completion:

@@ -13,7 +13,8 @@ from litestar.params import FromPath
 
 from localrouter.api.service import ModelCatalog, Service, service_of
 from localrouter.chat.prompt.template import template_digest
-from localrouter.engine.messages import Fallback, TemplateSource
+from localrouter.engine.fallbacks import Fallback
+from localrouter.engine.model_info import TemplateSource
 from localrouter.errors import ModelNotDownloaded
 from localrouter.router import EngineStatus
 from localrouter.weights.catalog import ResolvedModel

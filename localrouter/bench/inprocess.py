@@ -14,7 +14,8 @@ from pathlib import Path
 
 from localrouter.bench.processes import ProgramFailed
 from localrouter.bench.words import text
-from localrouter.engine.messages import Event, Finished, Generate, LoadOptions, Sampling, Segment
+from localrouter.engine.messages import Event, Finished, Generate, GenerationRequest, Sampling, Segment
+from localrouter.load_options import LoadOptions
 
 PROMPT_WORDS = 16
 
@@ -40,7 +41,7 @@ def measure(model: str, sequences: int, tokens: int, threads: int | None = None)
     engine = Engine(LlamaBackend(model, LoadOptions(threads=threads)))
     for number in range(sequences):
         prompt = [Segment(text(PROMPT_WORDS, number), control=True)]
-        engine.submit(Generate(number, prompt, Sampling(), tokens))
+        engine.submit(Generate(number, GenerationRequest(prompt, Sampling(), tokens)))
     while any(sequence.completion_tokens == 0 for sequence in [*engine.scheduler.waiting, *engine.scheduler.running]):
         engine.step()
     done = sum(sequence.completion_tokens for sequence in engine.scheduler.running)

@@ -3,7 +3,8 @@
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
-from localrouter.engine.messages import Event, Generate, ModelInfo, Segment, Tokens
+from localrouter.engine.messages import Event, GenerationRequest, Segment, Tokens
+from localrouter.engine.model_info import ModelInfo
 
 
 class Generation(Protocol):
@@ -30,8 +31,8 @@ class LoadedEngine(Protocol):
     def info(self) -> ModelInfo:
         """What is known of it."""
 
-    def submit(self, command: Generate) -> Generation:
-        """Hand a request in, whose `id` is of no account. Raises Overloaded when the queue is full."""
+    def submit(self, request: GenerationRequest) -> Generation:
+        """Hand a request in. Raises Overloaded when the queue is full."""
 
     async def tokenize(self, prompt: list[Segment], begin: bool = True) -> Tokens:
         """Return the tokens of a prompt, the one that begins a text among them if `begin` and the model wants it."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import rich_click as click
+from msgspec.structs import replace
 from rich.table import Table
 from rich.text import Text
 
@@ -24,9 +25,10 @@ from localrouter.cli.options import (
 )
 from localrouter.cli.settings import machine_of, settings_of
 from localrouter.config import EngineSettings
+from localrouter.load_options import CONTEXT_LIMITS, SEQUENCES_LIMITS, Switch
 from localrouter.memory.fit import Fit, Place, fit
 from localrouter.memory.machine import Machine
-from localrouter.memory.plan import KV_TYPES, Memory, Options, Plan, Switch
+from localrouter.memory.plan import KV_TYPES, Memory, Plan, context_params
 from localrouter.memory.pool import POOL
 from localrouter.memory.shape import Shape
 from localrouter.weights.build_shapes import shape_of_build
@@ -56,9 +58,13 @@ class _Row:
 @click.command("plan", epilog=exit_statuses("planned, whether anything fits or not"))
 @names_argument
 @models_option
-@click.option("--context", type=click.IntRange(16, 4_194_304), metavar="TOKENS", help="Length of a conversation.")
+@click.option("--context", type=click.IntRange(*CONTEXT_LIMITS), metavar="TOKENS", help="Length of a conversation.")
 @click.option(
-    "--parallel", type=click.IntRange(1, 256), default=1, metavar="N", help="Conversations of that length at a time."
+    "--parallel",
+    type=click.IntRange(*SEQUENCES_LIMITS),
+    default=1,
+    metavar="N",
+    help="Conversations of that length at a time.",
 )
 @click.option("--kv-type", type=click.Choice([*KV_TYPES]), help="How keys and values are stored.")
 @click.option("--swa-full", type=click.Choice(get_args(Switch)), help="Whether sliding layers hold the whole context.")
@@ -82,11 +88,12 @@ def plan(
     hub = None if more["offline"] or not names else _hub()
     settings = settings_of(EngineSettings, {name: more[name] for name in _SETTINGS})
     machine = machine_of(settings)
+    options = replace(settings.load_options, max_sequences=max(parallel, settings.max_sequences))
     rows = []
     for entry in entries:
         shape = shape_of_build(entry, hub, lambda why: talk(why, "yellow"))
-        options = _options(settings, context or entry_context(shape), parallel)
-        fitted = fit(shape, options, machine, parallel=parallel, swa_full=settings.swa_full) if shape.weights else None
+        params = context_params(options, (context or entry_context(shape)) * parallel)
+        fitted = fit(shape, params, machine, parallel=parallel, swa_full=settings.swa_full) if shape.weights else None
         rows.append(_Row(entry, shape, fitted))
     if as_json:
         builds = [_as_json(row, machine) for row in rows]
@@ -94,17 +101,6 @@ def plan(
         return
     print_data(_table(rows))
     talk(f"\n{_LEGEND}\n{_asked(context, parallel, settings.kv_type)}\n{in_words(machine)}", "dim")
-
-
-def _options(settings: EngineSettings, tokens: int, parallel: int) -> Options:
-    return Options(
-        cells=tokens * parallel,
-        sequences=max(parallel, settings.max_sequences),
-        kv=settings.kv_type,
-        flash_attention=settings.flash_attention != "off",
-        ubatch=settings.ubatch,
-        shares=settings.tensor_split or (),
-    )
 
 
 def _given(models: Mapping[str, str]) -> list[Entry]:
@@ -167,7 +163,7 @@ def _cells(row: _Row) -> list[Text]:
 
 
 def _windows(fitted: Fit) -> str:
-    only = fitted.plan.shape.sliding and not fitted.plan.options.swa_full
+    only = fitted.plan.shape.sliding and not fitted.plan.params.swa_full
     return " w" if only else ""
 
 
@@ -189,9 +185,9 @@ def _as_json(row: _Row, machine: Machine) -> dict[str, Any]:
     planned = row.fit.plan
     return told | {
         "complete": row.shape.complete,
-        "cells": planned.options.cells,
-        "kv_type": planned.options.kv,
-        "swa_full": planned.options.swa_full if row.shape.sliding else None,
+        "cells": planned.params.cells,
+        "kv_type": planned.params.kv_type,
+        "swa_full": planned.params.swa_full if row.shape.sliding else None,
         "ram": _bytes(planned.ram),
         "gpu": _bytes(planned.gpu),
         "gpus": _on_each_gpu(planned, machine),
@@ -205,7 +201,7 @@ def _as_json(row: _Row, machine: Machine) -> dict[str, Any]:
 
 def _on_each_gpu(planned: Plan, machine: Machine) -> list[dict[str, Any]]:
     """What each GPU of the machine holds. A plan for the CPU alone has not a part for each."""
-    parts = planned.gpus if planned.options.gpu_layers else [Memory() for _ in machine.gpus]
+    parts = planned.gpus if planned.params.gpu_layers else [Memory() for _ in machine.gpus]
     return [{"device": gpu.device, **_bytes(part)} for gpu, part in zip(machine.gpus, parts, strict=True)]
 
 

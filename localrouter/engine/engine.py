@@ -109,7 +109,7 @@ class Engine:
     def _commit(self, batch: Batch, logits: Logits, seconds: float) -> list[Event]:
         """Record that a batch was computed in `seconds`, keep checkpoints, and return the events of sampled tokens."""
         for sequence in self.scheduler.commit(batch, seconds):
-            if (checkpoint := self.backend.keep_state(sequence.slot)) is not None:
+            if (checkpoint := self.backend.save_state(sequence.slot)) is not None:
                 self.scheduler.add_checkpoint(sequence, checkpoint)
         events: list[Event] = []
         for output, (sequence, row) in enumerate(zip(batch.sampled, logits, strict=True)):

@@ -1,23 +1,22 @@
-"""What crosses the border between the serving process and a worker.
+"""Messages between the serving process and a worker.
 
-Commands go down (`Load` first, then `Generate`, `Tokenize`, `Detokenize`, `Cancel`, `Stop`), reports come up: `Loading`
-from a backend with devices, one `Ready` or `LoadFailed`, then one `Step` per engine step with everything that happened
-in it, and `Tokens`. On the wire each message is a 4-byte big-endian length and that many bytes of msgpack.
+The serving process sends commands: `Load` first, then `Generate`, `Tokenize`, `Detokenize`, `Cancel`, `Stop`. The
+worker sends reports: `Loading` from a backend with devices, one `Ready` or `LoadFailed`, then one `Step` per engine
+step with its events, and `Tokens`. On the wire each message is a 4-byte big-endian length and that many bytes of
+msgpack.
 
 For every `Generate` the worker sends one `Accepted`, any number of `Piece`s and exactly one `Finished`; a request that
-is refused, or cancelled before its prompt was looked at, gets the `Finished` alone.
+is rejected, or cancelled before its preprocessing, gets the `Finished` alone.
 """
 
-from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
 
-from localrouter.memory.plan import SEQUENCES, UBATCH, KvType, Switch
+from localrouter.engine.fallbacks import Fallback
+from localrouter.engine.model_info import ComputeDevice, ModelInfo
+from localrouter.load_options import LoadOptions
 
-TemplateSource: TypeAlias = Literal[
-    "model", "manifest", "fallback chatml", "fallback gemma4", "fallback gemma", "fallback plain"
-]
 FinishReason: TypeAlias = Literal["stop", "length", "cancelled", "error"]
 PieceKind: TypeAlias = Literal["text", "reasoning", "tool_call"]
 Edge: TypeAlias = Literal["begin", "end"]
@@ -25,49 +24,50 @@ Edge: TypeAlias = Literal["begin", "end"]
 
 
 class Segment(msgspec.Struct, array_like=True, frozen=True):
-    """A run of prompt text. Only where `control` is true may it become control tokens; elsewhere it is plain text."""
+    """Part of a prompt's text. With `control` special tokens in it are recognised; otherwise it is plain text."""
 
     text: str
     control: bool
 
 
 class Sampling(msgspec.Struct, array_like=True, frozen=True):
-    """How the next token is drawn, and what ends the answer. `temperature` 0 is greedy; `seed` None draws a fresh one.
+    """Parameters of sampling, and the stop strings of an output.
 
-    The defaults leave the model's distribution as it is. `sampling` says in which order the fields act.
+    A `temperature` of 0 is greedy; without a `seed` every output has fresh randomness. The defaults leave the model's
+    distribution as it is. `engine/sampling/sampler.py` says in which order the fields act.
     """
 
     temperature: float = 1.0
     top_p: float = 1.0
     seed: int | None = None
     top_k: int = 0
-    """The likeliest so many; 0 keeps all."""
+    """Number of the likeliest tokens that are kept; 0 keeps all."""
     min_p: float = 0.0
-    """The least probability, as a share of the likeliest token's; 0 keeps all."""
+    """Least probability of a token that is kept, as a share of the likeliest token's; 0 keeps all."""
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     repeat_penalty: float = 1.0
-    """Above 0; 1 is none."""
+    """Penalty above 0 for tokens that occurred; 1 is none."""
     logit_bias: dict[int, float] = {}
-    """What is added to the logits of tokens, all of which the vocabulary has."""
+    """Numbers added to the logits of tokens, all of which the vocabulary has."""
     logprobs: int | None = None
-    """Of how many of the likeliest tokens to tell the log probability, beside the drawn one's; None: not even that."""
+    """Number of the likeliest tokens reported with log probabilities beside the sampled one; None: no logprobs."""
     stop: tuple[str, ...] = ()
-    """Strings that end the answer before them; none is empty."""
+    """Stop strings: the output ends before the first of them; none is empty."""
 
 
 class TokenUsage(msgspec.Struct, array_like=True, frozen=True):
-    """Tokens as the tokenizer counts them: of the rendered prompt, and sampled (the end token included)."""
+    """Token usage of one request: tokens of the rendered prompt, and sampled ones with the end token."""
 
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
     reasoning_tokens: int = 0
-    """Of those sampled, the ones of reasoning, its delimiters included."""
+    """Sampled tokens that are reasoning, its delimiters included."""
 
 
 class Thinking(msgspec.Struct, array_like=True, frozen=True):
-    """The delimiters of reasoning, and how long it may be.
+    """Delimiters of reasoning, and its budget.
 
     Where the vocabulary has a delimiter as a token, only that token is one; elsewhere its characters are.
     """
@@ -77,120 +77,70 @@ class Thinking(msgspec.Struct, array_like=True, frozen=True):
     is_open: bool = False
     """Whether the prompt ends inside reasoning."""
     budget: int | None = None
-    """After so many tokens of reasoning, delimiters not counted, the engine writes `end` in the model's place.
+    """Reasoning tokens, delimiters not counted, after which the engine writes `end` in place of the model.
 
-    A line that is not ended is ended first. Inside a character, and where the grammar does not allow it, the end waits.
-    None: reasoning is as long as the model likes.
+    An unfinished line is ended first. Inside a character, and where the grammar does not allow `end`, it waits.
+    None: reasoning is not limited.
     """
 
 
 class ToolCalls(msgspec.Struct, array_like=True, frozen=True):
-    """The delimiters of a tool call, recognised as those of `Thinking` are."""
+    """Delimiters of a tool call, recognised like those of `Thinking`."""
 
     begin: str
     end: str
     quotes: tuple[str, str] | None = None
-    """What stands around text inside a call in which the characters of `end` are text: JSON strings for instance."""
+    """Quotes around text inside a call in which the characters of `end` are text, as those of JSON strings."""
     escape: str = ""
-    """A character after which, between quotes, the next one is text."""
+    """Character that makes the next one text, between quotes."""
 
 
 class Grammar(msgspec.Struct, array_like=True, frozen=True):
-    """What an answer has to obey from its first token to its last, in llguidance's dialect of Lark."""
+    """Grammar that an output follows from its first token to its last, in llguidance's dialect of Lark."""
 
     lark: str
 
 
-class LoadOptions(msgspec.Struct, frozen=True):
-    """How to load a model; the fields are those of `config.EngineSettings`."""
-
-    context: int | None = None
-    cells: int | None = None
-    max_sequences: int = SEQUENCES
-    gpu_layers: int | Literal["auto", "all"] = "auto"
-    device: str | None = None
-    tensor_split: tuple[float, ...] | None = None
-    require_gpu: bool = False
-    threads: int | None = None
-    extra_buffers: Switch = "auto"
-    kv_type: KvType = "f16"
-    flash_attention: Switch = "auto"
-    swa_full: Switch = "auto"
-    ubatch: int = UBATCH
-    cache_ram: int | None = None
-    gpu_sampling: Switch = "auto"
-    step_ms: int = 300
-
-
-class Fallback(msgspec.Struct, frozen=True):
-    """A setting with which a model failed on a device, the safer value in its place, and why."""
-
-    device: str
-    """ggml's names of the GPUs, as `Device.ids`; the fallback does not apply on others."""
-    setting: Literal["gpu_sampling", "flash_attention", "gpu_layers"]
-    value: str | int
-    why: str
-
-
-def applicable(asked: LoadOptions, fallbacks: Sequence[Fallback], device: str) -> tuple[Fallback, ...]:
-    """Return the fallbacks for this device that change nothing which the operator has chosen.
-
-    Also for a quantized cache flash attention stays, and where a GPU is required, layers on it.
-    """
-
-    def is_free(each: Fallback) -> bool:
-        if each.setting == "flash_attention" and asked.kv_type != "f16":
-            return False
-        if each.setting == "gpu_layers" and each.value == 0 and asked.require_gpu:
-            return False
-        return bool(getattr(asked, each.setting) == "auto")
-
-    return tuple(each for each in fallbacks if each.device == device and is_free(each))
-
-
-def with_fallbacks(asked: LoadOptions, fallbacks: Sequence[Fallback], device: str) -> LoadOptions:
-    """Return the settings, with the fallbacks that apply on this device in place of those that failed."""
-    safer = {each.setting: each.value for each in applicable(asked, fallbacks, device)}
-    return msgspec.structs.replace(asked, **safer)
-
-
 class Load(msgspec.Struct, tag=True, frozen=True):
-    """The first command: load this file with this backend ("llama" or "echo")."""
+    """First command: load the file at `path` with this backend."""
 
     path: str
     backend: Literal["llama", "echo"] = "llama"
     options: LoadOptions = LoadOptions()
     chat_template: str | None = None
-    """The template to use instead of the file's own."""
+    """Chat template to use in place of the file's own."""
     fallbacks: tuple[Fallback, ...] = ()
-    """Safer settings than those of `options`, the later of one setting before the earlier."""
+    """Safer values than those of `options`; of two for one option the later counts."""
 
 
-class Generate(msgspec.Struct, tag=True, frozen=True):
-    """Continue `prompt`, to the context's end when `max_tokens` is None.
+class GenerationRequest(msgspec.Struct, frozen=True):
+    """Request to continue a prompt, up to the context's end where `max_tokens` is None."""
 
-    `id` is the caller's, unique among its unfinished requests.
-    """
-
-    id: int
     prompt: list[Segment]
     sampling: Sampling = Sampling()
     max_tokens: int | None = None
     grammar: Grammar | None = None
     thinking: Thinking | None = None
-    """How reasoning is found. None: there is none, and what looks like it is text."""
+    """Delimiters of reasoning. None: there is none, and text that looks like it is text."""
     delimiters: tuple[str, ...] = ()
-    """Control tokens whose text belongs to the answer's; all others are silent. Delimiters need not be listed."""
+    """Control tokens whose text is part of the output, beside those of `thinking` and `calls`; others are silent."""
     calls: ToolCalls | None = None
-    """How tool calls are found. None: there are none, and what looks like one is text."""
+    """Delimiters of tool calls. None: there are none, and text that looks like one is text."""
     tokens: list[int] | None = None
-    """The tokens of the prompt, taken as they are, in place of `prompt`; the vocabulary has all of them."""
+    """Tokens of the prompt, used as they are in place of `prompt`; the vocabulary has all of them."""
     structured: bool = False
-    """Whether the grammar holds text to a form: once text has begun, white space aside, nothing is a delimiter."""
+    """Whether the output is structured: once its text has begun, white space aside, nothing is a delimiter."""
+
+
+class Generate(msgspec.Struct, tag=True, frozen=True):
+    """Command to serve a generation request. `id` is unique among the unfinished requests of a worker."""
+
+    id: int
+    request: GenerationRequest
 
 
 class Tokenize(msgspec.Struct, tag=True, frozen=True):
-    """Which tokens is this text? `begin` adds the token that begins a text, where the model wants one."""
+    """Question for the tokens of a text, with `begin` the begin-of-text token included where the model wants one."""
 
     id: int
     prompt: list[Segment]
@@ -198,122 +148,83 @@ class Tokenize(msgspec.Struct, tag=True, frozen=True):
 
 
 class Detokenize(msgspec.Struct, tag=True, frozen=True):
-    """Which text are these tokens?"""
+    """Question for the bytes that tokens stand for."""
 
     id: int
     tokens: list[int]
 
 
 class Cancel(msgspec.Struct, tag=True, frozen=True):
-    """Nobody waits for this request any more. Unknown ids are ignored: it may have just ended."""
+    """Command to end a request and free its memory. Unknown ids are ignored: the request may have just ended."""
 
     id: int
 
 
 class Stop(msgspec.Struct, tag=True, frozen=True):
-    """Free everything and exit."""
+    """Command to free everything and exit."""
 
 
 Command: TypeAlias = Load | Generate | Tokenize | Detokenize | Cancel | Stop
 
 
-class ComputeDevice(msgspec.Struct, frozen=True):
-    """Where a model runs. `layers` counts the output layer as llama.cpp does."""
-
-    name: str
-    offloaded_layers: int
-    layers: int
-    ids: str = ""
-    """ggml's names of the GPUs that hold layers, separated by commas; empty on the CPU."""
-
-
 class Loading(msgspec.Struct, tag=True, frozen=True):
-    """The worker has decided what to load with, and begins to read the weights."""
+    """Report that the worker has placed the model and begins to read its weights."""
 
     device: ComputeDevice
     options: LoadOptions
-    """The settings that are used: those of `Load`, with the fallbacks that apply."""
+    """Options in use: those of `Load`, with the fallbacks that apply."""
     fallbacks: tuple[Fallback, ...] = ()
-    """The fallbacks that apply on this device."""
-
-
-class ModelInfo(msgspec.Struct, frozen=True):
-    """What the worker knows of the model it loaded."""
-
-    architecture: str
-    context: int
-    """Longest prompt plus answer of one request, in tokens."""
-    cells: int
-    max_sequences: int
-    parameters: int
-    size: int
-    """Bytes of weights."""
-    vocabulary: int
-    device: ComputeDevice
-    threads: int
-    chat_template: str | None
-    """None: the model has none, and nobody gave it one."""
-    bos_token: str
-    eos_token: str
-    control_tokens: list[str]
-    """Texts that the tokenizer reads as one control token each."""
-    template_source: TemplateSource = "fallback chatml"
-    """Where the chat template is from; a fallback is for a model without one, and in the format of its vocabulary."""
-    special_tokens: dict[str, int] = {}
-    """Token ids of the special tokens by text: control tokens, and delimiters the vocabulary defines (`<think>`)."""
-    options: LoadOptions = LoadOptions()
-    """The settings that the model was loaded with."""
-    fallbacks: tuple[Fallback, ...] = ()
-    """What was given up of the settings that were asked for, because the model failed with them."""
+    """Fallbacks that apply on this device."""
 
 
 class Ready(msgspec.Struct, tag=True, frozen=True):
-    """The model is loaded and requests are taken."""
+    """Report that the model is loaded and requests are taken."""
 
     info: ModelInfo
 
 
 class LoadFailed(msgspec.Struct, tag=True, frozen=True):
-    """The model could not be loaded; the worker exits. `message` has no path of the machine in it."""
+    """Report that the model could not be loaded; the worker exits. `message` has no path of the machine in it."""
 
     message: str
 
 
 class Accepted(msgspec.Struct, tag=True, frozen=True):
-    """The prompt was tokenised and fits."""
+    """Event: the prompt is tokenised, fits into the context, and is queued."""
 
     id: int
     prompt_tokens: int
 
 
 class Logprob(msgspec.Struct, array_like=True, frozen=True):
-    """One token of an answer, and how likely the model found it."""
+    """Log probability of one token of an output, and of the likeliest tokens in its place."""
 
     piece: bytes
+    """Bytes of the token."""
     value: float
-    """The natural logarithm of its probability, before temperature, penalties and all else."""
+    """Natural logarithm of its probability in the model's own distribution, before temperature and penalties."""
     top: tuple[tuple[bytes, float], ...] = ()
-    """The bytes of the likeliest tokens in its place with their own, the likeliest first; control tokens have none."""
+    """Bytes and log probabilities of the likeliest tokens in its place, likeliest first; control tokens: no bytes."""
 
 
 class Piece(msgspec.Struct, tag=True, frozen=True, omit_defaults=True):
-    """More text of an answer, all of one kind and never cut inside a character.
+    """Event: more text of an output, all of one kind and never cut inside a character.
 
     The engine alone decides the kind of text, so delimiters are not searched again. The texts of an output's pieces,
-    joined, are all that the model has written.
+    joined, are the whole output.
     """
 
     id: int
     text: str
     logprobs: tuple[Logprob, ...] = ()
-    """The tokens of the text where the request asks for them; their bytes join to its bytes if these are UTF-8."""
+    """Tokens of the text where the request asks for logprobs; their bytes, joined, are the text's if it is UTF-8."""
     kind: PieceKind = "text"
     edge: Edge | None = None
-    """Set where the text is a delimiter: the one that begins, or ends, a span of this kind."""
+    """Set where the text is a delimiter: it begins, or ends, a span of this kind."""
 
 
 class Finished(msgspec.Struct, tag=True, frozen=True):
-    """The one end of a request. With reason "error": `code` and `message` say why."""
+    """Event: the end of a request, sent exactly once. With reason "error" `code` and `message` say why."""
 
     id: int
     reason: FinishReason
@@ -323,7 +234,7 @@ class Finished(msgspec.Struct, tag=True, frozen=True):
 
 
 class Tokens(msgspec.Struct, tag=True, frozen=True):
-    """The answer to `Tokenize` and to `Detokenize`: tokens, and the bytes that each stands for, marks included."""
+    """Reply to `Tokenize` and to `Detokenize`: tokens and the bytes of each, special tokens included."""
 
     id: int
     tokens: list[int]
@@ -334,20 +245,20 @@ Event: TypeAlias = Accepted | Piece | Finished
 
 
 class Gauge(msgspec.Struct, array_like=True, frozen=True):
-    """What the engine holds after a step; all but the last two zero when it is idle."""
+    """Load of the engine after a step; all but the last two numbers are zero when it is idle."""
 
     waiting: int = 0
     running: int = 0
     cells_used: int = 0
-    """By running requests."""
+    """KV cells of running requests."""
     cells_cached: int = 0
-    """By what has ended and may be shared by what comes."""
+    """KV cells of ended requests, which requests with the same prefix share."""
     cells_archived: int = 0
-    """Copies of cells outside the cache, of what has ended."""
+    """KV cells of ended requests that are copied to the host store."""
 
 
 class Step(msgspec.Struct, tag=True, frozen=True):
-    """Everything that happened in one step of the engine."""
+    """Report of one engine step: its events, and the load after it."""
 
     events: list[Event]
     gauge: Gauge

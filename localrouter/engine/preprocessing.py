@@ -7,7 +7,7 @@ thread of its own, so that neither running streams nor cancellations wait.
 from localrouter.engine.backends.base import Backend
 from localrouter.engine.grammar.constraint import Constraint, GrammarRefused, Grammars
 from localrouter.engine.grammar.sandbox import GrammarSandbox
-from localrouter.engine.messages import Finished, Generate, Segment, TokenUsage
+from localrouter.engine.messages import Finished, Generate, Segment, Thinking, TokenUsage
 from localrouter.engine.output.reasoning_budget import Budget, Reading
 from localrouter.engine.output.spans import Spans
 from localrouter.engine.scheduling.sequence import Sequence
@@ -27,7 +27,8 @@ class RequestPreprocessor:
 
     def prepare(self, command: Generate) -> Sequence | Finished:
         """Return the sequence of a request, or its Finished with an error if it cannot be served."""
-        tokens = self._backend.tokenize(command.prompt) if command.tokens is None else command.tokens
+        request = command.request
+        tokens = self._backend.tokenize(request.prompt) if request.tokens is None else request.tokens
         context = self._backend.info.context
         if not tokens:
             return _refused(command, 0, "empty_prompt", "The prompt has no tokens.")
@@ -35,39 +36,39 @@ class RequestPreprocessor:
             message = f"{len(tokens)} prompt tokens and one more do not fit into a context of {context}."
             return _refused(command, len(tokens), "context_length_exceeded", message)
         try:
-            constraint = self._grammars.constraint(command.grammar) if command.grammar else None
+            constraint = self._grammars.constraint(request.grammar) if request.grammar else None
         except GrammarRefused as error:
             return _refused(command, len(tokens), "invalid_grammar", str(error))
         room = context - len(tokens)
-        max_tokens = room if command.max_tokens is None else min(command.max_tokens, room)
+        max_tokens = room if request.max_tokens is None else min(request.max_tokens, room)
         return self._sequence(command, tokens, max_tokens, constraint)
 
     def _sequence(
         self, command: Generate, tokens: list[int], max_tokens: int, constraint: Constraint | None
     ) -> Sequence:
+        request = command.request
         special_tokens = self._backend.info.special_tokens
         before = self._backend.piece(tokens[-1]).decode(errors="replace")
-        spans = Spans(command.thinking, command.calls, special_tokens, structured=command.structured)
+        spans = Spans(request.thinking, request.calls, special_tokens, structured=request.structured)
         reading = Reading(spans, before)
-        delimiters = {*command.delimiters}
-        if command.thinking:
-            delimiters |= {command.thinking.begin, command.thinking.end}
-        if command.calls:
-            delimiters |= {command.calls.begin, command.calls.end}
+        delimiters = {*request.delimiters}
+        if request.thinking:
+            delimiters |= {request.thinking.begin, request.thinking.end}
+        if request.calls:
+            delimiters |= {request.calls.begin, request.calls.end}
         return Sequence(
             command.id,
             tokens,
             max_tokens,
-            command.sampling,
+            request.sampling,
             constraint,
             reading,
-            self._reasoning_budget(command, reading),
+            self._reasoning_budget(request.thinking, reading),
             frozenset(token for text, token in special_tokens.items() if text in delimiters),
             chunk_boundaries=self._chunk_boundaries(tokens),
         )
 
-    def _reasoning_budget(self, command: Generate, reading: Reading) -> Budget | None:
-        thinking = command.thinking
+    def _reasoning_budget(self, thinking: Thinking | None, reading: Reading) -> Budget | None:
         if thinking is None or thinking.budget is None:
             return None
         after_line, alone = (

@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from localrouter.load_options import Switch
 from localrouter.memory.machine import Machine
-from localrouter.memory.plan import ROWS_ON_GPU, Memory, Options, Plan, Switch, plan
+from localrouter.memory.plan import ROWS_ON_GPU, ContextParams, Memory, Plan, plan
 from localrouter.memory.shape import Shape
 
 SHARE = 0.9
@@ -42,7 +43,7 @@ class Fit:
     @property
     def layers_on_gpu(self) -> int:
         """Layers on GPUs, the output layer counted as one."""
-        return self.plan.options.gpu_layers
+        return self.plan.params.gpu_layers
 
 
 @dataclass(frozen=True)
@@ -54,21 +55,21 @@ class FitChoice:
     fits: bool = True
 
 
-def fit(shape: Shape, options: Options, machine: Machine, *, parallel: int = 1, swa_full: Switch = "auto") -> Fit:
+def fit(shape: Shape, params: ContextParams, machine: Machine, *, parallel: int = 1, swa_full: Switch = "auto") -> Fit:
     """Place a model: as many layers on the GPUs as fit, the rest in RAM.
 
-    The options' own `gpu_layers` and `swa_full` do not matter. `parallel` conversations share the cells; the longest
+    The params' own `gpu_layers` and `swa_full` do not matter. `parallel` conversations share the cells; the longest
     context is what each of them could have, up to what the model was trained for.
     """
-    placed = place(shape, options, machine, swa_full)
-    most = shape.trained or max(LONGEST_CELLS, options.cells)
+    placed = place(shape, params, machine, swa_full)
+    most = shape.trained or max(LONGEST_CELLS, params.cells)
     longest = largest(
-        most, lambda tokens: place(shape, replace(options, cells=tokens * parallel), machine, swa_full) is not None
+        most, lambda tokens: place(shape, replace(params, cells=tokens * parallel), machine, swa_full) is not None
     )
     if not shape.complete:
         longest = 0
     if placed is None:
-        on_cpu = replace(options, gpu_layers=0)
+        on_cpu = replace(params, gpu_layers=0)
         least = settle_swa(swa_full, lambda full: plan(shape, replace(on_cpu, swa_full=full)), lambda _: False)
         return Fit(least, Place.NOWHERE, longest)
     return Fit(placed, name_of(placed), longest)
@@ -95,17 +96,17 @@ def choose(
 
 def place_of(shape: Shape, machine: Machine, cells: int) -> Place:
     """Where a model would run with so many cells."""
-    placed = place(shape, Options(cells=cells), machine)
+    placed = place(shape, ContextParams(cells=cells), machine)
     return Place.NOWHERE if placed is None else name_of(placed)
 
 
-def place(shape: Shape, options: Options, machine: Machine, swa_full: Switch = "auto") -> Plan | None:
+def place(shape: Shape, params: ContextParams, machine: Machine, swa_full: Switch = "auto") -> Plan | None:
     """The plan with the most layers on the GPUs; None when the rest does not fit into RAM."""
 
     def fits(placed: Plan) -> bool:
         return ram_needed(placed, machine) <= SHARE * machine.ram_free
 
-    placed = settle_swa(swa_full, lambda full: most_on_gpu(shape, replace(options, swa_full=full), machine), fits)
+    placed = settle_swa(swa_full, lambda full: most_on_gpu(shape, replace(params, swa_full=full), machine), fits)
     return placed if fits(placed) else None
 
 
@@ -126,16 +127,16 @@ def settle_swa(wanted: Switch, plan_with: Callable[[bool], Plan], fits: Callable
     return windows if name_of(windows) is Place.GPU is not name_of(full) else full
 
 
-def most_on_gpu(shape: Shape, options: Options, machine: Machine) -> Plan:
+def most_on_gpu(shape: Shape, params: ContextParams, machine: Machine) -> Plan:
     """The plan with as many layers on the GPUs as fit there, whatever is left for the RAM."""
     layers = 0
     if machine.gpus:
         layers = largest(
             len(shape.layers) + 1,
-            lambda count: fits_on_gpus(with_layers(shape, options, count, machine), machine),
+            lambda count: fits_on_gpus(with_layers(shape, params, count, machine), machine),
             step=1,
         )
-    return with_layers(shape, options, layers, machine)
+    return with_layers(shape, params, layers, machine)
 
 
 def fits_on_gpus(placed: Plan, machine: Machine) -> bool:
@@ -143,13 +144,13 @@ def fits_on_gpus(placed: Plan, machine: Machine) -> bool:
     return all(memory.total <= SHARE * gpu.free for memory, gpu in zip(placed.gpus, machine.gpus, strict=True))
 
 
-def with_layers(shape: Shape, options: Options, gpu_layers: int, machine: Machine) -> Plan:
+def with_layers(shape: Shape, params: ContextParams, gpu_layers: int, machine: Machine) -> Plan:
     """The plan with so many layers on the GPUs of a machine, and with the rows that go with it.
 
-    GPUs share layers as the options say, or else in proportion to their free memory, as llama.cpp does it by itself.
+    GPUs share layers as the params say, or else in proportion to their free memory, as llama.cpp does it by itself.
     """
-    rows = ROWS_ON_GPU if gpu_layers else options.rows
-    return plan(shape, replace(options, gpu_layers=gpu_layers, rows=rows, shares=options.shares or machine.shares))
+    rows = ROWS_ON_GPU if gpu_layers else params.rows
+    return plan(shape, replace(params, gpu_layers=gpu_layers, rows=rows, shares=params.shares or machine.shares))
 
 
 def ram_needed(placed: Plan, machine: Machine) -> int:
@@ -160,9 +161,9 @@ def ram_needed(placed: Plan, machine: Machine) -> int:
 
 def name_of(placed: Plan) -> Place:
     """Where the layers of a plan are."""
-    if not placed.options.gpu_layers:
+    if not placed.params.gpu_layers:
         return Place.RAM
-    return Place.GPU if placed.options.gpu_layers > len(placed.shape.layers) else Place.BOTH
+    return Place.GPU if placed.params.gpu_layers > len(placed.shape.layers) else Place.BOTH
 
 
 def largest(most: int, fits: Callable[[int], bool], *, step: int = _STEP) -> int:

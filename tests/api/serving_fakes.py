@@ -17,17 +17,8 @@ from localrouter.api.app import create_app
 from localrouter.api.server import GracefulServer, base_url, bind
 from localrouter.chat.engine_interface import LoadedEngine
 from localrouter.config import Settings
-from localrouter.engine.messages import (
-    ComputeDevice,
-    Event,
-    Finished,
-    Gauge,
-    Generate,
-    Piece,
-    Segment,
-    Tokens,
-    TokenUsage,
-)
+from localrouter.engine.messages import Event, Finished, Gauge, GenerationRequest, Piece, Segment, Tokens, TokenUsage
+from localrouter.engine.model_info import ComputeDevice
 from localrouter.errors import Overloaded, ShuttingDown
 from localrouter.router import EngineStatus
 from localrouter.weights.catalog import Catalog
@@ -107,13 +98,13 @@ class FakeEngine:
         self.generations: asyncio.Queue[FakeGeneration] = asyncio.Queue()
         self.running: list[FakeGeneration] = []
         self.room: int | None = None
-        self.asked: list[Generate] = []
+        self.asked: list[GenerationRequest] = []
         self.tokenized: list[tuple[list[Segment], bool]] = []
 
-    def submit(self, command: Generate) -> FakeGeneration:
+    def submit(self, request: GenerationRequest) -> FakeGeneration:
         if self.room is not None and len(self.running) >= self.room:
             raise Overloaded("the queue is full", retry_after=7)
-        self.asked.append(command)
+        self.asked.append(request)
         generation = FakeGeneration()
         if self.script is not None:
             generation.let_in()

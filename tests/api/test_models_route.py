@@ -9,7 +9,8 @@ import pytest
 from serving_fakes import INFO, FakeRouter, client_of, make_app, ready_status
 
 from localrouter.api.service import service_of
-from localrouter.engine.messages import Fallback, Gauge
+from localrouter.engine.fallbacks import Fallback
+from localrouter.engine.messages import Gauge
 from localrouter.router import EngineStatus
 
 

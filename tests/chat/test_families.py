@@ -16,7 +16,7 @@ from localrouter.chat.families.prompted_tools import FALLBACK, call_text, instru
 from localrouter.chat.families.qwen import QWEN3, QWEN3_CODER
 from localrouter.chat.parsing.parser import Arguments, CallBegun, CallEnded
 from localrouter.chat.prompt.fallback_template import CHATML
-from localrouter.engine.messages import ModelInfo
+from localrouter.engine.model_info import ModelInfo
 from training.evaluate import ASSET
 
 GLM = "{% if tools %}<tool_call>{function-name}{% for t in tools %}<arg_key>{% endfor %}{% endif %}"

@@ -17,14 +17,15 @@ from openai import Stream
 from openai.types.chat import ChatCompletionChunk
 from running_server import RunningServer, serving
 
-from localrouter import __version__, config
+from localrouter import __version__
 from localrouter.api.server import base_url, bind
 from localrouter.cli import COMMANDS, main
 from localrouter.cli.serve import announce, read_settings, serve
 from localrouter.config import EngineSettings, Settings
 from localrouter.errors import ConfigError, OperatorError
-from localrouter.memory import plan
+from localrouter.load_options import KvType
 from localrouter.memory.fit import FitChoice
+from localrouter.memory.plan import KV_TYPES
 from localrouter.weights.catalog import BuildState, BuildStatus, CatalogEntry
 from localrouter.weights.manifest.manifest import Overrides
 
@@ -99,9 +100,8 @@ def test_a_quantized_cache_without_flash_attention_is_refused(monkeypatch: pytes
         read_settings({"kv_type": "q8_0"})
 
 
-def test_the_words_of_the_settings_are_those_of_the_engine() -> None:
-    assert get_args(config.KvType) == get_args(plan.KvType) == tuple(plan.KV_TYPES)
-    assert get_args(config.Switch) == get_args(plan.Switch)
+def test_memory_planning_knows_every_type_of_the_kv_cache() -> None:
+    assert get_args(KvType) == tuple(KV_TYPES)
 
 
 @pytest.mark.parametrize(

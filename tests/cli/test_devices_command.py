@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 from localrouter.cli import devices as command
 from localrouter.cli import main
 from localrouter.cli.devices import list_devices, used_of
+from localrouter.engine.fallbacks import Fallback
 from localrouter.engine.ipc.load_fallback import default_store
-from localrouter.engine.messages import Fallback
 from localrouter.errors import OperatorError
 from localrouter.memory.devices import Device, DeviceKind, DevicesUnknown
 

@@ -12,7 +12,8 @@ from localrouter.chat.response.chat_completion import Completion
 from localrouter.chat.response.fold import fold
 from localrouter.engine.ipc.client import EngineClient
 from localrouter.engine.ipc.process import WorkerProcess
-from localrouter.engine.messages import Load, LoadOptions
+from localrouter.engine.messages import Load
+from localrouter.load_options import LoadOptions
 from localrouter.schema.chat_request import ChatRequest
 from localrouter.schema.chat_response import ChatCompletionChunk
 

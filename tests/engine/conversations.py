@@ -7,7 +7,7 @@ from localrouter.bench.synthetic import synthetic_vocabulary
 from localrouter.bench.synthetic.model_shapes import SHAPES
 from localrouter.bench.synthetic.model_writer import write_model
 from localrouter.engine.engine import Engine
-from localrouter.engine.messages import Event, Finished, Generate, Piece, Sampling, Segment
+from localrouter.engine.messages import Event, Finished, Generate, GenerationRequest, Piece, Sampling, Segment
 
 
 def prompt(text: str) -> list[Segment]:
@@ -17,7 +17,7 @@ def prompt(text: str) -> list[Segment]:
 
 def ask(number: int, text: str, *, max_tokens: int | None = None) -> Generate:
     """Return a request with one user message."""
-    return Generate(number, prompt(text), Sampling(), max_tokens)
+    return Generate(number, GenerationRequest(prompt(text), Sampling(), max_tokens))
 
 
 def run(engine: Engine, *commands: Generate) -> list[Event]:

@@ -12,13 +12,14 @@ from localrouter.engine.messages import (
     Finished,
     Gauge,
     Generate,
-    LoadOptions,
+    GenerationRequest,
     Logprob,
     Piece,
     Sampling,
     Segment,
     TokenUsage,
 )
+from localrouter.load_options import LoadOptions
 
 
 def echo(context: int = 400, cells: int | None = None, max_sequences: int = 64) -> Engine:
@@ -65,7 +66,7 @@ def test_a_context_is_no_longer_than_the_cache() -> None:
 
 @pytest.mark.parametrize(("tokens", "fits"), [(399, True), (400, False), (5000, False)])
 def test_a_prompt_must_leave_room_for_one_token(tokens: int, fits: bool) -> None:
-    event = echo().submit(Generate(1, [Segment("x" * tokens, control=True)]))
+    event = echo().submit(Generate(1, GenerationRequest([Segment("x" * tokens, control=True)])))
 
     assert isinstance(event, Accepted) is fits
     if isinstance(event, Finished):
@@ -73,7 +74,7 @@ def test_a_prompt_must_leave_room_for_one_token(tokens: int, fits: bool) -> None
 
 
 def test_a_prompt_without_tokens_is_refused() -> None:
-    event = echo().submit(Generate(1, []))
+    event = echo().submit(Generate(1, GenerationRequest([])))
 
     assert isinstance(event, Finished)
     assert event.code == "empty_prompt"
@@ -81,7 +82,7 @@ def test_a_prompt_without_tokens_is_refused() -> None:
 
 def test_a_stop_string_ends_the_output_at_once_and_frees_its_cells() -> None:
     engine = echo()
-    events = run(engine, Generate(1, prompt("one, two, three"), Sampling(stop=("wo,", "three"))))
+    events = run(engine, Generate(1, GenerationRequest(prompt("one, two, three"), Sampling(stop=("wo,", "three")))))
 
     assert text_of(events, 1) == "one, t"
     assert end_of(events, 1).reason == "stop"
@@ -90,20 +91,20 @@ def test_a_stop_string_ends_the_output_at_once_and_frees_its_cells() -> None:
 
 
 def test_a_stop_string_in_the_last_token_allowed_is_a_stop() -> None:
-    events = run(echo(), Generate(1, prompt("hello"), Sampling(stop=("el",)), max_tokens=3))
+    events = run(echo(), Generate(1, GenerationRequest(prompt("hello"), Sampling(stop=("el",)), max_tokens=3)))
 
     assert (text_of(events, 1), end_of(events, 1).reason) == ("h", "stop")
 
 
 @pytest.mark.parametrize(("max_tokens", "reason"), [(None, "stop"), (4, "length")])
 def test_text_held_back_for_a_stop_string_is_sent_at_the_end(max_tokens: int | None, reason: str) -> None:
-    events = run(echo(), Generate(1, prompt("fo\u00f6"), Sampling(stop=("o\u00f6!",)), max_tokens))
+    events = run(echo(), Generate(1, GenerationRequest(prompt("fo\u00f6"), Sampling(stop=("o\u00f6!",)), max_tokens)))
 
     assert (text_of(events, 1), end_of(events, 1).reason) == ("fo\u00f6", reason)
 
 
 def test_log_probabilities_come_with_the_text_of_their_tokens_and_leave_the_end_token_out() -> None:
-    events = run(echo(), Generate(1, prompt("a\u20ac"), Sampling(logprobs=3)))
+    events = run(echo(), Generate(1, GenerationRequest(prompt("a\u20ac"), Sampling(logprobs=3))))
 
     certain = [Logprob(bytes([byte]), 0.0, ((bytes([byte]), 0.0),)) for byte in "a\u20ac".encode()]
     assert [event for event in events if isinstance(event, Piece)] == [
@@ -120,7 +121,7 @@ def test_there_are_no_log_probabilities_unless_requested() -> None:
 
 def test_a_preempted_request_sends_each_log_probability_once() -> None:
     texts = {number: f"{number}" * 90 for number in range(6)}
-    asked = [Generate(number, prompt(text), Sampling(logprobs=0)) for number, text in texts.items()]
+    asked = [Generate(number, GenerationRequest(prompt(text), Sampling(logprobs=0))) for number, text in texts.items()]
 
     events = run(echo(cells=400, max_sequences=6), *asked)
 
@@ -188,5 +189,5 @@ def test_control_tokens_in_plain_segments_are_text() -> None:
     head, tail = prompt("X")[0].text.split("X")
     parts = [Segment(head, control=True), Segment(text, control=False), Segment(tail, control=True)]
 
-    assert text_of(run(engine, Generate(1, parts)), 1) == text
+    assert text_of(run(engine, Generate(1, GenerationRequest(parts))), 1) == text
     assert text_of(run(engine, ask(2, text)), 2) == "a"

@@ -8,9 +8,10 @@ import pytest
 from localrouter.engine.backends.echo import END, EchoBackend
 from localrouter.engine.engine import Engine
 from localrouter.engine.kv_cache.checkpoints import Checkpoint
-from localrouter.engine.messages import Generate, LoadOptions
+from localrouter.engine.messages import Generate, GenerationRequest
 from localrouter.engine.preprocessing import RequestPreprocessor
 from localrouter.engine.scheduling.sequence import Sequence
+from localrouter.load_options import LoadOptions
 
 SIZE = 1_000_000
 
@@ -22,12 +23,12 @@ class Recurrent(EchoBackend):
         super().__init__(LoadOptions(context=40_000))
         self.limits = replace(self.limits, recurrent=True, state_bytes=states * SIZE, state_size=SIZE)
 
-    def keep_state(self, slot: int) -> Checkpoint | None:
+    def save_state(self, slot: int) -> Checkpoint | None:
         return None
 
 
 def boundaries(tokens: list[int], states: int) -> list[int]:
-    sequence = RequestPreprocessor(Recurrent(states)).prepare(Generate(1, [], tokens=tokens))
+    sequence = RequestPreprocessor(Recurrent(states)).prepare(Generate(1, GenerationRequest([], tokens=tokens)))
     assert isinstance(sequence, Sequence)
     return sorted(sequence.chunk_boundaries)
 
@@ -59,7 +60,7 @@ def test_boundaries_are_at_the_ends_of_the_system_prompt_and_the_last_messages()
 
 def test_a_request_succeeds_when_no_checkpoint_can_be_made() -> None:
     engine = Engine(Recurrent(states=10))
-    engine.submit(Generate(1, [], max_tokens=3, tokens=[97] * 2_000))
+    engine.submit(Generate(1, GenerationRequest([], max_tokens=3, tokens=[97] * 2_000)))
 
     while not engine.is_idle:
         engine.step()

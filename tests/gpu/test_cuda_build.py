@@ -9,7 +9,7 @@ import pytest
 import localrouter
 from localrouter.engine.backends.base import LoadError
 from localrouter.engine.backends.llama.backend import LlamaBackend
-from localrouter.engine.messages import LoadOptions
+from localrouter.load_options import LoadOptions
 from localrouter.memory import devices
 
 DEMO = str(Path(localrouter.__file__).parent / "assets" / "demo.gguf")

@@ -16,7 +16,8 @@ from tiny_models import KINDS, WORDS, write
 
 from localrouter.engine.backends.llama.backend import LlamaBackend
 from localrouter.engine.engine import Engine
-from localrouter.engine.messages import Finished, Generate, LoadOptions, Sampling, TokenUsage
+from localrouter.engine.messages import Finished, Generate, GenerationRequest, Sampling, TokenUsage
+from localrouter.load_options import LoadOptions
 from localrouter.memory.devices import is_built_for_gpu
 
 pytestmark = pytest.mark.skipif(not is_built_for_gpu(), reason="llama.cpp is built for the CPU; make test-gpu")
@@ -75,7 +76,7 @@ class Station:
         ends: dict[int, Finished] = {}
         for tokens in lists:
             self._number += 1
-            self.engine.submit(Generate(self._number, [], sampling, most, tokens=tokens))
+            self.engine.submit(Generate(self._number, GenerationRequest([], sampling, most, tokens=tokens)))
         while not self.engine.is_idle:
             for event in self.engine.step():
                 if isinstance(event, Finished):
@@ -178,14 +179,14 @@ def test_a_beginning_that_many_share_has_a_checkpoint(kind: str, tmp_path: Path)
     shared = [*prompt_of(0, 60), END_OF_TURN]
     first, second = ([*shared, *prompt_of(seed, 12)] for seed in (1, 2))
     with station(path, options) as here:
-        kept = here.backend.keep_state
+        kept = here.backend.save_state
         checkpoints = []
 
         def noted(slot: int) -> Any:
             checkpoints.append(slot)
             return kept(slot)
 
-        here.backend.keep_state = noted  # type: ignore[method-assign]
+        here.backend.save_state = noted  # type: ignore[method-assign]
         here.answer(first)
         [answer] = here.answer(second)
 

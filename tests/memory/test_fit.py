@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from localrouter.memory.fit import SHARE, FitChoice, Place, choose, fit, place_of
 from localrouter.memory.machine import Gpu, Machine
-from localrouter.memory.plan import Options, plan
+from localrouter.memory.plan import ContextParams, plan
 from localrouter.memory.shape import Layer, Shape, shape_of_size
 
 GB = 10**9
@@ -23,7 +23,7 @@ def machine(ram: float, gpu: float = 0, *, unified: bool = False) -> Machine:
 
 
 def fitted(size: float, on: Machine, cells: int = 1024) -> tuple[Place, int]:
-    found = fit(shape(size), Options(cells=cells), on)
+    found = fit(shape(size), ContextParams(cells=cells), on)
     return found.place, found.layers_on_gpu
 
 
@@ -42,7 +42,7 @@ def test_without_a_gpu_it_goes_into_ram() -> None:
 
 
 def test_what_is_too_large_fits_nowhere_and_is_planned_for_the_cpu() -> None:
-    found = fit(shape(100), Options(cells=1024), machine(ram=16, gpu=8))
+    found = fit(shape(100), ContextParams(cells=1024), machine(ram=16, gpu=8))
     assert (found.place, found.longest) == (Place.NOWHERE, 0)
     assert found.plan.ram.total > 100 * GB
 
@@ -60,24 +60,24 @@ def test_a_cache_can_be_what_does_not_fit() -> None:
 
 def test_the_longest_context_is_what_fits_and_no_longer() -> None:
     small = machine(ram=2)
-    longest = fit(shape(1), Options(cells=256), small).longest
+    longest = fit(shape(1), ContextParams(cells=256), small).longest
     assert 256 < longest < 32_768
     assert place_of(shape(1), small, longest) is Place.RAM
     assert place_of(shape(1), small, longest + 256) is Place.NOWHERE
 
 
 def test_the_longest_context_is_not_longer_than_the_model_was_trained_for() -> None:
-    assert fit(shape(1, trained=5000), Options(cells=256), machine(ram=64)).longest == 5000
+    assert fit(shape(1, trained=5000), ContextParams(cells=256), machine(ram=64)).longest == 5000
 
 
 def test_parallel_conversations_share_the_memory() -> None:
-    one = fit(shape(1), Options(cells=256), machine(ram=2)).longest
-    four = fit(shape(1), Options(cells=1024), machine(ram=2), parallel=4).longest
+    one = fit(shape(1), ContextParams(cells=256), machine(ram=2)).longest
+    four = fit(shape(1), ContextParams(cells=1024), machine(ram=2), parallel=4).longest
     assert 0 < four <= one // 4
 
 
 def test_of_an_unknown_shape_no_longest_context_is_claimed() -> None:
-    found = fit(shape_of_size(GB), Options(cells=256), machine(ram=2))
+    found = fit(shape_of_size(GB), ContextParams(cells=256), machine(ram=2))
     assert (found.place, found.longest) == (Place.RAM, 0)
 
 
@@ -124,10 +124,10 @@ def test_a_longer_context_can_mean_a_smaller_build() -> None:
 @given(st.floats(0.1, 50), st.floats(0.5, 100), st.floats(0, 100), st.booleans(), st.sampled_from([256, 4096, 65_536]))
 def test_what_is_said_to_fit_fits(size: float, ram: float, gpu: float, unified: bool, cells: int) -> None:
     on = machine(ram, gpu, unified=unified)
-    found = fit(shape(size), Options(cells=cells), on)
+    found = fit(shape(size), ContextParams(cells=cells), on)
     if found.place is Place.NOWHERE:
         return
     assert found.plan.gpu.total <= SHARE * on.gpu_free
     assert (found.plan.both if unified else found.plan.ram).total <= SHARE * on.ram_free
-    more = replace(found.plan.options, gpu_layers=found.layers_on_gpu + 1, rows=512)
+    more = replace(found.plan.params, gpu_layers=found.layers_on_gpu + 1, rows=512)
     assert found.layers_on_gpu == 11 or not on.gpus or plan(shape(size), more).gpu.total > SHARE * on.gpu_free

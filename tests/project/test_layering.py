@@ -17,6 +17,7 @@ LAYERS = [
     "memory",
     "gguf",
     "schema config sandbox",
+    "load_options",
     "errors",
     "__init__",
 ]
@@ -29,6 +30,8 @@ ROOMS = {
         "scheduling",
         "grammar output sampling",
         "kv_cache messages",
+        "model_info",
+        "fallbacks",
     ],
     "chat": ["response", "request", "grammar parsing prompt", "engine_interface families"],
     "weights": [
@@ -48,7 +51,10 @@ NATIVE = "localrouter.engine.backends.llama."
 """The package that may import llama_cpp."""
 IN_ITS_OWN_PROCESS = {"localrouter.bench.inprocess"}
 """What may see the inside of the engine, because it runs where nothing is served, as a worker does."""
-VISIBLE = {f"localrouter.engine.{name}" for name in ("messages", "ipc.client", "ipc.process", "ipc.load_fallback")}
+VISIBLE = {
+    f"localrouter.engine.{name}"
+    for name in ("messages", "model_info", "fallbacks", "ipc.client", "ipc.process", "ipc.load_fallback")
+}
 
 
 def name_of(path: Path) -> str:

@@ -15,7 +15,7 @@ FULL, REFUSED, NOT_FINITE = 0.01, 0.003, 0.006
 NO_FORK, NO_STORE, NO_RESTORE = 0.03, 0.05, 0.1
 """Probabilities that a fork, a copy of cells, or its restoring fails."""
 
-_FAULTY = ("decode", "fork", "store", "restore", "forget", "keep_state", "discard_state")
+_FAULTY = ("decode", "fork", "store", "restore", "forget", "save_state", "discard_state")
 
 
 class Faults:
@@ -78,9 +78,9 @@ class Faults:
         self.copies.discard(handle)
         self._real["forget"](handle)
 
-    def keep_state(self, slot: int) -> Checkpoint:
+    def save_state(self, slot: int) -> Checkpoint:
         """Copy a state."""
-        checkpoint: Checkpoint = self._real["keep_state"](slot)
+        checkpoint: Checkpoint = self._real["save_state"](slot)
         assert checkpoint.handle not in self.states
         self.states.add(checkpoint.handle)
         return checkpoint

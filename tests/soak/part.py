@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from localrouter.engine.backends.llama.backend import LlamaBackend
 from localrouter.engine.engine import Engine
 from localrouter.engine.kv_cache.operations import Clear, Discard, Forget, Store
-from localrouter.engine.messages import Generate, LoadOptions
+from localrouter.engine.messages import Generate, GenerationRequest
 from localrouter.engine.scheduling.batch import Batch
 from localrouter.engine.scheduling.sequence import Sequence
+from localrouter.load_options import LoadOptions
 
 from .faults import Faults
 from .ledger import Ledger, Record
@@ -118,7 +119,7 @@ class Part:
         conversations = {number: record.tokens for number, record in self.ledger.records.items()}
         tokens = compose(request.prompt, conversations, self.words, self.setting.context)
         record = Record(request, len(tokens), tokens, self.setting.context)
-        command = Generate(request.number, [], request.sampling, request.max_tokens, tokens=tokens)
+        command = Generate(request.number, GenerationRequest([], request.sampling, request.max_tokens, tokens=tokens))
         self.ledger.submitted(record, self.engine.submit(command))
 
     def _run_idle_work(self) -> None:

@@ -25,7 +25,8 @@ from localrouter.chat.families.qwen import QWEN3
 from localrouter.chat.grammar.output_grammar import JsonSchema, OutputRules, answer_grammar
 from localrouter.engine.backends.llama.backend import LlamaBackend
 from localrouter.engine.engine import Engine
-from localrouter.engine.messages import Finished, Generate, Grammar, LoadOptions, Piece, Sampling, Segment
+from localrouter.engine.messages import Finished, Generate, GenerationRequest, Grammar, Piece, Sampling, Segment
+from localrouter.load_options import LoadOptions
 
 from .random_schemas import Schemas
 from .sdk_schemas import SDK_TYPES
@@ -106,7 +107,7 @@ def _outcomes(engine: Engine, schemas: Mapping[str, Any], sampling: Sampling) ->
         while len(texts) < TOGETHER and (number := next(waiting, None)) is not None:
             lark = answer_grammar(OutputRules(JsonSchema(schemas[names[number]])), QWEN3, {})
             assert lark is not None
-            command = Generate(number, PROMPT, sampling, MAX_TOKENS, Grammar(lark))
+            command = Generate(number, GenerationRequest(PROMPT, sampling, MAX_TOKENS, Grammar(lark)))
             refusal = engine.submit(command)
             if isinstance(refusal, Finished):
                 yield Outcome(names[number], refusal.message or "", "refused")

@@ -6,7 +6,7 @@ from localrouter.chat.families.family import Family
 from localrouter.chat.families.gemma import GEMMA4
 from localrouter.chat.families.prompted_tools import FALLBACK
 from localrouter.chat.families.qwen import QWEN3, QWEN3_CODER
-from localrouter.engine.messages import ModelInfo
+from localrouter.engine.model_info import ModelInfo
 
 _SPELLINGS = (
     ((r"<function=", r"<parameter="), QWEN3_CODER),

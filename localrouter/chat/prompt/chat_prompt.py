@@ -8,7 +8,8 @@ from localrouter.chat.families.family import Family
 from localrouter.chat.prompt.conversation import PromptChange, conversation_of
 from localrouter.chat.prompt.template import ChatTemplate, template_of
 from localrouter.chat.prompt.turns import Turn
-from localrouter.engine.messages import ModelInfo, Segment
+from localrouter.engine.messages import Segment
+from localrouter.engine.model_info import ModelInfo
 
 
 class PromptRequest(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ Delimiters that are special tokens end the answer in the engine. The plain forma
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from localrouter.engine.messages import ModelInfo, TemplateSource
+from localrouter.engine.model_info import ModelInfo, TemplateSource
 
 CHATML = """\
 {%- for message in messages %}

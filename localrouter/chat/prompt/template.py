@@ -20,7 +20,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from localrouter.chat.prompt.escaping import Escaping, new_sentinel
 from localrouter.chat.prompt.fallback_template import effective_template
-from localrouter.engine.messages import ModelInfo, Segment
+from localrouter.engine.messages import Segment
+from localrouter.engine.model_info import ModelInfo
 from localrouter.errors import InvalidRequest
 
 ADVICE = "Name a template that works as `chat_template` of the model in the manifest."

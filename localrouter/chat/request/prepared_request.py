@@ -16,7 +16,8 @@ from localrouter.chat.request.offered_tools import OfferedTools, offered_tools
 from localrouter.chat.request.reasoning import ThoughtState, template_variables, thinking_of, thought_state
 from localrouter.chat.request.response_format import content_of, form_param
 from localrouter.chat.request.sampling_params import sampling_of
-from localrouter.engine.messages import Grammar, ModelInfo, Sampling, Thinking, ToolCalls
+from localrouter.engine.messages import Grammar, Sampling, Thinking, ToolCalls
+from localrouter.engine.model_info import ModelInfo
 from localrouter.errors import InvalidRequest
 from localrouter.schema.chat_request import ChatRequest
 

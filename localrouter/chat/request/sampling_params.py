@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from localrouter.engine.messages import ModelInfo, Sampling
+from localrouter.engine.messages import Sampling
+from localrouter.engine.model_info import ModelInfo
 from localrouter.errors import InvalidRequest
 from localrouter.schema.chat_request import ChatRequest
 from localrouter.schema.text_completions import CompletionRequest

@@ -14,7 +14,7 @@ from localrouter.chat.request.prepared_request import PreparedRequest, prepare
 from localrouter.chat.response.choice import ChoiceStream
 from localrouter.chat.response.completion_stream import CompletionStream, fingerprint_of, wants_usage
 from localrouter.chat.response.generations import begun
-from localrouter.engine.messages import Generate
+from localrouter.engine.messages import GenerationRequest
 from localrouter.errors import InvalidRequest, RequestError
 from localrouter.schema.chat_request import ChatRequest
 from localrouter.schema.chat_response import ChatCompletionChunk, ChunkChoice, Usage
@@ -75,8 +75,7 @@ async def _begin(engine: LoadedEngine, prepared: PreparedRequest) -> list[Genera
 
     submitted = (
         engine.submit(
-            Generate(
-                0,
+            GenerationRequest(
                 prepared.prompt.segments,
                 prepared.sampling_for(index),
                 prepared.max_tokens,

@@ -11,8 +11,9 @@ from localrouter import __version__
 from localrouter.chat.engine_interface import Generation
 from localrouter.chat.response.generations import joined
 from localrouter.chat.response.usage import usage_of
-from localrouter.engine.messages import Event, ModelInfo
+from localrouter.engine.messages import Event
 from localrouter.engine.messages import TokenUsage as Counted
+from localrouter.engine.model_info import ModelInfo
 from localrouter.schema.chat_response import Usage
 from localrouter.schema.generation_request import StreamOptions
 

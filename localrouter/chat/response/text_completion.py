@@ -18,7 +18,8 @@ from localrouter.chat.request.sampling_params import check_tokens, sampling_of
 from localrouter.chat.response.completion_stream import CompletionStream, fingerprint_of, wants_usage
 from localrouter.chat.response.generations import begun
 from localrouter.chat.response.text_choice import TextChoiceStream
-from localrouter.engine.messages import Generate, Grammar, ModelInfo, Sampling, Segment
+from localrouter.engine.messages import GenerationRequest, Grammar, Sampling, Segment
+from localrouter.engine.model_info import ModelInfo
 from localrouter.errors import ContextLengthExceeded, EngineFailed, InvalidRequest, RequestError
 from localrouter.schema.chat_response import Usage
 from localrouter.schema.text_completions import (
@@ -138,7 +139,9 @@ async def _begin(
                 # Answers to one prompt differ, and the first is the one that `n` 1 would give.
                 seed = None if sampling.seed is None else sampling.seed + answer
                 drawn = msgspec.structs.replace(sampling, seed=seed)
-                yield engine.submit(Generate(0, prompt.segments, drawn, max_tokens, grammar, tokens=prompt.tokens))
+                yield engine.submit(
+                    GenerationRequest(prompt.segments, drawn, max_tokens, grammar, tokens=prompt.tokens)
+                )
 
     return await begun(submitted(), lambda index, refusal: _told(refusal, request, prompts[index // answers].param))
 

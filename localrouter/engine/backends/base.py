@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from localrouter.engine.grammar.constraint import GrammarVocabulary
 from localrouter.engine.kv_cache.checkpoints import Checkpoint
-from localrouter.engine.messages import ModelInfo, Segment
+from localrouter.engine.messages import Segment
+from localrouter.engine.model_info import ModelInfo
 from localrouter.engine.sampling.distribution import Exponential
 from localrouter.engine.scheduling.batch import Batch
 from localrouter.engine.scheduling.limits import Limits
@@ -80,7 +81,7 @@ class Backend(Protocol):
         source. Returns False, and leaves the slot empty, when the cache does not hold what it takes any more.
         """
 
-    def keep_state(self, slot: int) -> Checkpoint | None:
+    def save_state(self, slot: int) -> Checkpoint | None:
         """Copy what cannot be cut back of a slot, a recurrent state or windows, as it is now.
 
         Returns None when there is no memory for it.

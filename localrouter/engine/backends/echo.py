@@ -12,10 +12,12 @@ import numpy as np
 from localrouter.engine.backends.base import Logits
 from localrouter.engine.grammar.constraint import GrammarVocabulary
 from localrouter.engine.kv_cache.checkpoints import Checkpoint
-from localrouter.engine.messages import ComputeDevice, LoadOptions, ModelInfo, Segment
+from localrouter.engine.messages import Segment
+from localrouter.engine.model_info import ComputeDevice, ModelInfo
 from localrouter.engine.sampling.distribution import Exponential, exponential
 from localrouter.engine.scheduling.batch import Batch
 from localrouter.engine.scheduling.limits import Limits
+from localrouter.load_options import LoadOptions
 
 CONTROL = ["<|im_start|>", "<|im_end|>", "<|endoftext|>"]
 START, END, PADDING = 256, 257, 258
@@ -107,12 +109,12 @@ class EchoBackend:
         self._slots[slot] = self._slots[source][:count]
         return True
 
-    def keep_state(self, slot: int) -> Checkpoint | None:
+    def save_state(self, slot: int) -> Checkpoint | None:
         """Not asked for: the cache can be forked anywhere."""
         raise AssertionError(slot)
 
     def discard_state(self, checkpoint: Checkpoint) -> None:
-        """As `keep_state`."""
+        """As `save_state`."""
         raise AssertionError(checkpoint)
 
     def store(self, handle: int, slot: int, start: int, end: int) -> bool:

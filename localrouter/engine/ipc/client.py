@@ -7,8 +7,6 @@ import math
 import time
 from collections.abc import AsyncGenerator, Callable
 
-import msgspec
-
 from localrouter.engine.ipc import wire
 from localrouter.engine.ipc.process import WorkerProcess
 from localrouter.engine.messages import (
@@ -19,7 +17,7 @@ from localrouter.engine.messages import (
     Finished,
     Gauge,
     Generate,
-    ModelInfo,
+    GenerationRequest,
     Report,
     Segment,
     Step,
@@ -27,6 +25,7 @@ from localrouter.engine.messages import (
     Tokens,
     TokenUsage,
 )
+from localrouter.engine.model_info import ModelInfo
 from localrouter.errors import (
     ContextLengthExceeded,
     EngineFailed,
@@ -131,8 +130,8 @@ class EngineClient:
         """Whether requests can be handed in."""
         return not self._ended.is_set() and not self._closing
 
-    def submit(self, command: Generate) -> WorkerGeneration:
-        """Hand a request to the worker under a new `id`. Raises Overloaded when the queue is full, and EngineFailed."""
+    def submit(self, request: GenerationRequest) -> WorkerGeneration:
+        """Send a request to the worker. Raises Overloaded when the queue is full, and EngineFailed."""
         self._ensure_alive()
         if self.in_flight >= self._bound:
             waiting = self.in_flight - self.info.max_sequences
@@ -141,7 +140,7 @@ class EngineClient:
                 retry_after=self._pace.seconds_for(waiting, time.monotonic()),
             )
         number = next(self._ids)
-        frame = wire.frame(msgspec.structs.replace(command, id=number))  # what cannot be sent leaves nothing behind
+        frame = wire.frame(Generate(number, request))  # before any state: a request may be too large to send
         generation = WorkerGeneration(self.info.context, lambda: self._send(wire.frame(Cancel(number))))
         self._generations[number] = generation
         self._pace.began(time.monotonic())

@@ -16,9 +16,12 @@ from pathlib import Path
 import msgspec
 
 import localrouter
+from localrouter.engine.fallbacks import Fallback
 from localrouter.engine.ipc.process import WorkerProcess
-from localrouter.engine.messages import Fallback, Load, Loading, LoadOptions, ModelInfo
+from localrouter.engine.messages import Load, Loading
+from localrouter.engine.model_info import ModelInfo
 from localrouter.errors import OffloadFailed
+from localrouter.load_options import LoadOptions
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from localrouter.engine.ipc import wire
-from localrouter.engine.messages import Load, LoadFailed, Loading, ModelInfo, Ready, Report, Stop
+from localrouter.engine.messages import Load, LoadFailed, Loading, Ready, Report, Stop
+from localrouter.engine.model_info import ModelInfo
 from localrouter.errors import ModelLoadFailed, OffloadFailed
 
 log = logging.getLogger(__name__)

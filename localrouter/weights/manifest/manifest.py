@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
+import msgspec
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 import localrouter
-from localrouter.config import GpuLayers, KvType, Switch, TensorSplit
+from localrouter.config import Context, GpuLayers, TensorSplit
 from localrouter.gguf.parts import parts
+from localrouter.load_options import KvType, LoadOptions, Switch
 from localrouter.weights.manifest.model_shape import ManifestShape
 from localrouter.weights.manifest.toml_file import StrictTable, TomlFile, read_text
 from localrouter.weights.manifest.toml_lines import KeyPath
@@ -64,9 +66,9 @@ Text = Annotated[str, StringConstraints(min_length=1)]
 
 
 class Overrides(StrictTable):
-    """What an alias sets for its builds instead of `config.EngineSettings`; None: nothing."""
+    """Load options that an alias sets for its builds in place of the server's settings; None: not set."""
 
-    context: Annotated[int, Field(ge=16, le=4_194_304)] | None = None
+    context: Context | None = None
     gpu_layers: GpuLayers | None = None
     device: Text | None = None
     tensor_split: Annotated[TensorSplit, Field(strict=False)] | None = None
@@ -75,6 +77,10 @@ class Overrides(StrictTable):
     kv_type: KvType | None = None
     flash_attention: Switch | None = None
     swa_full: Switch | None = None
+
+    def replace_in(self, options: LoadOptions) -> LoadOptions:
+        """Return `options` with those that this alias sets in place of their values."""
+        return msgspec.structs.replace(options, **self.model_dump(exclude_none=True))
 
 
 class Build(StrictTable):

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from localrouter.config import Context
 from localrouter.memory.shape import Layer, Shape, Widths
 from localrouter.weights.manifest.toml_file import StrictTable
 
@@ -32,7 +33,7 @@ class ManifestShape(StrictTable):
     vocabulary: Annotated[int, Field(ge=0, le=2**24)] = TYPICAL_VOCABULARY
     shared_layers: Count = 0
     """Layers that use the cache of an earlier one."""
-    context: Annotated[int, Field(ge=16, le=4_194_304)] | None = None
+    context: Context | None = None
     """Tokens of context that the model was trained for."""
 
     def of_size(self, size: int) -> Shape:

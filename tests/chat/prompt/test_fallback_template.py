@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from localrouter.chat.response.chat_completion import Completion
 from localrouter.chat.response.explanation import explain
-from localrouter.engine.messages import ModelInfo, TemplateSource
+from localrouter.engine.model_info import ModelInfo, TemplateSource
 from localrouter.gguf.turn_format import DELIMITERS
 from localrouter.schema.chat_request import ChatRequest
 

@@ -17,7 +17,8 @@ from localrouter.chat.families.gemma import GEMMA4
 from localrouter.chat.prompt.chat_prompt import Prompt, PromptRequest, ends_in_reasoning, prompt_of
 from localrouter.chat.prompt.template import ChatTemplate, template_of
 from localrouter.chat.prompt.turns import turns_of
-from localrouter.engine.messages import ModelInfo, Segment
+from localrouter.engine.messages import Segment
+from localrouter.engine.model_info import ModelInfo
 from localrouter.errors import InvalidRequest
 from localrouter.schema.chat_messages import Message
 

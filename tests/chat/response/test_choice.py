@@ -15,14 +15,14 @@ from localrouter.chat.response.fold import fold
 from localrouter.engine.messages import (
     Event,
     Finished,
-    Generate,
+    GenerationRequest,
     Logprob,
-    ModelInfo,
     Piece,
     Thinking,
     TokenUsage,
     ToolCalls,
 )
+from localrouter.engine.model_info import ModelInfo
 from localrouter.errors import InvalidRequest, Overloaded
 from localrouter.schema.chat_request import ChatRequest
 
@@ -126,10 +126,10 @@ async def test_more_answers_than_the_model_has_sequences_are_refused() -> None:
 
 async def test_a_full_queue_in_the_middle_of_n_frees_those_before() -> None:
     class Full(FakeEngine):
-        def submit(self, command: Generate) -> FakeGeneration:
+        def submit(self, request: GenerationRequest) -> FakeGeneration:
             if len(self.asked) == 1:
                 raise Overloaded("full", retry_after=1)
-            return super().submit(command)
+            return super().submit(request)
 
     engine = Full(generation())
 

@@ -6,8 +6,8 @@ import pytest
 from bare_models import number_of, write_bare_model
 
 from localrouter.engine.backends.llama.backend import LlamaBackend
-from localrouter.engine.messages import LoadOptions
 from localrouter.gguf.turn_format import DELIMITERS, TurnFormat, fallback_of_file
+from localrouter.load_options import LoadOptions
 
 OPTIONS = LoadOptions(threads=1, cells=256, max_sequences=1, extra_buffers="off")
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from localrouter.engine.backends.llama.capacity import limits_of
 from localrouter.memory.machine import Machine
-from localrouter.memory.plan import Memory, Options, Plan
+from localrouter.memory.plan import ContextParams, Memory, Plan
 from localrouter.memory.shape import shape_of_size
 
 CELLS = 32_768
@@ -14,7 +14,7 @@ MACHINE = Machine(ram_total=64 << 30, ram_free=32 << 30)
 
 
 def idle_cells(weights: int, cache: int) -> int:
-    plan = Plan(shape_of_size(weights), Options(cells=CELLS), Memory(weights=weights, cache=cache), ())
+    plan = Plan(shape_of_size(weights), ContextParams(cells=CELLS), Memory(weights=weights, cache=cache), ())
     idle = limits_of(plan, MACHINE, cache_ram=0, recurrent=True).idle_cells
     assert idle is not None
     return idle
@@ -37,9 +37,9 @@ def test_never_more_than_half_nor_less_than_a_sixteenth(weights: int, cache: int
     assert CELLS // 16 <= idle_cells(weights, cache) <= CELLS // 2
 
 
-def test_where_they_can_be_archived_none_has_to_stay() -> None:
+def test_with_a_host_store_no_idle_cells_stay_in_the_cache() -> None:
     weights = 633_000_000
-    plan = Plan(shape_of_size(weights), Options(cells=CELLS), Memory(weights=weights, cache=1 << 30), ())
+    plan = Plan(shape_of_size(weights), ContextParams(cells=CELLS), Memory(weights=weights, cache=1 << 30), ())
 
     assert limits_of(plan, MACHINE, cache_ram=1000, recurrent=False).idle_cells == 0
     assert limits_of(plan, MACHINE, cache_ram=0, recurrent=False).idle_cells == CELLS // 16

@@ -7,17 +7,19 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from conversations import ask, end_of, forget, run, small_model, text_of
+from conversations import ask, end_of, forget, prompt, run, small_model, text_of
 
 import localrouter
 from localrouter.engine.backends.base import BatchRefused, LoadError, Logits
-from localrouter.engine.backends.llama import backend as llama_backend
+from localrouter.engine.backends.llama import load_plan
 from localrouter.engine.backends.llama.backend import LlamaBackend
 from localrouter.engine.engine import Engine
-from localrouter.engine.messages import Fallback, Finished, Generate, Loading, LoadOptions, Sampling, Segment
+from localrouter.engine.fallbacks import Fallback
+from localrouter.engine.messages import Finished, Generate, GenerationRequest, Loading, Sampling, Segment
 from localrouter.engine.scheduling.batch import Batch
 from localrouter.gguf.header import GgufError, read_header
 from localrouter.gguf.header_bytes import MAX_KEPT
+from localrouter.load_options import LoadOptions
 from localrouter.memory.machine import Machine
 from localrouter.memory.plan import ROWS
 from localrouter.memory.pool import POOL
@@ -41,12 +43,11 @@ def engine(backend: LlamaBackend) -> Iterator[Engine]:
 
 
 def greedy(number: int, text: str, max_tokens: int | None = None) -> Generate:
-    command = ask(number, text, max_tokens=max_tokens)
-    return Generate(number, command.prompt, Sampling(temperature=0), command.max_tokens)
+    return Generate(number, GenerationRequest(prompt(text), Sampling(temperature=0), max_tokens))
 
 
 def seeded(number: int, seed: int) -> Generate:
-    return Generate(number, ask(number, "Tell me a story").prompt, Sampling(seed=seed), 40)
+    return Generate(number, GenerationRequest(prompt("Tell me a story"), Sampling(seed=seed), 40))
 
 
 def test_the_embedded_model_answers(engine: Engine) -> None:
@@ -131,7 +132,7 @@ def test_usage_counts_the_prompt_and_the_end_token(engine: Engine, backend: Llam
 
     usage = end_of(events, 1).usage
     answer = backend.tokenize([Segment(text_of(events, 1), control=False)])
-    assert usage.prompt_tokens == len(backend.tokenize(command.prompt))
+    assert usage.prompt_tokens == len(backend.tokenize(command.request.prompt))
     assert usage.completion_tokens == len(answer) + 1
 
 
@@ -210,7 +211,7 @@ def test_what_it_loads_with_is_told_before_the_weights_are_read() -> None:
 
 
 def test_a_model_that_does_not_fit_is_told_before_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(llama_backend, "machine_of", lambda _: Machine(ram_free=1_000_000, ram_total=10**9))
+    monkeypatch.setattr(load_plan, "machine_of", lambda _: Machine(ram_free=1_000_000, ram_total=10**9))
 
     with pytest.raises(LoadError, match=r"Not enough memory for demo: with a cache of 512 tokens it needs .* GB"):
         LlamaBackend(DEMO, LoadOptions())
@@ -236,7 +237,7 @@ def test_a_header_that_only_llama_cpp_understands_is_no_obstacle(
 
     backend = LlamaBackend(path, LoadOptions(threads=1))
 
-    assert "the memory is reckoned from the size of the file alone" in caplog.text
+    assert "memory of wordy.gguf is planned from the file's size alone" in caplog.text
     assert (backend.info.context, backend.info.cells) == (2048, POOL)
     backend.close()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conversations import ask, end_of, forget, run, text_of
+from conversations import ask, end_of, forget, prompt, run, text_of
 from sampling_reference import exact
 
 import localrouter
@@ -15,10 +15,11 @@ from localrouter.engine.backends.llama.backend import LlamaBackend
 from localrouter.engine.backends.llama.sampler_chains import are_worth_it
 from localrouter.engine.engine import Engine
 from localrouter.engine.grammar.constraint import Grammars
-from localrouter.engine.messages import Generate, Grammar, LoadOptions, Sampling
+from localrouter.engine.messages import Generate, GenerationRequest, Grammar, Sampling
 from localrouter.engine.sampling.sampler import NotFinite
 from localrouter.engine.scheduling.batch import Batch
 from localrouter.engine.scheduling.sequence import Sequence
+from localrouter.load_options import LoadOptions
 
 DEMO = str(Path(localrouter.__file__).parent / "assets" / "demo.gguf")
 ROWS = 8
@@ -97,21 +98,21 @@ def answers(backend: LlamaBackend, *commands: Generate) -> list[str]:
 
 def test_greedy_answers_are_the_same_as_the_samplers(backend: LlamaBackend, plain: LlamaBackend) -> None:
     commands = [
-        Generate(number, ask(number, f"What is the capital of {country}?").prompt, Sampling(temperature=0), 30)
+        Generate(number, GenerationRequest(prompt(f"What is the capital of {country}?"), Sampling(temperature=0), 30))
         for number, country in enumerate(("Italy", "Japan", "Peru"))
     ]
 
     assert answers(backend, *commands) == answers(plain, *commands)
 
 
-def test_beside_them_stands_who_needs_all_logits(backend: LlamaBackend) -> None:
-    prompt = ask(1, "What is the capital of Italy?").prompt
+def test_requests_that_need_all_logits_run_beside_those_with_sampler_chains(backend: LlamaBackend) -> None:
+    question = prompt("What is the capital of Italy?")
     said = answers(
         backend,
-        Generate(1, prompt, Sampling(temperature=0), 20),
-        Generate(2, prompt, Sampling(temperature=0, logprobs=1), 20),
-        Generate(3, prompt, Sampling(top_k=5, top_p=0.1), 20),
-        Generate(4, prompt, Sampling(top_k=5), 20, Grammar('start: "yes" | "no"')),
+        Generate(1, GenerationRequest(question, Sampling(temperature=0), 20)),
+        Generate(2, GenerationRequest(question, Sampling(temperature=0, logprobs=1), 20)),
+        Generate(3, GenerationRequest(question, Sampling(top_k=5, top_p=0.1), 20)),
+        Generate(4, GenerationRequest(question, Sampling(top_k=5), 20, Grammar('start: "yes" | "no"'))),
     )
 
     assert said[:3] == ["The capital of Italy is Rome."] * 3

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 import localrouter
 from localrouter.engine.backends.llama.backend import LlamaBackend
 from localrouter.engine.engine import Engine
-from localrouter.engine.messages import Finished, Generate, LoadOptions, Piece, Sampling, Segment
+from localrouter.engine.messages import Finished, Generate, GenerationRequest, Piece, Sampling, Segment
 from localrouter.engine.scheduling.batch import Batch
+from localrouter.load_options import LoadOptions
 
 DEMO = str(Path(localrouter.__file__).parent / "assets" / "demo.gguf")
 CLOSE = 0.03
@@ -120,7 +121,7 @@ def test_a_copy_for_which_there_is_no_memory_is_told(backend: LlamaBackend, monk
     monkeypatch.setattr(np, "empty", no_memory)
 
     assert not backend.store(1, 0, 0, 300)
-    assert backend.keep_state(0) is None
+    assert backend.save_state(0) is None
     assert held(backend)[1:] == [0] * backend.limits.slots
 
 
@@ -149,7 +150,7 @@ def test_rows_of_nobody_are_left_out_where_there_is_no_room(backend: LlamaBacken
 
 
 @pytest.mark.parametrize(
-    ("kind", "options", "pads", "archives"),
+    ("kind", "options", "pads_to_tile", "has_host_store"),
     [
         ("qwen3-tiny", LoadOptions(), True, True),
         ("qwen3-tiny", LoadOptions(flash_attention="off"), False, True),
@@ -159,19 +160,19 @@ def test_rows_of_nobody_are_left_out_where_there_is_no_room(backend: LlamaBacken
         ("qwen35moe-tiny", LoadOptions(), False, False),
     ],
 )
-def test_which_models_have_tiles_and_which_can_be_archived(
-    kind: str, options: LoadOptions, pads_to_tile: bool, archives: bool, tmp_path_factory: pytest.TempPathFactory
+def test_which_models_pad_to_tiles_and_which_have_a_host_store(
+    kind: str, options: LoadOptions, pads_to_tile: bool, has_host_store: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = small_model(tmp_path_factory.mktemp("model"), kind)
     backend = LlamaBackend(path, msgspec.structs.replace(options, threads=1, cells=1024, context=512, max_sequences=2))
     limits = backend.limits
     backend.close()
 
-    assert (limits.pads_to_tile, limits.host_store_cells > 0) == (pads_to_tile, archives)
-    assert (limits.idle_cells == 0) is archives
+    assert (limits.pads_to_tile, limits.host_store_cells > 0) == (pads_to_tile, has_host_store)
+    assert (limits.idle_cells == 0) is has_host_store
 
 
-def test_a_conversation_goes_on_from_the_archive_with_the_same_words() -> None:
+def test_a_conversation_restored_from_the_host_store_has_the_same_output() -> None:
     """Two conversations take turns, and while one is asked the other is not in the cache."""
     answers = [_take_turns(host_store_cells) for host_store_cells in (0, 4096)]
 
@@ -192,7 +193,9 @@ def _take_turns(host_store_cells: int) -> tuple[list[str], int]:
         who = turn % 2
         texts[who] += f"<|im_start|>user\nWhat is the capital of France?{' Please.' * 12}<|im_end|>\n"
         texts[who] += "<|im_start|>assistant\n"
-        events = [engine.submit(Generate(turn, [Segment(texts[who], True)], Sampling(temperature=0), 40))]
+        events = [
+            engine.submit(Generate(turn, GenerationRequest([Segment(texts[who], True)], Sampling(temperature=0), 40)))
+        ]
         while not engine.is_idle:
             events += engine.step()
         said.append("".join(event.text for event in events if isinstance(event, Piece)))

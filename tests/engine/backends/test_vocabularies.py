@@ -8,8 +8,9 @@ from real_vocabularies import VOCABULARIES, needs_samples, vocabulary_file
 
 from localrouter.engine.backends.llama.backend import LlamaBackend
 from localrouter.engine.grammar.constraint import Grammars
-from localrouter.engine.messages import Grammar, LoadOptions, Segment
+from localrouter.engine.messages import Grammar, Segment
 from localrouter.engine.output.detokenizer import Detokenizer
+from localrouter.load_options import LoadOptions
 
 SEPARATOR = "\n__ggml_vocab_test__\n"
 pytestmark = needs_samples

@@ -17,8 +17,9 @@ from localrouter.engine.grammar.constraint import (
     Grammars,
     GrammarVocabulary,
 )
-from localrouter.engine.messages import Grammar, LoadOptions, Sampling
+from localrouter.engine.messages import Grammar, Sampling
 from localrouter.engine.sampling.sampler import Sampler, rng_of
+from localrouter.load_options import LoadOptions
 
 PERSON = {
     "type": "object",

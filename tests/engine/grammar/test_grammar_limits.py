@@ -9,7 +9,8 @@ from llguidance import LLParserLimits
 from localrouter.engine.backends.echo import EchoBackend
 from localrouter.engine.grammar import constraint
 from localrouter.engine.grammar.constraint import Constraint, GrammarFailed, Grammars
-from localrouter.engine.messages import Grammar, LoadOptions
+from localrouter.engine.messages import Grammar
+from localrouter.load_options import LoadOptions
 
 EVER_MORE_STATES = Grammar("start: /(?s:.*)a(?s:.{200})/")
 """Compiled at once, but each token of an answer makes states that no other had."""

@@ -13,18 +13,9 @@ from conversations import prompt
 
 from localrouter.engine.ipc.client import CompletionRate, EngineClient, WorkerGeneration
 from localrouter.engine.ipc.process import WorkerProcess
-from localrouter.engine.messages import (
-    Finished,
-    Gauge,
-    Generate,
-    Grammar,
-    Load,
-    LoadOptions,
-    Piece,
-    Segment,
-    Thinking,
-)
+from localrouter.engine.messages import Finished, Gauge, GenerationRequest, Grammar, Load, Piece, Segment, Thinking
 from localrouter.errors import ContextLengthExceeded, EngineFailed, InvalidRequest, ModelLoadFailed, Overloaded
+from localrouter.load_options import LoadOptions
 
 ECHO = Load("step_ms=2", "echo", LoadOptions(context=2000, max_sequences=2))
 
@@ -37,7 +28,7 @@ async def client() -> AsyncIterator[EngineClient]:
 
 
 def submit(client: EngineClient, text: str, max_tokens: int | None = None) -> WorkerGeneration:
-    return client.submit(Generate(0, prompt(text), max_tokens=max_tokens))
+    return client.submit(GenerationRequest(prompt(text), max_tokens=max_tokens))
 
 
 async def answer(generation: WorkerGeneration) -> tuple[str, Finished]:
@@ -62,7 +53,7 @@ async def test_a_refused_prompt_raises_what_it_was_refused_with(client: EngineCl
     assert (caught.value.prompt_tokens, caught.value.limit) == (3000 + len("user\n\nassistant\n") + 3, 2000)
 
     with pytest.raises(InvalidRequest, match="no tokens"):
-        await client.submit(Generate(0, [])).accepted()
+        await client.submit(GenerationRequest([])).accepted()
 
 
 async def test_a_full_queue_refuses_at_once_with_the_time_to_come_back(client: EngineClient) -> None:
@@ -80,7 +71,7 @@ async def test_a_request_that_cannot_be_sent_takes_no_place_in_the_queue(client:
     half_of_a_pair = [Segment("\ud800", False)]
     for _ in range(3):
         with pytest.raises(UnicodeEncodeError):
-            client.submit(Generate(0, half_of_a_pair))
+            client.submit(GenerationRequest(half_of_a_pair))
         with pytest.raises(UnicodeEncodeError):
             await client.tokenize(half_of_a_pair)
 
@@ -111,8 +102,7 @@ async def test_a_cancelled_request_ends_once_and_frees_its_place(client: EngineC
 
 async def test_a_request_carries_its_grammar_its_thoughts_and_its_markers(client: EngineClient) -> None:
     generation = client.submit(
-        Generate(
-            0,
+        GenerationRequest(
             prompt("<think>a</think>true, and more"),
             grammar=Grammar('start: "<think>" /[a-z]*/ "</think>true"'),
             thinking=Thinking("<think>", "</think>"),
@@ -128,7 +118,7 @@ async def test_a_request_carries_its_grammar_its_thoughts_and_its_markers(client
 
 async def test_a_grammar_that_is_wrong_is_the_clients_to_mend(client: EngineClient) -> None:
     with pytest.raises(InvalidRequest, match="unknown name") as caught:
-        await client.submit(Generate(0, prompt("hi"), grammar=Grammar("start: foo"))).accepted()
+        await client.submit(GenerationRequest(prompt("hi"), grammar=Grammar("start: foo"))).accepted()
     assert (caught.value.param, caught.value.reason) == (None, "invalid_grammar")
     assert client.in_flight == 0
 

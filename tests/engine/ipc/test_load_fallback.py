@@ -10,9 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from localrouter.engine.fallbacks import Fallback, with_fallbacks
 from localrouter.engine.ipc.load_fallback import FallbackStore, learn_from_crash, next_fallback, start_with_fallbacks
-from localrouter.engine.messages import ComputeDevice, Fallback, Load, Loading, LoadOptions, with_fallbacks
+from localrouter.engine.messages import Load, Loading
+from localrouter.engine.model_info import ComputeDevice
 from localrouter.errors import ModelLoadFailed, OffloadFailed
+from localrouter.load_options import LoadOptions
 
 GPU = ComputeDevice("a card", 25, 25, "Vulkan0")
 WHY = "The worker was ended by signal 11 while it loaded the model."

@@ -15,10 +15,10 @@ from localrouter.engine.messages import (
     Finished,
     Gauge,
     Generate,
+    GenerationRequest,
     Grammar,
     Load,
     LoadFailed,
-    LoadOptions,
     Logprob,
     Piece,
     Report,
@@ -32,17 +32,25 @@ from localrouter.engine.messages import (
     TokenUsage,
     ToolCalls,
 )
+from localrouter.load_options import LoadOptions
 
 COMMANDS: list[Command] = [
     Load("x.gguf", "llama", LoadOptions(gpu_layers="all")),
     Generate(
         1,
-        [Segment("<|im_start|>", True), Segment("é", False)],
-        Sampling(0.5, 0.9, -3, 5, 0.1, 0.2, 0.3, 1.1, {3: -100.0}, 20, ("a", "é")),
-        None,
+        GenerationRequest(
+            [Segment("<|im_start|>", True), Segment("é", False)],
+            Sampling(0.5, 0.9, -3, 5, 0.1, 0.2, 0.3, 1.1, {3: -100.0}, 20, ("a", "é")),
+            None,
+        ),
     ),
-    Generate(2, [], Sampling(), 3, Grammar('start: "a"'), Thinking("<think>", "</think>", True, 7), ("<|call|>",)),
-    Generate(3, [], calls=ToolCalls("<call>", "</call>", ('"', '"'), "\\"), structured=True),
+    Generate(
+        2,
+        GenerationRequest(
+            [], Sampling(), 3, Grammar('start: "a"'), Thinking("<think>", "</think>", True, 7), ("<|call|>",)
+        ),
+    ),
+    Generate(3, GenerationRequest([], calls=ToolCalls("<call>", "</call>", ('"', '"'), "\\"), structured=True)),
     Tokenize(3, [Segment("a", False)], False),
     Detokenize(4, [1, 2]),
     Cancel(1),

@@ -19,10 +19,10 @@ from localrouter.engine.messages import (
     Event,
     Finished,
     Generate,
+    GenerationRequest,
     Grammar,
     Load,
     Loading,
-    LoadOptions,
     Piece,
     Ready,
     Report,
@@ -32,6 +32,7 @@ from localrouter.engine.messages import (
     Tokenize,
     Tokens,
 )
+from localrouter.load_options import LoadOptions
 
 PATIENCE = 30
 """Seconds after which a worker that says nothing is given up."""
@@ -121,9 +122,9 @@ def ended(number: int) -> Callable[[Event], bool]:
 
 
 def test_a_stream_goes_on_while_a_grammar_is_compiled(worker: Conversation, backend: SlowGrammars) -> None:
-    worker.say(Generate(1, prompt("x" * 1500)))
+    worker.say(Generate(1, GenerationRequest(prompt("x" * 1500))))
     worker.hear_until(lambda event: isinstance(event, Piece))
-    worker.say(Generate(2, prompt("true"), grammar=Grammar('start: "true"')))
+    worker.say(Generate(2, GenerationRequest(prompt("true"), grammar=Grammar('start: "true"'))))
     assert backend.is_compiling.wait(PATIENCE)
 
     events = worker.hear_until(ended(1))
@@ -134,8 +135,8 @@ def test_a_stream_goes_on_while_a_grammar_is_compiled(worker: Conversation, back
 
 
 def test_cancelling_a_stream_does_not_wait_for_a_grammar(worker: Conversation, backend: SlowGrammars) -> None:
-    worker.say(Generate(1, prompt("x" * 1500)))
-    worker.say(Generate(2, prompt("true"), grammar=Grammar('start: "true"')))
+    worker.say(Generate(1, GenerationRequest(prompt("x" * 1500))))
+    worker.say(Generate(2, GenerationRequest(prompt("true"), grammar=Grammar('start: "true"'))))
     assert backend.is_compiling.wait(PATIENCE)
 
     worker.say(Cancel(1))
@@ -146,9 +147,9 @@ def test_cancelling_a_stream_does_not_wait_for_a_grammar(worker: Conversation, b
 
 
 def test_who_is_cancelled_before_the_engine_has_it_ends_once(worker: Conversation, backend: SlowGrammars) -> None:
-    worker.say(Generate(1, prompt("true"), grammar=Grammar('start: "true"')))
-    worker.say(Generate(2, prompt("behind it")))
-    worker.say(Generate(3, prompt("true")))
+    worker.say(Generate(1, GenerationRequest(prompt("true"), grammar=Grammar('start: "true"'))))
+    worker.say(Generate(2, GenerationRequest(prompt("behind it"))))
+    worker.say(Generate(3, GenerationRequest(prompt("true"))))
     assert backend.is_compiling.wait(PATIENCE)
     worker.say(Cancel(1))
     worker.say(Cancel(2))
@@ -162,7 +163,7 @@ def test_who_is_cancelled_before_the_engine_has_it_ends_once(worker: Conversatio
 
 
 def test_a_backend_is_not_closed_while_a_request_is_taken_in(worker: Conversation, backend: SlowGrammars) -> None:
-    worker.say(Generate(1, prompt("true"), grammar=Grammar('start: "true"')))
+    worker.say(Generate(1, GenerationRequest(prompt("true"), grammar=Grammar('start: "true"'))))
     assert backend.is_compiling.wait(PATIENCE)
 
     worker.say(Stop())
@@ -173,7 +174,7 @@ def test_a_backend_is_not_closed_while_a_request_is_taken_in(worker: Conversatio
 
 
 def test_text_becomes_tokens_and_tokens_become_text_beside_a_stream(worker: Conversation) -> None:
-    worker.say(Generate(1, prompt("x" * 1500)))
+    worker.say(Generate(1, GenerationRequest(prompt("x" * 1500))))
     worker.say(Tokenize(2, [Segment("<|im_end|>", True), Segment("é", False)]))
     worker.say(Detokenize(3, [257, 104]))
 

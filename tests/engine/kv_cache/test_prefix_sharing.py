@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 import localrouter
 from localrouter.engine.backends.llama.backend import LlamaBackend
 from localrouter.engine.engine import Engine
-from localrouter.engine.messages import Finished, Generate, LoadOptions, Piece, Sampling, Segment
+from localrouter.engine.messages import Finished, Generate, GenerationRequest, Piece, Sampling, Segment
 from localrouter.engine.scheduling.batch import Batch
 from localrouter.engine.scheduling.batch_planner import BatchPlanner
+from localrouter.load_options import LoadOptions
 
 DEMO = str(Path(localrouter.__file__).parent / "assets" / "demo.gguf")
 SHARED = 2000
@@ -51,7 +52,10 @@ class Recorder:
         """Submit these prompts together, and return their Finished events."""
         self.rows, self.logits = 0, []
         greedy = Sampling(temperature=0)
-        commands = [Generate(next(numbers), [], greedy, max_tokens, tokens=list(prompt)) for prompt in prompts]
+        commands = [
+            Generate(next(numbers), GenerationRequest([], greedy, max_tokens, tokens=list(prompt)))
+            for prompt in prompts
+        ]
         events = [self.engine.submit(command) for command in commands]
         while not self.engine.is_idle:
             events += self.engine.step()
@@ -124,7 +128,7 @@ def test_requests_that_arrive_together_compute_their_shared_prefix_once(recorder
 def test_the_next_turn_computes_only_tokens_after_the_last_one(recorder: Recorder) -> None:
     prompt = prompt_of(recorder.backend, 1)
     tokens = list(prompt)
-    recorder.engine.submit(Generate(next(numbers), [], Sampling(temperature=0), 10, tokens=tokens))
+    recorder.engine.submit(Generate(next(numbers), GenerationRequest([], Sampling(temperature=0), 10, tokens=tokens)))
     while not recorder.engine.is_idle:
         recorder.engine.step()
     computed = len(tokens) - 1
@@ -178,7 +182,11 @@ def play(turns: list[list[str]], *, cached: bool) -> tuple[list[list[str]], int]
         text, said = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n", list[str]()
         for question in questions:
             text += f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
-            events = [engine.submit(Generate(next(numbers), [Segment(text, True)], Sampling(temperature=0), 40))]
+            events = [
+                engine.submit(
+                    Generate(next(numbers), GenerationRequest([Segment(text, True)], Sampling(temperature=0), 40))
+                )
+            ]
             while not engine.is_idle:
                 events += engine.step()
             said.append("".join(event.text for event in events if isinstance(event, Piece)))

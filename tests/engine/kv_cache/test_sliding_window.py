@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from localrouter.engine.backends.base import LoadError, Logits
 from localrouter.engine.backends.llama.backend import LlamaBackend
 from localrouter.engine.engine import Engine
-from localrouter.engine.messages import Event, Generate, LoadOptions, Sampling
+from localrouter.engine.messages import Event, Generate, GenerationRequest, Sampling
 from localrouter.engine.scheduling.batch import Batch
+from localrouter.load_options import LoadOptions
 from localrouter.memory.plan import KV_TYPES
 
 OPTIONS = LoadOptions(
@@ -144,7 +145,7 @@ def test_llama_cpp_itself_would_compute_wrong_probabilities_after_such_a_fork(
 def test_a_checkpoint_makes_a_fork_correct_when_the_window_is_lost(backend: LlamaBackend, count: int) -> None:
     text = tokens(LENGTH)
     prefill(backend, 0, text[:count])
-    checkpoint = backend.keep_state(0)
+    checkpoint = backend.save_state(0)
     assert checkpoint is not None
     prefill(backend, 0, text, count)
     lose_windows(backend)
@@ -159,7 +160,7 @@ def test_a_checkpoint_makes_a_fork_correct_when_the_window_is_lost(backend: Llam
 def test_a_source_is_unchanged_by_a_fork_from_a_checkpoint(backend: LlamaBackend) -> None:
     text = tokens(LENGTH)
     prefill(backend, 0, text[:1000])
-    checkpoint = backend.keep_state(0)
+    checkpoint = backend.save_state(0)
     assert checkpoint is not None
     prefill(backend, 0, text[:-1], 1000)
     backend.fork(0, 3, 1000, checkpoint)
@@ -172,7 +173,7 @@ def test_a_source_is_unchanged_by_a_fork_from_a_checkpoint(backend: LlamaBackend
 def test_a_fork_from_a_checkpoint_without_room_for_its_window_is_refused(backend: LlamaBackend) -> None:
     """All cells of windows are held by two slots each, so that llama.cpp may not reuse them."""
     prefill(backend, 0, tokens(1000))
-    checkpoint = backend.keep_state(0)
+    checkpoint = backend.save_state(0)
     assert checkpoint is not None
     rest = WINDOW_CELLS - 1000 - 30
     prefill(backend, 1, tokens(rest, seed=1))
@@ -188,7 +189,9 @@ def test_a_fork_from_a_checkpoint_without_room_for_its_window_is_refused(backend
 def run(engine: Engine, *prompts: list[int], max_tokens: int = 1) -> list[Event]:
     """Submit these prompts together, and return all events."""
     greedy = Sampling(temperature=0)
-    commands = [Generate(next(numbers), [], greedy, max_tokens, tokens=list(prompt)) for prompt in prompts]
+    commands = [
+        Generate(next(numbers), GenerationRequest([], greedy, max_tokens, tokens=list(prompt))) for prompt in prompts
+    ]
     events = [engine.submit(command) for command in commands]
     while not engine.is_idle:
         events += engine.step()
@@ -237,7 +240,7 @@ def test_a_quantized_cache_is_as_much_smaller_as_planned(backend: LlamaBackend, 
     sizes = []
     for each in (small, backend):
         prefill(each, 0, tokens(500))
-        checkpoint = each.keep_state(0)
+        checkpoint = each.save_state(0)
         assert checkpoint is not None
         sizes.append(checkpoint.size)
     small.close()

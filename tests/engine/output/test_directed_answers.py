@@ -20,8 +20,8 @@ from localrouter.engine.messages import (
     Event,
     Finished,
     Generate,
+    GenerationRequest,
     Grammar,
-    LoadOptions,
     Piece,
     Sampling,
     Segment,
@@ -30,6 +30,7 @@ from localrouter.engine.messages import (
     ToolCalls,
 )
 from localrouter.engine.scheduling.batch import Batch
+from localrouter.load_options import LoadOptions
 
 DEMO = str(Path(localrouter.__file__).parent / "assets" / "demo.gguf")
 THINKING = Thinking("<think>", "</think>")
@@ -75,7 +76,9 @@ def one_token(
     grammar: Grammar | None = None,
 ) -> Generate:
     """Return a request with a prompt of one token."""
-    return Generate(1, [Segment("?", False)], sampling or Sampling(0), None, grammar, thinking, delimiters)
+    return Generate(
+        1, GenerationRequest([Segment("?", False)], sampling or Sampling(0), None, grammar, thinking, delimiters)
+    )
 
 
 class Wild(EchoBackend):
@@ -94,7 +97,7 @@ class Wild(EchoBackend):
 @settings(deadline=None, max_examples=20)
 def test_answers_that_end_by_themselves_obey_also_when_set_back(seed: int) -> None:
     engine = Engine(Wild(seed))
-    commands = [Generate(n, prompt("x" * 40), Sampling(seed=n), 150, OBJECT) for n in range(4)]
+    commands = [Generate(n, GenerationRequest(prompt("x" * 40), Sampling(seed=n), 150, OBJECT)) for n in range(4)]
 
     events = run(engine, *commands)
 
@@ -104,27 +107,34 @@ def test_answers_that_end_by_themselves_obey_also_when_set_back(seed: int) -> No
 
 
 def test_an_answer_that_can_only_end_ends_without_another_token() -> None:
-    events = run(echo(), Generate(1, prompt("true, and more"), Sampling(), None, Grammar('start: "true" | "false"')))
+    events = run(
+        echo(),
+        Generate(1, GenerationRequest(prompt("true, and more"), Sampling(), None, Grammar('start: "true" | "false"'))),
+    )
 
     assert text_of(events, 1) == "true"
     assert (end_of(events, 1).reason, end_of(events, 1).usage.completion_tokens) == ("stop", 4)
 
 
 def test_an_answer_that_is_whole_with_the_last_token_allowed_is_a_stop() -> None:
-    events = run(echo(), Generate(1, prompt("true"), Sampling(), 4, Grammar('start: "true" | "false"')))
+    events = run(
+        echo(), Generate(1, GenerationRequest(prompt("true"), Sampling(), 4, Grammar('start: "true" | "false"')))
+    )
 
     assert end_of(events, 1).reason == "stop"
 
 
 def test_an_answer_cut_inside_the_grammar_ends_with_length() -> None:
-    events = run(echo(), Generate(1, prompt("true"), Sampling(), 3, Grammar('start: "true" | "false"')))
+    events = run(
+        echo(), Generate(1, GenerationRequest(prompt("true"), Sampling(), 3, Grammar('start: "true" | "false"')))
+    )
 
     assert (text_of(events, 1), end_of(events, 1).reason) == ("tru", "length")
 
 
 def test_a_grammar_that_is_wrong_is_refused_before_anything_is_queued() -> None:
     engine = echo()
-    event = engine.submit(Generate(1, prompt("hi"), grammar=Grammar("start: foo")))
+    event = engine.submit(Generate(1, GenerationRequest(prompt("hi"), grammar=Grammar("start: foo"))))
 
     assert isinstance(event, Finished)
     assert (event.reason, event.code, event.message) == ("error", "invalid_grammar", 'unknown name: "foo"')
@@ -132,7 +142,7 @@ def test_a_grammar_that_is_wrong_is_refused_before_anything_is_queued() -> None:
 
 
 def test_a_model_that_finds_all_that_is_allowed_impossible_ends_with_an_error_and_spares_its_neighbour() -> None:
-    wrong = Generate(1, prompt("zebra"), Sampling(), None, Grammar("start: /[a-y]+/"))
+    wrong = Generate(1, GenerationRequest(prompt("zebra"), Sampling(), None, Grammar("start: /[a-y]+/")))
 
     events = run(echo(), wrong, ask(2, "world"))
 
@@ -150,7 +160,7 @@ def test_log_probabilities_are_those_the_model_had_without_the_grammar() -> None
 
 
 def test_the_tokens_of_thoughts_are_counted() -> None:
-    events = run(echo(), Generate(1, prompt("<think>ab</think>cd"), thinking=THINKING))
+    events = run(echo(), Generate(1, GenerationRequest(prompt("<think>ab</think>cd"), thinking=THINKING)))
 
     assert text_of(events, 1) == "<think>ab</think>cd"
     assert end_of(events, 1).usage.reasoning_tokens == 1 + len("ab</think>")
@@ -158,7 +168,7 @@ def test_the_tokens_of_thoughts_are_counted() -> None:
 
 def test_a_spent_budget_is_ended_in_good_order() -> None:
     budget = Thinking("<think>", "</think>", is_open=False, budget=3)
-    events = run(echo(), Generate(1, prompt("<think>abcdefghijklmnop"), thinking=budget))
+    events = run(echo(), Generate(1, GenerationRequest(prompt("<think>abcdefghijklmnop"), thinking=budget)))
 
     assert text_of(events, 1) == "<think>abc\n</think>mnop"
     assert end_of(events, 1).usage.reasoning_tokens == 1 + 3 + len("\n</think>")
@@ -166,14 +176,14 @@ def test_a_spent_budget_is_ended_in_good_order() -> None:
 
 def test_max_tokens_bounds_the_end_of_a_thought_too() -> None:
     budget = Thinking("<think>", "</think>", is_open=True, budget=2)
-    events = run(echo(), Generate(1, prompt("abcdefghijklmnop"), Sampling(), 5, thinking=budget))
+    events = run(echo(), Generate(1, GenerationRequest(prompt("abcdefghijklmnop"), Sampling(), 5, thinking=budget)))
 
     assert (text_of(events, 1), end_of(events, 1).reason) == ("ab\n</", "length")
 
 
 def test_a_thought_does_not_end_inside_a_character() -> None:
     budget = Thinking("<think>", "</think>", is_open=True, budget=1)
-    events = run(echo(), Generate(1, prompt("€" + "x" * 12), thinking=budget))
+    events = run(echo(), Generate(1, GenerationRequest(prompt("€" + "x" * 12), thinking=budget)))
 
     assert text_of(events, 1).startswith("€\n</think>")
 
@@ -181,7 +191,9 @@ def test_a_thought_does_not_end_inside_a_character() -> None:
 def test_a_thought_ends_where_the_grammar_lets_it() -> None:
     budget = Thinking("<think>", "</think>", is_open=True, budget=0)
     grammar = Grammar('start: "thought: " /[^<]*/ "</think>" /[a-z]*/')
-    events = run(echo(), Generate(1, prompt("thought: one two threexx"), Sampling(), 30, grammar, budget))
+    events = run(
+        echo(), Generate(1, GenerationRequest(prompt("thought: one two threexx"), Sampling(), 30, grammar, budget))
+    )
 
     assert text_of(events, 1).startswith("thought: \n</think>")
 
@@ -198,7 +210,7 @@ def test_the_tokens_of_a_written_end_are_told_with_what_the_model_thought_of_the
 
 def test_stop_strings_are_for_what_is_said() -> None:
     how = Sampling(stop=("b",))
-    events = run(echo(), Generate(1, prompt("a<think>abc</think>abc"), how, thinking=THINKING))
+    events = run(echo(), Generate(1, GenerationRequest(prompt("a<think>abc</think>abc"), how, thinking=THINKING)))
 
     assert (text_of(events, 1), end_of(events, 1).reason) == ("a<think>abc</think>a", "stop")
 
@@ -231,7 +243,9 @@ def demo() -> Engine:
 
 
 def test_the_embedded_model_answers_by_a_schema(demo: Engine) -> None:
-    commands = [Generate(n, prompt("Where is Rome?"), Sampling(seed=n), 300, OBJECT) for n in range(6)]
+    commands = [
+        Generate(n, GenerationRequest(prompt("Where is Rome?"), Sampling(seed=n), 300, OBJECT)) for n in range(6)
+    ]
 
     events = run(demo, *commands)
 
@@ -242,10 +256,10 @@ def test_the_embedded_model_answers_by_a_schema(demo: Engine) -> None:
 
 def test_the_same_seed_says_the_same_by_a_grammar_whatever_runs_beside_it(demo: Engine) -> None:
     def mine() -> Generate:
-        return Generate(1, prompt("Where is Rome?"), Sampling(seed=5), 300, OBJECT)
+        return Generate(1, GenerationRequest(prompt("Where is Rome?"), Sampling(seed=5), 300, OBJECT))
 
     alone = text_of(run(demo, mine()), 1)
-    others = [Generate(n, prompt("Hi"), Sampling(seed=n), 40) for n in (2, 3)]
+    others = [Generate(n, GenerationRequest(prompt("Hi"), Sampling(seed=n), 40)) for n in (2, 3)]
 
     assert text_of(run(demo, mine(), *others), 1) == alone
 
@@ -255,7 +269,9 @@ def test_thoughts_and_a_schema_go_together_in_the_tokens_of_a_model(demo: Engine
     grammar = Grammar(f"start: <[{begin}]> /(.|\\n)*/ <[{end}]> object\nobject: %json {json.dumps(SCHEMA)}")
     thinking = Thinking("<think>", "</think>", budget=5)
 
-    events = run(demo, Generate(1, prompt("Where is Rome?"), Sampling(seed=1), 300, grammar, thinking))
+    events = run(
+        demo, Generate(1, GenerationRequest(prompt("Where is Rome?"), Sampling(seed=1), 300, grammar, thinking))
+    )
 
     thought, answer = text_of(events, 1).split("</think>")
     assert thought.startswith("<think>")
@@ -269,7 +285,7 @@ def test_text_of_a_grammar_that_spells_a_mark_is_text(demo: Engine) -> None:
 
     ends = []
     for number, grammar in enumerate((spelled, marked)):
-        events = run(demo, Generate(number, prompt("Hi"), Sampling(0), 30, grammar, THINKING))
+        events = run(demo, Generate(number, GenerationRequest(prompt("Hi"), Sampling(0), 30, grammar, THINKING)))
         assert text_of(events, number) == "I <think>!"
         ends.append(end_of(events, number))
 
@@ -282,7 +298,10 @@ def test_pieces_say_what_they_are(demo: Engine) -> None:
     begin, end, call, called = (marks[mark] for mark in ("<think>", "</think>", "<tool_call>", "</tool_call>"))
     grammar = Grammar(f'start: <[{begin}]> "a" <[{end}]> "b</think>" <[{call}]> "{{</tool_call>}}" <[{called}]>')
     command = Generate(
-        1, prompt("Hi"), Sampling(0), 60, grammar, THINKING, calls=ToolCalls("<tool_call>", "</tool_call>")
+        1,
+        GenerationRequest(
+            prompt("Hi"), Sampling(0), 60, grammar, THINKING, calls=ToolCalls("<tool_call>", "</tool_call>")
+        ),
     )
 
     pieces = [event for event in run(demo, command) if isinstance(event, Piece)]
@@ -302,7 +321,7 @@ def test_pieces_say_what_they_are(demo: Engine) -> None:
 def test_stop_strings_are_found_behind_a_delimiter_that_is_spelled(demo: Engine) -> None:
     grammar = Grammar('start: "a <think> is a tag"')
 
-    events = run(demo, Generate(1, prompt("Hi"), Sampling(0, stop=("is",)), 30, grammar, THINKING))
+    events = run(demo, Generate(1, GenerationRequest(prompt("Hi"), Sampling(0, stop=("is",)), 30, grammar, THINKING)))
 
     assert (text_of(events, 1), end_of(events, 1).reason) == ("a <think> ", "stop")
 
@@ -310,6 +329,6 @@ def test_stop_strings_are_found_behind_a_delimiter_that_is_spelled(demo: Engine)
 def test_a_prompt_that_is_refused_is_refused_with_a_grammar_too() -> None:
     engine = echo()
 
-    assert isinstance(engine.submit(Generate(1, prompt("x" * 500), grammar=OBJECT)), Finished)
-    assert isinstance(engine.submit(Generate(2, prompt("x"), grammar=OBJECT)), Accepted)
+    assert isinstance(engine.submit(Generate(1, GenerationRequest(prompt("x" * 500), grammar=OBJECT))), Finished)
+    assert isinstance(engine.submit(Generate(2, GenerationRequest(prompt("x"), grammar=OBJECT))), Accepted)
     assert engine.cancel(2) == [Finished(2, "cancelled", TokenUsage(len("user\nx\nassistant\n") + 3, 0))]

@@ -11,9 +11,10 @@ from sampling_reference import Row, adjusted
 from localrouter.engine.backends.base import Logits
 from localrouter.engine.backends.echo import EchoBackend
 from localrouter.engine.engine import Engine
-from localrouter.engine.messages import Generate, LoadOptions, Piece, Sampling, Segment
+from localrouter.engine.messages import Generate, GenerationRequest, Piece, Sampling, Segment
 from localrouter.engine.sampling.penalties import Penalties, SeenTokens
 from localrouter.engine.scheduling.batch import Batch
+from localrouter.load_options import LoadOptions
 
 ROW = np.array([2, -2, 1, 0.5], np.float32)
 
@@ -110,7 +111,11 @@ def test_the_engine_s_sequences_count_what_they_say() -> None:
             return np.zeros_like(super().decode(batch))
 
     engine, pieces = Engine(Flat(LoadOptions())), []
-    engine.submit(Generate(1, [Segment("\0\1", False)], Sampling(temperature=0, frequency_penalty=0.1), max_tokens=4))
+    engine.submit(
+        Generate(
+            1, GenerationRequest([Segment("\0\1", False)], Sampling(temperature=0, frequency_penalty=0.1), max_tokens=4)
+        )
+    )
     while not engine.is_idle:
         pieces += [event.text for event in engine.step() if isinstance(event, Piece)]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import localrouter
 from localrouter.engine.backends.llama.backend import LlamaBackend
-from localrouter.engine.messages import LoadOptions
 from localrouter.engine.scheduling.batch import Batch
+from localrouter.load_options import LoadOptions
 
 MODEL = Path(localrouter.__file__).parent / "assets" / "demo.gguf"
 ROWS = 64

@@ -20,13 +20,14 @@ import numpy as np
 
 from localrouter.engine.backends.base import Logits
 from localrouter.engine.backends.llama import library
-from localrouter.engine.backends.llama.model import machine_of, open_model
+from localrouter.engine.backends.llama.load_plan import machine_of
+from localrouter.engine.backends.llama.model import open_model
 from localrouter.engine.backends.llama.rows import Rows
 from localrouter.engine.backends.llama.sampler_chains import SamplerChains
-from localrouter.engine.messages import LoadOptions
 from localrouter.engine.sampling.chain_params import GREEDY, ChainParams
 from localrouter.engine.scheduling.batch import Batch
 from localrouter.gguf.writer import F32, MetadataEntry, Value, write_gguf
+from localrouter.load_options import LoadOptions
 
 log = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ class StateCopies:
         self._cells: dict[int, NDArray[np.uint8]] = {}
         self._handles = counting()
 
-    def keep_state(self, slot: int) -> Checkpoint | None:
+    def save_state(self, slot: int) -> Checkpoint | None:
         """Copy the recurrent state of a slot, or the windows of sliding layers; None when there is no memory for it."""
         try:
             handle, state = next(self._handles), self._copy(slot, _PARTIAL)
@@ -36,7 +36,7 @@ class StateCopies:
         self._states[handle] = state
         return Checkpoint(handle, state.size)
 
-    def bring_back_state(self, checkpoint: Checkpoint, slot: int) -> None:
+    def restore_state(self, checkpoint: Checkpoint, slot: int) -> None:
         """Put the copied state into a slot."""
         self._put(self._states[checkpoint.handle], slot, _PARTIAL)
 

@@ -10,7 +10,8 @@ from typing import Any
 import llama_cpp.llama_cpp as api
 
 from localrouter.engine.grammar.constraint import GrammarVocabulary
-from localrouter.engine.messages import Segment, TemplateSource
+from localrouter.engine.messages import Segment
+from localrouter.engine.model_info import TemplateSource
 from localrouter.gguf.turn_format import DELIMITERS, TurnFormat, turn_format
 
 _AT_ONCE = 1 << 14
