@@ -35,27 +35,27 @@ def measures(progress: Progress) -> list[Measure]:
         Measure(
             "sampler", f"{kind}, microseconds for one token", higher_is_better=False, samples={OURS: [microseconds]}
         )
-        for kind, microseconds in draw_times().items()
+        for kind, microseconds in sampling_times().items()
     ]
 
 
-def draw_times(draws: int = 200) -> dict[str, float]:
-    """Return the median microseconds of a draw, for each of KINDS."""
+def sampling_times(samples: int = 200) -> dict[str, float]:
+    """Return the median microseconds of sampling a token, for each of KINDS."""
     generator = np.random.default_rng(0)
     logits = generator.standard_normal(VOCABULARY, dtype=np.float32) * np.float32(3)
-    answer = generator.choice(VOCABULARY, ANSWER, replace=False).tolist()
-    return {kind: _median_microseconds(logits, how, answer, draws) for kind, how in KINDS.items()}
+    output = generator.choice(VOCABULARY, ANSWER, replace=False).tolist()
+    return {kind: _median_microseconds(logits, how, output, samples) for kind, how in KINDS.items()}
 
 
-def _median_microseconds(logits: NDArray[np.float32], how: Sampling, answer: list[int], draws: int) -> float:
-    """Each draw adds a token to the answer, as in a conversation."""
-    sampler, source, tokens = Sampler(len(logits), fastest_exponential()), rng_of(0), [0]
+def _median_microseconds(logits: NDArray[np.float32], how: Sampling, output: list[int], samples: int) -> float:
+    """Each sample adds a token to the output, as in a conversation."""
+    sampler, rng, tokens = Sampler(len(logits), fastest_exponential()), rng_of(0), [0]
     penalties = Penalties(how, tokens)
-    tokens += answer
+    tokens += output
     seconds = []
-    for _ in range(draws):
+    for _ in range(samples):
         start = time.perf_counter()
-        sampled_token = sampler.sample(logits, how, source, penalties)
+        sampled_token = sampler.sample(logits, how, rng, penalties)
         seconds.append(time.perf_counter() - start)
         tokens.append(sampled_token.token)
     return 1e6 * median(seconds)

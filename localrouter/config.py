@@ -82,7 +82,7 @@ class EngineSettings(BaseSettings):
 
     @property
     def load_options(self) -> LoadOptions:
-        """The options as memory planning and the worker take them."""
+        """Load options of these settings, for memory planning and the worker."""
         return LoadOptions(**{name: getattr(self, name) for name in LoadOptions.__struct_fields__})
 
 

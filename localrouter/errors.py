@@ -1,7 +1,7 @@
-"""Every error that localrouter raises on purpose, in one tree.
+"""Tree of all errors that localrouter raises on purpose.
 
     LocalrouterError
-    ├── RequestError                 the client can mend it
+    ├── RequestError                 the client can correct it
     │   ├── InvalidRequest               400
     │   ├── ContextLengthExceeded        400
     │   ├── AuthenticationFailed         401
@@ -10,24 +10,24 @@
     │   ├── ModelNotDownloaded           404
     │   ├── MethodNotAllowed             405
     │   ├── BodyTooLarge                 413
-    │   └── Overloaded                   429, with the seconds after which to come back
-    ├── ServiceError                 our own fault
+    │   └── Overloaded                   429, with the seconds to wait before a retry
+    ├── ServiceError                 a fault of the server
     │   ├── EngineFailed                 500, a worker died or could not go on
     │   ├── ModelLoadFailed              500
     │   │   └── OffloadFailed                with layers on a GPU
     │   └── ShuttingDown                 503
-    └── OperatorError                for whoever starts the program: settings, manifest, files
+    └── OperatorError                for the person who starts the program: settings, manifest, files
         ├── ConfigError
-        │   └── PeerMissing                  llama.cpp's programs are not there (bench/peer.py)
+        │   └── PeerMissing                  llama.cpp's programs are missing (bench/peer.py)
         ├── ProgramFailed                a program that a benchmark started (bench/processes.py)
         ├── ManifestError
-        ├── HubError                     the hub's answer is of no use
-        │   ├── HubGated                     it wants an account that has access
-        │   ├── HubNotFound                  it has no such repository, revision or file
-        │   └── HubUnreachable               it cannot be asked: offline, no network, or no end of failures
-        ├── TransferError                a file could not be brought whole: disk, cache, checksum
+        ├── HubError                     the hub's reply cannot be used
+        │   ├── HubGated                     the repository requires an account with access
+        │   ├── HubNotFound                  no such repository, revision or file
+        │   └── HubUnreachable               no reply: offline, no network, or repeated failures
+        ├── TransferError                a download is incomplete: disk, cache, checksum
         ├── GgufError                    no GGUF, or a damaged one (gguf/header.py)
-        └── BundleError                  a bundle that is not what it should be (weights/bundle/index.py)
+        └── BundleError                  a damaged bundle (weights/bundle/index.py)
 
 Only `api/error_responses.py` turns them into HTTP, and only `cli` turns them into an exit status. A message says what
 happened, to what, and what to do next; where a client can read it (RequestError and ServiceError) it has no stack trace
@@ -38,7 +38,7 @@ from typing import ClassVar
 
 
 class LocalrouterError(Exception):
-    """Base of all. `param` names the request field at fault, `code` is the stable word a program may compare."""
+    """Base of all errors. `param` names the request field at fault, `code` is a stable word for programs to compare."""
 
     code: ClassVar[str | None] = None
 
@@ -50,7 +50,7 @@ class LocalrouterError(Exception):
 
 
 class RequestError(LocalrouterError):
-    """The request cannot be served as it is; the client can mend it."""
+    """The request cannot be served as it is; the client can correct it."""
 
 
 class InvalidRequest(RequestError):
@@ -58,7 +58,7 @@ class InvalidRequest(RequestError):
 
 
 class ContextLengthExceeded(RequestError):
-    """The prompt and one token more do not fit into the context. Nothing was cut."""
+    """The prompt and one more token do not fit into the context. Nothing was truncated."""
 
     code = "context_length_exceeded"
 
@@ -73,19 +73,19 @@ class ContextLengthExceeded(RequestError):
 
 
 class AuthenticationFailed(RequestError):
-    """No key, or a wrong one."""
+    """The request has no API key, or a wrong one."""
 
     code = "invalid_api_key"
 
 
 class RouteNotFound(RequestError):
-    """No such path."""
+    """The server has no such path."""
 
     code = "unknown_url"
 
 
 class ModelNotFound(RequestError):
-    """No model of that name in the manifest."""
+    """The manifest has no model of this name."""
 
     code = "model_not_found"
 
@@ -97,19 +97,19 @@ class ModelNotDownloaded(RequestError):
 
 
 class MethodNotAllowed(RequestError):
-    """The path exists, for another method."""
+    """The path exists, but not for this HTTP method."""
 
     code = "method_not_allowed"
 
 
 class BodyTooLarge(RequestError):
-    """The body is over the configured limit."""
+    """The request body is larger than the configured limit."""
 
     code = "request_too_large"
 
 
 class Overloaded(RequestError):
-    """The queue is full. `retry_after` is in seconds, computed from measured speed."""
+    """The queue is full. `retry_after` is in seconds, from the measured rate of completed requests."""
 
     code = "queue_full"
 
@@ -119,11 +119,11 @@ class Overloaded(RequestError):
 
 
 class ServiceError(LocalrouterError):
-    """The request was right and the service could not do it."""
+    """The request is valid, but the server could not serve it."""
 
 
 class EngineFailed(ServiceError):
-    """The worker died or could not go on. The next request gets a fresh one."""
+    """The worker died or could not continue. The next request starts a new one."""
 
     code = "engine_failed"
 
@@ -135,9 +135,9 @@ class ModelLoadFailed(ServiceError):
 
 
 class OffloadFailed(ModelLoadFailed):
-    """The build could not be loaded with layers on a GPU; with safer settings it may be.
+    """The build could not be loaded with layers on a GPU; a fallback may succeed.
 
-    `crashed`: the worker died or hung, instead of reporting what is missing.
+    `crashed`: the worker died or hung, instead of reporting an error.
     """
 
     def __init__(self, message: str, *, crashed: bool) -> None:
@@ -146,13 +146,13 @@ class OffloadFailed(ModelLoadFailed):
 
 
 class ShuttingDown(ServiceError):
-    """The server is stopping and takes no new work."""
+    """The server is shutting down and accepts no requests."""
 
     code = "shutting_down"
 
 
 class OperatorError(LocalrouterError):
-    """Something that only the person who starts the program can mend. `hint` says how."""
+    """An error that only the person who starts the program can correct. `hint` says how."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -168,20 +168,20 @@ class ManifestError(OperatorError):
 
 
 class HubError(OperatorError):
-    """The Hugging Face hub was asked, and what it answered is of no use."""
+    """The reply of the Hugging Face hub cannot be used."""
 
 
 class HubGated(HubError):
-    """The repository wants an account that has been granted access, or the token is not valid."""
+    """The repository requires an account that has been granted access, or the token is not valid."""
 
 
 class HubNotFound(HubError):
-    """The hub has no such repository, revision or file, as far as it tells this account."""
+    """The hub has no such repository, revision or file that this account can see."""
 
 
 class HubUnreachable(HubError):
-    """The hub cannot be asked: offline by choice, no way to it, or it went on failing."""
+    """The hub cannot be reached: offline by choice, no network, or repeated failures."""
 
 
 class TransferError(OperatorError):
-    """A file could not be brought whole: no room, a cache that cannot be written, a wrong checksum."""
+    """A download failed: no space, a cache that cannot be written, or a wrong checksum."""

@@ -12,7 +12,7 @@ from localrouter.engine.ipc.client import WorkerGeneration
 from localrouter.engine.messages import Gauge, GenerationRequest, Segment, Tokens
 from localrouter.engine.model_info import ModelInfo
 from localrouter.errors import ModelLoadFailed
-from localrouter.router import Router
+from localrouter.router.router import Router
 from localrouter.weights.catalog import Catalog, ResolvedModel
 from localrouter.weights.manifest.manifest import default_manifest_path, load_manifest
 

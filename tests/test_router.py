@@ -10,7 +10,7 @@ from router_fakes import FakeLauncher, FakeTimers, make_router, started
 from localrouter.config import Settings
 from localrouter.errors import ModelLoadFailed, ModelNotFound, Overloaded, ShuttingDown
 from localrouter.memory.machine import Machine
-from localrouter.router import Router
+from localrouter.router.router import Router
 from localrouter.weights.catalog import Catalog
 from localrouter.weights.manifest.manifest import Build, Manifest, Model
 
@@ -61,7 +61,7 @@ async def test_a_caller_that_gives_up_does_not_stop_the_load_for_the_others(
     assert len(launcher.started) == 1
 
 
-async def test_the_log_says_why_a_build_was_chosen(
+async def test_the_log_has_the_reason_for_a_chosen_build(
     launcher: FakeLauncher, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     builds = tuple(Build(name=name, path=f"{name}.gguf") for name in ("Small", "Larger"))
@@ -88,7 +88,7 @@ async def test_a_dead_engine_is_replaced_at_the_next_request(router: Router, lau
     assert [status.starts for status in router.status()] == [2]
 
 
-async def test_a_failed_load_is_told_to_all_and_tried_again_at_the_next_request(
+async def test_a_failed_load_is_raised_for_all_callers_and_repeated_at_the_next_request(
     router: Router, launcher: FakeLauncher
 ) -> None:
     launcher.failure = ModelLoadFailed("broken")
@@ -118,7 +118,7 @@ async def test_a_busy_model_is_not_unloaded(router: Router, launcher: FakeLaunch
     assert [engine.is_alive for engine in launcher.started] == [True, False, True]
 
 
-async def test_when_all_are_busy_the_client_is_told_when_to_come_back(router: Router, launcher: FakeLauncher) -> None:
+async def test_when_all_models_are_busy_the_error_has_a_time_to_retry(router: Router, launcher: FakeLauncher) -> None:
     for name in ("a", "b"):
         await router.engine(name)
     for engine in launcher.started:
@@ -169,11 +169,11 @@ async def test_a_model_without_a_chat_template_is_warned_of_when_it_is_loaded(
 ) -> None:
     await bare_router(tmp_path, launcher).engine("bare")
     [warning] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert "Bare-Q8_0 has no chat template: it is asked with fallback chatml" in warning
+    assert "Bare-Q8_0 has no chat template: it uses fallback chatml" in warning
     assert "use an instruction-tuned file" in warning
 
 
-async def test_what_has_a_template_or_no_weights_is_not_warned_of(
+async def test_a_model_with_a_template_or_without_weights_causes_no_warning(
     tmp_path: Path, router: Router, launcher: FakeLauncher, caplog: pytest.LogCaptureFixture
 ) -> None:
     await router.engine("a")

@@ -7,7 +7,7 @@ import pytest
 from router_fakes import FakeLauncher, FakeTimers, asked, in_memory, make_router, started
 
 from localrouter.errors import ModelLoadFailed, ShuttingDown
-from localrouter.router import Router
+from localrouter.router.router import Router
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def router(launcher: FakeLauncher, timers: FakeTimers) -> Router:
     return make_router(launcher, timers)
 
 
-async def test_a_model_leaves_memory_when_nobody_asked_for_it_for_its_ttl(router: Router, timers: FakeTimers) -> None:
+async def test_a_model_without_requests_for_its_ttl_is_unloaded(router: Router, timers: FakeTimers) -> None:
     await asked(router, "a", ttl=60)
     assert timers.seconds == [60]
     assert in_memory(router) == ["0"]
@@ -103,7 +103,7 @@ async def test_a_model_that_makes_room_expires_no_more(router: Router, timers: F
     assert timers.seconds == []
 
 
-async def test_a_model_is_not_loaded_beside_one_that_is_still_leaving(
+async def test_a_model_is_not_loaded_beside_one_that_is_still_being_unloaded(
     router: Router, launcher: FakeLauncher, timers: FakeTimers
 ) -> None:
     await asked(router, "a", ttl=0)
@@ -127,7 +127,7 @@ async def test_a_lent_model_is_not_unloaded_even_before_it_is_busy(router: Route
         assert launcher.started[0].is_alive
 
 
-async def test_closing_waits_for_what_is_leaving(router: Router, launcher: FakeLauncher, timers: FakeTimers) -> None:
+async def test_closing_waits_for_unloading_models(router: Router, launcher: FakeLauncher, timers: FakeTimers) -> None:
     await asked(router, "a", ttl=0)
     launcher.started[0].may_end.clear()
     timers.fire()
@@ -148,7 +148,7 @@ async def test_a_closed_router_counts_no_more(router: Router, timers: FakeTimers
     assert timers.seconds == []
 
 
-async def test_who_waits_for_room_when_it_closes_is_told_so(
+async def test_a_request_that_waits_for_room_fails_when_the_router_closes(
     router: Router, launcher: FakeLauncher, timers: FakeTimers
 ) -> None:
     await asked(router, "a", ttl=0)

@@ -8,7 +8,7 @@ from litestar.enums import HttpMethod
 from localrouter.api.error_responses import RETRY_WHILE_STOPPING
 from localrouter.api.service import service_of
 from localrouter.engine.fallbacks import Fallback
-from localrouter.router import EngineStatus
+from localrouter.router.router import EngineStatus
 
 READ = [HttpMethod.GET, HttpMethod.HEAD]
 

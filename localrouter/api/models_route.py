@@ -16,7 +16,7 @@ from localrouter.chat.prompt.template import template_digest
 from localrouter.engine.fallbacks import Fallback
 from localrouter.engine.model_info import TemplateSource
 from localrouter.errors import ModelNotDownloaded
-from localrouter.router import EngineStatus
+from localrouter.router.router import EngineStatus
 from localrouter.weights.catalog import ResolvedModel
 
 READ = [HttpMethod.GET, HttpMethod.HEAD]

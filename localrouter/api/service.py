@@ -12,7 +12,7 @@ from localrouter.chat.engine_interface import LoadedEngine
 from localrouter.chat.prompt.chat_prompt import Renderer
 from localrouter.config import Settings
 from localrouter.errors import ShuttingDown
-from localrouter.router import EngineStatus
+from localrouter.router.router import EngineStatus
 from localrouter.weights.catalog import CatalogEntry, ResolvedModel
 
 

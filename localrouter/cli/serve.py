@@ -115,7 +115,7 @@ def _run(settings: Settings, models: Iterable[str]) -> None:
     from localrouter.api.server import GracefulServer, base_url, bind
     from localrouter.chat.prompt.renderer_pool import RendererPool
     from localrouter.memory.machine import this_machine
-    from localrouter.router import Router
+    from localrouter.router.router import Router
     from localrouter.weights.catalog import Catalog
     from localrouter.weights.extra_models import split_entries
 

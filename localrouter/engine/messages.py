@@ -20,7 +20,7 @@ from localrouter.load_options import LoadOptions
 FinishReason: TypeAlias = Literal["stop", "length", "cancelled", "error"]
 PieceKind: TypeAlias = Literal["text", "reasoning", "tool_call"]
 Edge: TypeAlias = Literal["begin", "end"]
-"""Which side of a span a delimiter stands on."""
+"""Side of a span that a delimiter stands on."""
 
 
 class Segment(msgspec.Struct, array_like=True, frozen=True):

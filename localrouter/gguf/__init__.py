@@ -1,1 +1,1 @@
-"""GGUF files: what their headers say, read without llama.cpp."""
+"""GGUF files: their headers read, and whole files written, without llama.cpp."""

@@ -1,7 +1,7 @@
-"""What a GGUF file says of itself: its version, its metadata, and its tensors with their places in the file.
+"""Header of a GGUF file: its version, its metadata, and its tensors with their offsets in the file.
 
-A reader for files that nobody has checked yet: every count and length is held against the size of the file, so a
-damaged or hostile one ends in GgufError and not in a crash or a large allocation. The format is described in
+The reader is for untrusted files: every count and length is checked against the size of the file, so a damaged or
+hostile one ends in GgufError and not in a crash or a large allocation. The format is described in
 https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
@@ -22,15 +22,15 @@ Number: TypeAlias = int | float | bool
 Scalar: TypeAlias = Number | str
 
 CHAT_TEMPLATE = "tokenizer.chat_template"
-"""The key of the chat template."""
+"""Metadata key of the chat template."""
 MAX_METADATA = 65_536
-"""Key-value pairs; real files have some dozens."""
+"""Most key-value pairs; real files have some dozens."""
 MAX_TENSORS = 65_536
-"""Tensors; real files have some hundreds."""
+"""Most tensors; real files have some hundreds."""
 MAX_KEY = 65_535
-"""Bytes of a key; the format's own limit."""
+"""Most bytes of a key, by the format."""
 MAX_LIST = 1024
-"""Elements of an array that is kept; the ones that count layers are shorter, vocabularies are longer."""
+"""Most elements of an array whose values are kept: per-layer arrays are shorter, vocabularies longer."""
 
 _STRING, _ARRAY = 8, 9
 _LETTERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
@@ -43,7 +43,7 @@ _MAX_BYTES = 2**63
 _ALIGNMENT = 32
 _KEPT_NUMBER = 32  # bytes that a number in a list takes, roughly
 
-# LLAMA_FTYPE of llama.h. Numbers that are missing were taken back by llama.cpp.
+# LLAMA_FTYPE of llama.h. Missing numbers were removed from llama.cpp.
 _FILE_TYPES = {
     **dict(enumerate(("F32", "F16", "Q4_0", "Q4_1"))),
     **dict(enumerate(("Q8_0", "Q5_0", "Q5_1", "Q2_K", "Q3_K_S", "Q3_K_M", "Q3_K_L", "Q4_K_S", "Q4_K_M"), 7)),
@@ -54,34 +54,34 @@ _FILE_TYPES = {
 
 
 class GgufError(OperatorError):
-    """A file that is no GGUF which llama.cpp could load; the message names the file and what is wrong with it."""
+    """A file that is no GGUF, or one that llama.cpp cannot load; the message names the file and the fault."""
 
 
 @dataclass(frozen=True)
 class GgufHeader:
-    """The header of a GGUF file. Offsets are bytes from the start of the file where nothing else is said."""
+    """Header of a GGUF file. Offsets are bytes from the start of the file unless noted."""
 
     version: int
     metadata: Mapping[str, Scalar]
     arrays: Mapping[str, int]
-    """How many elements each array has."""
+    """Number of elements of each array, by its key."""
     lists: Mapping[str, tuple[Number, ...]]
-    """The elements of those arrays that are numbers and not more than `MAX_LIST`."""
+    """Elements of arrays of at most `MAX_LIST` numbers, by key."""
     tensors: tuple[Tensor, ...]
-    """In the order of their data."""
+    """Tensors in the order of their data."""
     data_offset: int
-    """Where the data of the tensors begins."""
+    """Offset of the tensors' data."""
     array_offsets: Mapping[str, int] = field(default_factory=dict)
-    """Where each array begins: the type of its elements, their count, then the elements."""
+    """Offset of each array by its key: the type of its elements, their count, then the elements."""
 
     @property
     def tensor_count(self) -> int:
-        """How many tensors this file has."""
+        """Number of tensors in this file."""
         return len(self.tensors)
 
     @property
     def data_end(self) -> int:
-        """The first byte behind the last tensor; a file that is shorter was cut."""
+        """Offset after the last tensor; a shorter file is truncated."""
         return self.data_offset + (self.tensors[-1].end if self.tensors else 0)
 
     @property
@@ -91,7 +91,7 @@ class GgufHeader:
 
     @cached_property
     def layer_bytes(self) -> Mapping[int, int]:
-        """Bytes of the tensors of each layer, `blk.N.`; the embedding and the output are in none."""
+        """Bytes of the tensors `blk.N.` by layer N; the embedding and the output belong to none."""
         layers: Counter[int] = Counter()
         for tensor in self.tensors:
             if tensor.layer is not None:
@@ -99,32 +99,32 @@ class GgufHeader:
         return layers
 
     def tensor_bytes(self, name: str) -> int:
-        """Bytes of the tensors of this name, such as `token_embd` or `output`; 0 where there is none."""
+        """Return the bytes of the tensors of this name, such as `token_embd` or `output`; 0 without one."""
         return sum(tensor.size for tensor in self.tensors if tensor.name.rpartition(".")[0] == name)
 
     @property
     def parts(self) -> int:
-        """Files that this model is split into; 1 when it is whole."""
+        """Number of files that this model is split into; 1 when it is not split."""
         return max(1, self._number("split.count") or 1)
 
     @property
     def architecture(self) -> str | None:
-        """llama.cpp's name of the architecture, such as qwen35moe."""
+        """Name of the architecture in llama.cpp, such as qwen35moe."""
         return self._text("general.architecture")
 
     @property
     def name(self) -> str | None:
-        """The name that the maker of the file gave the model."""
+        """Name of the model by the author of the file."""
         return self._text("general.name")
 
     @property
     def license(self) -> str | None:
-        """The licence as the maker of the file wrote it."""
+        """Licence in the words of the author of the file."""
         return self._text("general.license")
 
     @property
     def chat_template(self) -> str | None:
-        """The chat template; None where there is none, or an empty one."""
+        """Chat template; None without one, or for an empty one."""
         return self._text(CHAT_TEMPLATE) or None
 
     @property
@@ -134,12 +134,12 @@ class GgufHeader:
 
     @property
     def parameters(self) -> int | None:
-        """How many weights the model has, where the file says so."""
+        """Number of weights of the model, where the file has it."""
         return self._number("general.parameter_count")
 
     @property
     def file_type(self) -> str | None:
-        """How most weights are quantized, such as Q4_K_M."""
+        """Quantization of most weights, such as Q4_K_M."""
         number = self._number("general.file_type")
         return None if number is None else _FILE_TYPES.get(number, f"type {number}")
 
@@ -154,13 +154,13 @@ class GgufHeader:
 
 @dataclass(frozen=True)
 class NeedMore:
-    """The header is longer than the bytes that were given: give the first `bytes` of the file, or more."""
+    """The header is longer than the bytes passed: pass the first `bytes` of the file, or more."""
 
     bytes: int
 
 
 def read_header(path: Path) -> GgufHeader:
-    """Read the header of a GGUF file of version 2 or 3. Raises GgufError."""
+    """Return the header of a GGUF file of version 2 or 3. Raises GgufError."""
     try:
         with path.open("rb", buffering=0) as file:
             return _header(HeaderBytes.of_file(file))
@@ -171,15 +171,15 @@ def read_header(path: Path) -> GgufHeader:
 
 
 def read_headers(path: Path) -> list[GgufHeader]:
-    """Read the headers of all parts of a model, in order; for most models that is the one file. Raises GgufError."""
+    """Return the headers of all parts of a model, in order; most models are one file. Raises GgufError."""
     return [read_header(path.with_name(part)) for part in parts(path.name)]
 
 
 def parse_header(data: bytes, *, name: str, size: int | None = None) -> GgufHeader | NeedMore:
-    """Read the header from the first bytes of a file of `size` bytes (None: unknown). Raises GgufError.
+    """Return the header from the first bytes of a file of `size` bytes (None: unknown). Raises GgufError.
 
-    `name` is how an error calls the file. NeedMore asks for at least twice of what was given, so that a loop of
-    fetching and trying is short; it never asks for more than the file has, nor for more than 256 MiB.
+    `name` is the file's name in errors. NeedMore asks for at least twice the bytes passed, so that a loop of fetching
+    and parsing is short; it never asks for more than the file has, nor for more than 256 MiB.
     """
     try:
         return _header(HeaderBytes.of_memory(data, size))
@@ -243,7 +243,7 @@ def _scalar(source: HeaderBytes, kind: int) -> Scalar:
 
 
 def _array(source: HeaderBytes) -> tuple[int, tuple[Number, ...] | None]:
-    """How many elements an array has, and the elements if they are worth keeping."""
+    """Return the number of elements of an array, and its elements if they are few numbers."""
     kind = source.integer(U32)
     if kind == _STRING:
         count = source.count("texts in an array", least=U64.size)
@@ -260,14 +260,14 @@ def _array(source: HeaderBytes) -> tuple[int, tuple[Number, ...] | None]:
 
 
 def _alignment(value: Scalar) -> int:
-    """The multiple at which tensors begin. Bounded, so that a wrong one leads to no absurd place."""
+    """Return the multiple at which tensors begin, of which the metadata has this value; at most 2^24."""
     if isinstance(value, bool) or not isinstance(value, int) or value not in {1 << power for power in range(25)}:
         raise Malformed(f"its alignment is {value!r}, and a power of two is needed")
     return value
 
 
 def _tensors(source: HeaderBytes, count: int, alignment: int) -> Iterator[Tensor]:
-    """Yield the tensors. Each begins where the one before it ended, padded: llama.cpp refuses anything else."""
+    """Yield the tensors. Each begins at the padded end of the one before it, as llama.cpp requires."""
     names: set[str] = set()
     position = 0
     for _ in range(count):

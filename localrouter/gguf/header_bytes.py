@@ -1,7 +1,7 @@
-"""The bytes of a GGUF header, walked through from front to back.
+"""Bytes of a GGUF header, read from front to back.
 
-Nobody has checked them yet, so every length is held against what there can be before anything is read or kept. They
-come from a file, or from its first megabytes in memory.
+The bytes are untrusted, so every length is checked before anything is read or kept. They come from a file, or from its
+first megabytes in memory.
 """
 
 import os
@@ -10,9 +10,9 @@ from collections.abc import Callable, Collection
 from typing import BinaryIO
 
 MAX_HEADER = 256 * 1024 * 1024
-"""Bytes of a header; the largest vocabularies take some 20 MB."""
+"""Most bytes of a header; the largest vocabularies take some 20 MB."""
 MAX_KEPT = 32 * 1024 * 1024
-"""Bytes of all texts together that are kept; a chat template is some 20 kB."""
+"""Most bytes of all kept texts together; a chat template has some 20 kB."""
 
 U32, U64 = struct.Struct("<I"), struct.Struct("<Q")
 
@@ -20,7 +20,7 @@ _WINDOW = 256 * 1024
 
 
 class Malformed(Exception):
-    """These bytes are no header that llama.cpp could load."""
+    """The bytes are no header that llama.cpp can load; the message says why."""
 
     def __init__(self, message: str, hint: str = "fetch or convert the file again") -> None:
         super().__init__(message)
@@ -28,7 +28,7 @@ class Malformed(Exception):
 
 
 class Ended(Exception):
-    """The bytes in memory end before the header does; the first `needed` bytes of the file would show more."""
+    """The bytes in memory end before the header does; at least the first `needed` bytes of the file are needed."""
 
     def __init__(self, needed: int) -> None:
         super().__init__(needed)
@@ -36,9 +36,9 @@ class Ended(Exception):
 
 
 class HeaderBytes:
-    """A position in a header, and a window: skipping a large vocabulary costs neither memory nor calls.
+    """A position in a header, and a window of bytes: skipping a large vocabulary costs neither memory nor calls.
 
-    `read` gives at least `least` bytes from `position` on; `size` are the bytes of the whole file.
+    `read(position, least)` returns at least `least` bytes from `position` on; `size` is that of the whole file.
     """
 
     def __init__(self, read: Callable[[int, int], bytes], size: int) -> None:
@@ -51,7 +51,7 @@ class HeaderBytes:
 
     @classmethod
     def of_file(cls, file: BinaryIO) -> "HeaderBytes":
-        """The bytes of an open, unbuffered file."""
+        """Return the bytes of an open, unbuffered file."""
 
         def read(position: int, least: int) -> bytes:
             file.seek(position)
@@ -67,7 +67,7 @@ class HeaderBytes:
 
     @classmethod
     def of_memory(cls, data: bytes, size: int | None) -> "HeaderBytes":
-        """The first bytes of a file of `size` bytes, None: of unknown size. Reading behind them raises Ended."""
+        """Return the first bytes of a file of `size` bytes (None: unknown). Reading beyond them raises Ended."""
 
         def read(position: int, least: int) -> bytes:
             if position + least > len(data):
@@ -77,32 +77,32 @@ class HeaderBytes:
         return cls(read, 2**63 if size is None else size)
 
     def integer(self, kind: struct.Struct) -> int:
-        """The next number of this kind."""
+        """Return the next number of this kind."""
         return int(kind.unpack(self.take(kind.size))[0])
 
     def count(self, what: str, *, least: int, limit: int = 2**64) -> int:
-        """A count of things of at least `least` bytes each; more than the rest of the header can hold is absurd."""
+        """Return the next number, a count of things of at least `least` bytes; raises Malformed for too large a one."""
         count = self.integer(U64)
         if count > limit or count * least > min(self._size, MAX_HEADER) - self.position:
             raise Malformed(f"it claims to have {count} {what}, more than there can be")
         return count
 
     def text(self, *, limit: int) -> str:
-        """The next text, of at most `limit` bytes."""
+        """Return the next text; raises Malformed for one of more than `limit` bytes."""
         length = self.integer(U64)
         if length > limit or not self.may_keep(length):
             raise Malformed(f"it has a text of {length} bytes where that makes no sense")
         return self.take(length).decode("utf-8", "replace")
 
     def may_keep(self, size: int) -> bool:
-        """Whether `size` more bytes can be kept in memory; if so they are counted."""
+        """Return whether `size` more bytes may be kept in memory; if so they are counted."""
         if self._kept + size > MAX_KEPT:
             return False
         self._kept += size
         return True
 
     def skip_texts(self, count: int) -> None:
-        """The one hot loop: a vocabulary has hundreds of thousands of texts."""
+        """Skip `count` texts. A hot loop: a vocabulary has hundreds of thousands of texts."""
         position, start, window = self.position, self._start, self._window
         for _ in range(count):
             offset = position - start
@@ -114,7 +114,7 @@ class HeaderBytes:
         self.position = position
 
     def find_texts(self, count: int, wanted: Collection[bytes]) -> dict[bytes, int]:
-        """Skip `count` texts; return the places, counted from 0, of those that are wanted, the first place of each."""
+        """Skip `count` texts; return the index of each wanted text, the first one where it occurs twice."""
         longest, lengths = max(map(len, wanted), default=0), {len(text) for text in wanted}
         found: dict[bytes, int] = {}
         position, start, window = self.position, self._start, self._window
@@ -132,7 +132,7 @@ class HeaderBytes:
         return found
 
     def take(self, length: int) -> bytes:
-        """The next `length` bytes."""
+        """Return the next `length` bytes."""
         offset = self.position - self._start
         if offset < 0 or offset + length > len(self._window):
             self._fill(length)
@@ -141,7 +141,7 @@ class HeaderBytes:
         return self._window[offset : offset + length]
 
     def check_end(self) -> None:
-        """Raise Malformed when the position has come to lie behind the file."""
+        """Raise Malformed when the position is beyond the end of the file."""
         if self.position > self._size:
             raise Malformed(
                 "it ends in the middle of its header", "fetch it again: an unfinished download looks like this"
@@ -150,7 +150,7 @@ class HeaderBytes:
             raise Malformed(f"its header is longer than {MAX_HEADER >> 20} MiB")
 
     def _fill(self, length: int) -> None:
-        """Move the window to the position; it then holds at least `length` bytes."""
+        """Move the window to the position, with at least `length` bytes in it."""
         self.position += length
         self.check_end()
         self.position -= length

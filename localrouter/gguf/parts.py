@@ -1,4 +1,4 @@
-"""The files of a model: one GGUF, or all parts of a split one, which llama.cpp loads from its first part."""
+"""Files of a model: one GGUF, or all parts of a split one, which llama.cpp loads from its first part."""
 
 import re
 
@@ -6,7 +6,7 @@ _SPLIT = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
 
 
 def parts(file: str) -> tuple[str, ...]:
-    """The files that belong together with this one, itself included, in order; for most models that is the one file.
+    """Return the names of all parts of a model, in order, by the name of one of them; most models are one file.
 
     A part is named `STEM-00001-of-00003.gguf`, as llama.cpp's gguf-split writes it.
     """

@@ -1,4 +1,4 @@
-"""The tensors of a GGUF file: of which type and shape they are, how many bytes they take and where these lie."""
+"""Tensors of a GGUF file: their types and shapes, their sizes and their offsets."""
 
 import re
 from dataclasses import dataclass
@@ -8,19 +8,19 @@ _LAYER = re.compile(r"blk\.(\d{1,5})\.")
 
 @dataclass(frozen=True)
 class TensorType:
-    """How elements are stored: `block` of them together take `size` bytes."""
+    """Storage format of elements: `block` of them together take `size` bytes."""
 
     name: str
     block: int
     size: int
 
     def bytes(self, elements: int) -> int:
-        """Bytes of so many elements, which are whole blocks."""
+        """Return the bytes of so many elements, a multiple of `block`."""
         return elements // self.block * self.size
 
 
-# enum ggml_type of ggml.h; blocks and their sizes are those of the structs in ggml-common.h. Numbers that are missing
-# were taken back by llama.cpp, which refuses files that have them.
+# enum ggml_type of ggml.h; blocks and their sizes are those of the structs in ggml-common.h. Missing numbers
+# were removed from llama.cpp, which refuses files that have them.
 TYPES = {
     number: TensorType(name, block, size)
     for number, name, block, size in (
@@ -74,7 +74,7 @@ class Tensor:
 
     @property
     def elements(self) -> int:
-        """How many numbers it has."""
+        """Number of elements."""
         product = 1
         for dimension in self.shape:
             product *= dimension
@@ -82,16 +82,16 @@ class Tensor:
 
     @property
     def size(self) -> int:
-        """Bytes of its data, without the padding behind it."""
+        """Bytes of the tensor's data, without the padding after it."""
         return self.type.bytes(self.elements)
 
     @property
     def end(self) -> int:
-        """The first byte behind its data, from the data's start."""
+        """Offset after the tensor's data, from the start of the data."""
         return self.offset + self.size
 
     @property
     def layer(self) -> int | None:
-        """The layer it belongs to; None for the embedding, the output and whatever else stands outside."""
+        """Number of the tensor's layer; None for the embedding, the output and others outside of layers."""
         found = _LAYER.match(self.name)
         return int(found[1]) if found else None

@@ -1,6 +1,6 @@
-"""How a model without a chat template is asked: in the turn delimiters that its vocabulary has as special tokens.
+"""Turn format of a model without a chat template, by the turn delimiters among its special tokens.
 
-The worker asks this of the loaded vocabulary, `localrouter list` and `show` ask it of a file, without llama.cpp.
+The worker finds it in the loaded vocabulary, `localrouter list` and `show` find it in a file, without llama.cpp.
 """
 
 import struct
@@ -15,7 +15,7 @@ TurnFormat: TypeAlias = Literal["chatml", "gemma4", "gemma", "plain"]
 
 
 class Delimiters(NamedTuple):
-    """The special tokens around a turn."""
+    """Special tokens around a turn."""
 
     begin: str
     end: str
@@ -26,36 +26,36 @@ DELIMITERS: Mapping[TurnFormat, Delimiters] = {
     "gemma4": Delimiters("<|turn>", "<turn|>"),
     "gemma": Delimiters("<start_of_turn>", "<end_of_turn>"),
 }
-"""The delimiters of each format; the first that a vocabulary has count. The format `plain` has none.
+"""Delimiters of each format, in order of preference; the format `plain` has none.
 
-ChatML comes first: its delimiters are what people add to the vocabulary of another family to train a model to chat."""
+ChatML comes first: fine-tuned models of other families have its delimiters added to their vocabulary."""
 
 FALLBACK_ADVICE = "use an instruction-tuned file, or name a template as chat_template of its build in the manifest"
-"""What to do about a model that has no chat template."""
+"""Advice on a model without a chat template."""
 
 _TOKENS, _TYPES = "tokenizer.ggml.tokens", "tokenizer.ggml.token_type"
 _CONTROL, _USER_DEFINED = 3, 4  # llama_token_type of llama.h; llama.cpp finds only these by their spelling
 _ARRAY_HEAD = 4 + 8
-"""Bytes before the elements of an array: their type and their count."""
+"""Bytes before the elements of an array: their type and count."""
 _TYPE_WIDTH = 4
 _INTEGERS = (4, 5)
-"""The GGUF types that token types are stored as: 32 bits, unsigned and signed."""
+"""GGUF types of stored token types: 32 bits, unsigned and signed."""
 _SEARCHED = 32 << 20
-"""Bytes at the start of a file that are searched for a chat template. The largest vocabularies take some 20 MB."""
+"""Bytes at the start of a file that are searched for a chat template; the largest vocabularies take some 20 MB."""
 _CHUNK = 1 << 20
 
 
 def turn_format(special_tokens: Collection[str]) -> TurnFormat:
-    """Return the format in which a model with these special tokens is asked when it has no chat template."""
+    """Return the turn format of a model with these special tokens and without a chat template."""
     fits = (name for name, delimiters in DELIMITERS.items() if all(each in special_tokens for each in delimiters))
     return next(fits, "plain")
 
 
 def fallback_of_file(path: Path) -> TurnFormat | None:
-    """Return the format that stands in for the chat template that a GGUF file lacks; None: the file has a template.
+    """Return the turn format of a GGUF file without a chat template; None: the file has a template.
 
-    A file with a template is only searched for it, which takes milliseconds; a large header takes a fifth of a second
-    to be read. Raises GgufError.
+    A file is searched for a template first, which takes milliseconds; parsing a large header takes a fifth of a second.
+    Raises GgufError.
     """
     try:
         with path.open("rb", buffering=0) as file:
@@ -67,7 +67,7 @@ def fallback_of_file(path: Path) -> TurnFormat | None:
 
 
 def fallback_of_header(path: Path, header: GgufHeader) -> TurnFormat | None:
-    """Return what `fallback_of_file` does, of a file whose header was read already. Raises GgufError."""
+    """Return the turn format of a GGUF file with this header; None: it has a chat template. Raises GgufError."""
     if header.chat_template:
         return None
     wanted = {text.encode(): text for delimiters in DELIMITERS.values() for text in delimiters}
@@ -79,7 +79,7 @@ def fallback_of_header(path: Path, header: GgufHeader) -> TurnFormat | None:
 
 
 def _names_template(file: BinaryIO) -> bool:
-    """Whether a text that is not empty is stored under the key of the chat template, near the start of the file."""
+    """Whether the start of the file has the key of the chat template with a text that is not empty."""
     text, key = 8, CHAT_TEMPLATE.encode()
     pair = struct.pack("<Q", len(key)) + key + struct.pack("<I", text)
     rest, position = b"", 0

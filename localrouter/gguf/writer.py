@@ -1,7 +1,7 @@
-"""Writes a GGUF file: metadata, the table of tensors, then their data one after the other, so one at a time in memory.
+"""Writes a GGUF file: metadata, the table of tensors, then their data, with one tensor at a time in memory.
 
-The format is that of `header.py`, version 3. A value is stored by its Python type: text, truth, whole number (32 bits,
-signed where it stands in an array or is negative), real number (32 bits), or an array of one of these.
+The format is that of `header.py`, version 3. A value is stored by its Python type: str, bool, int (32 bits, signed in
+an array or where it is negative), float (32 bits), or a list of one of these.
 """
 
 import struct
@@ -15,7 +15,7 @@ Scalar: TypeAlias = str | bool | int | float
 Value: TypeAlias = Scalar | list[str] | list[bool] | list[int] | list[float]
 
 F32, Q8_0, I8 = 0, 8, 24
-"""Numbers of TYPES."""
+"""Numbers of tensor types in TYPES."""
 _VERSION = 3
 _ALIGNMENT = 32
 _UINT32, _INT32, _FLOAT32, _BOOL, _STRING, _ARRAY = 4, 5, 6, 7, 8, 9  # enum gguf_type of gguf.h
@@ -24,7 +24,7 @@ _LAYOUTS = {_UINT32: "<I", _INT32: "<i", _FLOAT32: "<f", _BOOL: "<?"}
 
 @dataclass(frozen=True)
 class MetadataEntry:
-    """A tensor in the table: rows first as numpy counts, and the number of its type in TYPES."""
+    """One tensor of the table: its dimensions in numpy's order, and the number of its type in TYPES."""
 
     name: str
     dimensions: tuple[int, ...]
@@ -32,7 +32,7 @@ class MetadataEntry:
 
     @property
     def size(self) -> int:
-        """Bytes of its data, without the padding behind it."""
+        """Bytes of the tensor's data, without the padding after it."""
         elements = 1
         for dimension in self.dimensions:
             elements *= dimension
@@ -42,7 +42,7 @@ class MetadataEntry:
 def write_gguf(
     file: BinaryIO, metadata: Mapping[str, Value], table: Sequence[MetadataEntry], data: Iterable[bytes | memoryview]
 ) -> None:
-    """Write a whole file; `data` is that of each tensor, in the order of the table."""
+    """Write a whole file; `data` yields the data of each tensor, in the order of the table."""
     file.write(header_of(metadata, table))
     for entry, content in zip(table, data, strict=True):
         assert len(content) == entry.size, entry.name
@@ -51,7 +51,7 @@ def write_gguf(
 
 
 def header_of(metadata: Mapping[str, Value], table: Sequence[MetadataEntry]) -> bytes:
-    """Return all that comes before the data."""
+    """Return the bytes of the file before the tensors' data."""
     header = bytearray(b"GGUF" + struct.pack("<IQQ", _VERSION, len(table), len(metadata)))
     for key, value in metadata.items():
         header += _text(key) + _typed(value)
@@ -65,7 +65,7 @@ def header_of(metadata: Mapping[str, Value], table: Sequence[MetadataEntry]) -> 
 
 
 def padded(size: int) -> int:
-    """Return the bytes that so many take in the file."""
+    """Return a size in bytes with the padding that follows in the file."""
     return size + -size % _ALIGNMENT
 
 

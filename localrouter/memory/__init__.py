@@ -1,1 +1,1 @@
-"""The memory that models take, and that machines have. Pure but for `machine`."""
+"""Memory of models and of machines. All modules but `machine` and `devices` are pure."""

@@ -1,7 +1,7 @@
-"""The devices that llama.cpp can compute on: as its ggml library lists them, and the memory that their drivers report.
+"""Devices that llama.cpp can compute on, as its ggml library lists them, with the memory that their drivers report.
 
-ggml is asked in a process of its own (`python -m localrouter.memory.devices`), which prints JSON: a GPU driver may take
-a second to start, hold memory, or end the process that loads it.
+A child process (`python -m localrouter.memory.devices`) lists them and prints JSON: a GPU driver may take a second to
+start, hold memory, or end the process that loads it.
 """
 
 import ctypes
@@ -20,41 +20,41 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 GPU_BACKENDS = ("cuda", "metal", "vulkan", "hip", "sycl", "rpc")
-"""As ggml names the libraries of backends that compute on something other than the CPU."""
+"""ggml's names of the backends that compute on a GPU or another machine."""
 _PATIENCE = 60
-"""Seconds: compiling its shaders for the first time takes a driver some."""
+"""Seconds for a query of the devices: a driver may compile its shaders for the first time."""
 _PCI_DEVICES = Path("/sys/bus/pci/devices")
 
 
 class DevicesUnknown(Exception):
-    """ggml could not be asked for its devices; the message says why."""
+    """ggml's devices could not be listed; the message says why."""
 
 
 class DeviceKind(StrEnum):
-    """What a device is, in the order of GGML_BACKEND_DEVICE_TYPE of ggml-backend.h."""
+    """Kind of a device, in the order of GGML_BACKEND_DEVICE_TYPE of ggml-backend.h."""
 
     CPU = "cpu"
     GPU = "gpu"
     INTEGRATED = "integrated gpu"
     ACCELERATOR = "accelerator"
-    """Works beside the CPU, in the RAM: BLAS, AMX."""
+    """A device that works beside the CPU, in the RAM: BLAS, AMX."""
     META = "meta"
-    """Several others as one."""
+    """Several devices as one."""
 
 
 @dataclass(frozen=True)
 class Device:
-    """One device of ggml. Memory in bytes: as ggml reports it, and as its driver does where that can be asked."""
+    """One device of ggml. Memory in bytes, as ggml reports it, and as the driver does where it can be queried."""
 
     name: str
-    """ggml's own, by which `--device` selects it: CUDA0, Vulkan1, MTL0."""
+    """ggml's name, by which `--device` selects the device: CUDA0, Vulkan1, MTL0."""
     description: str
     backend: str
     kind: DeviceKind
     free: int
     total: int
     pci: str | None = None
-    """Its address on the PCI bus, 0000:c1:00.0; None where ggml does not know it."""
+    """Address on the PCI bus, 0000:c1:00.0; None where ggml does not know it."""
     driver_free: int | None = None
     driver_total: int | None = None
 
@@ -75,8 +75,8 @@ def handles(ggml: ctypes.CDLL) -> list[int]:
 def used_by_default(devices: Iterable[Device]) -> tuple[Device, ...]:
     """Return the devices that llama.cpp offloads to when none is named.
 
-    These are all GPUs with memory of their own, each once where several backends see it; where there is none, the first
-    that shares the RAM (llama_prepare_model_devices of llama.cpp).
+    These are all GPUs with their own memory, each once where several backends list it; without any, the first GPU that
+    shares the RAM (llama_prepare_model_devices of llama.cpp).
     """
     own, integrated, seen = [], [], set()
     for device in devices:
@@ -89,7 +89,7 @@ def used_by_default(devices: Iterable[Device]) -> tuple[Device, ...]:
 
 
 def is_built_for_gpu() -> bool:
-    """Whether the installed llama.cpp has a backend other than the CPU's. Its libraries are looked for, not loaded."""
+    """Whether the installed llama.cpp has a backend other than the CPU's, by the names of its libraries."""
     folder = library_folder()
     return folder is not None and any(any(folder.glob(f"*ggml-{backend}*")) for backend in GPU_BACKENDS)
 
@@ -101,7 +101,7 @@ def library_folder() -> Path | None:
 
 
 def ask() -> tuple[Device, ...]:
-    """Return ggml's devices, with what drivers say of them, asked in another process. Raises DevicesUnknown."""
+    """Return ggml's devices with the memory that drivers report, listed by a child process. Raises DevicesUnknown."""
     command = [sys.executable, "-m", "localrouter.memory.devices"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=False)  # noqa: S603 - our own module
@@ -117,7 +117,10 @@ def ask() -> tuple[Device, ...]:
 def with_driver_memory(
     devices: Iterable[Device], nvidia: dict[str, tuple[int, int]], pci_devices: Path
 ) -> tuple[Device, ...]:
-    """Add free and total bytes as drivers report them, by PCI address: NVIDIA's tool, and amdgpu's files in sysfs."""
+    """Return the devices with the memory that drivers report for their PCI addresses.
+
+    `nvidia` has free and total bytes by PCI address; amdgpu's files are read from the folder `pci_devices` of sysfs.
+    """
 
     def memory_of(address: str | None) -> tuple[int | None, int | None]:
         if address is None:
@@ -182,7 +185,7 @@ class _Props(ctypes.Structure):
         ("memory_total", ctypes.c_size_t),
         ("type", ctypes.c_int),
         ("device_id", ctypes.c_char_p),
-        ("caps", ctypes.c_bool * 8),  # room to spare for what later versions add
+        ("caps", ctypes.c_bool * 8),  # larger than in this version, for fields of later ones
     )
 
 
@@ -195,18 +198,18 @@ def _ending(status: int) -> str:
 
 
 def open_library(folder: Path) -> ctypes.CDLL:
-    """Load ggml with its backends into this process. Raises OSError where the library is not there."""
+    """Load ggml with its backends into this process, and return it. Raises OSError without the library."""
     names: Sequence[Path] = sorted(folder.glob("libggml.*")) + sorted(folder.glob("ggml.dll"))
     if not names:
         raise OSError(f"no ggml library in {folder}")
     ggml = ctypes.CDLL(str(names[0]))
-    if ggml.ggml_backend_reg_count() == 0:  # a portable build keeps its backends in libraries of their own
+    if ggml.ggml_backend_reg_count() == 0:  # a portable build has its backends in separate libraries
         ggml.ggml_backend_load_all_from_path(os.fsencode(folder))
     return ggml
 
 
 def main() -> None:
-    """Print the devices as JSON; end without what drivers do at the end of a process."""
+    """Print the devices as JSON, and exit without the destructors of drivers."""
     folder = library_folder()
     devices = listed(open_library(folder)) if folder else ()
     print(json.dumps([asdict(device) for device in devices]), flush=True)  # noqa: T201 - its output

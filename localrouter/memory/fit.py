@@ -1,4 +1,4 @@
-"""Whether a model fits into a machine, how much of it onto the GPUs, and which of several builds to take. Pure."""
+"""Placement of a model on a machine: whether it fits, its layers on GPUs, and the choice among builds. Pure."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,44 +11,44 @@ from localrouter.memory.plan import ROWS_ON_GPU, ContextParams, Memory, Plan, pl
 from localrouter.memory.shape import Shape
 
 SHARE = 0.9
-"""Share of free memory that a plan may fill: the rest is for what no plan foresees."""
+"""Share of free memory that a plan may fill; the rest is a reserve for allocations outside of the plan."""
 USEFUL_CELLS = 8192
-"""Cells beside which a build must fit to be chosen, where nobody says how long conversations are."""
+"""KV cells with which a build must fit to be chosen, where no context is set."""
 LONGEST_CELLS = 262_144
-"""Tokens up to which a longest context is looked for, where nobody says what the model was trained for."""
+"""Largest context that is tried, in tokens, where the trained context of a model is unknown."""
 _STEP = 256
 
 
 class Place(StrEnum):
-    """Where a model runs."""
+    """Memory that a model's layers are in."""
 
     GPU = "gpu"
-    """All layers."""
+    """All layers are on GPUs."""
     BOTH = "gpu+ram"
-    """Some layers on GPUs, the others on the CPU."""
+    """Some layers are on GPUs, the others on the CPU."""
     RAM = "ram"
     NOWHERE = "nowhere"
-    """It does not fit."""
+    """The model does not fit."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A plan on a machine. Where nothing fits, the plan is for the CPU."""
+    """Placement of a model on a machine. Where it does not fit, the plan is for the CPU."""
 
     plan: Plan
     place: Place
     longest: int
-    """The longest context that fits, in tokens for each of the parallel conversations; 0: none does."""
+    """Longest context that fits, in tokens of each parallel conversation; 0: none."""
 
     @property
     def layers_on_gpu(self) -> int:
-        """Layers on GPUs, the output layer counted as one."""
+        """Number of layers on GPUs, the output layer counted as one."""
         return self.plan.params.gpu_layers
 
 
 @dataclass(frozen=True)
 class FitChoice:
-    """Which of several builds answers, as an index, and why."""
+    """Choice among several builds, as an index, and its reason."""
 
     index: int
     reason: str
@@ -56,10 +56,10 @@ class FitChoice:
 
 
 def fit(shape: Shape, params: ContextParams, machine: Machine, *, parallel: int = 1, swa_full: Switch = "auto") -> Fit:
-    """Place a model: as many layers on the GPUs as fit, the rest in RAM.
+    """Return the placement of a model: as many layers on the GPUs as fit, the rest in RAM.
 
-    The params' own `gpu_layers` and `swa_full` do not matter. `parallel` conversations share the cells; the longest
-    context is what each of them could have, up to what the model was trained for.
+    `gpu_layers` and `swa_full` of the parameters are ignored. `parallel` conversations share the cells; the longest
+    context is that of each of them, limited to what the model was trained for.
     """
     placed = place(shape, params, machine, swa_full)
     most = shape.trained or max(LONGEST_CELLS, params.cells)
@@ -78,10 +78,10 @@ def fit(shape: Shape, params: ContextParams, machine: Machine, *, parallel: int 
 def choose(
     shapes: Sequence[Shape], machine: Machine, cells: int = USEFUL_CELLS, *, among: str = "on disk"
 ) -> FitChoice:
-    """The largest build that fits; of equal ones the first. Where none does, the smallest.
+    """Return the largest build that fits, of equal ones the first; where none fits, the smallest.
 
-    Builds that fit onto the GPUs as a whole go before larger ones that do not: they are many times faster. A build of
-    which not even the size is known counts as too large. `among` ends the words "the largest of 3 ...".
+    Builds that fit onto the GPUs as a whole are preferred to larger ones that do not: they are many times faster. A
+    build of unknown size counts as too large. `among` completes the reason "the largest of 3 ...".
     """
     places = [place_of(shape, machine, cells) if shape.weights else Place.NOWHERE for shape in shapes]
     count = f"of {len(shapes)} {among}"
@@ -95,13 +95,13 @@ def choose(
 
 
 def place_of(shape: Shape, machine: Machine, cells: int) -> Place:
-    """Where a model would run with so many cells."""
+    """Return the placement of a model with so many KV cells."""
     placed = place(shape, ContextParams(cells=cells), machine)
     return Place.NOWHERE if placed is None else name_of(placed)
 
 
 def place(shape: Shape, params: ContextParams, machine: Machine, swa_full: Switch = "auto") -> Plan | None:
-    """The plan with the most layers on the GPUs; None when the rest does not fit into RAM."""
+    """Return the plan with the most layers on the GPUs; None when the rest does not fit into RAM."""
 
     def fits(placed: Plan) -> bool:
         return ram_needed(placed, machine) <= SHARE * machine.ram_free
@@ -111,12 +111,12 @@ def place(shape: Shape, params: ContextParams, machine: Machine, swa_full: Switc
 
 
 def settle_swa(wanted: Switch, plan_with: Callable[[bool], Plan], fits: Callable[[Plan], bool]) -> Plan:
-    """The plan with `swa_full` as it is wanted, of the two that `plan_with` makes.
+    """Return the plan with `swa_full` as wanted, of the two that `plan_with` makes.
 
-    The rule of "auto": sliding layers hold all cells, for then a prefix can be shared anywhere and as many
-    conversations run as of other models, unless memory forbids it. It does where that plan does not fit, or leaves the
-    GPUs while the other is on them as a whole. Models without sliding layers always have it on; so do those that are
-    recurrent besides, where a window that is lost could not be noticed.
+    With "auto" sliding layers hold all cells, so that a prefix can be shared at any token and as many sequences run as
+    of other models, unless memory forbids it: where that plan does not fit, or leaves the GPUs while the other one is
+    on them as a whole. Models without sliding layers always have it on; so do recurrent models with sliding layers,
+    where the loss of a window could not be detected.
     """
     full = plan_with(True)
     if wanted == "on" or not full.shape.sliding or full.shape.recurrent:
@@ -128,7 +128,7 @@ def settle_swa(wanted: Switch, plan_with: Callable[[bool], Plan], fits: Callable
 
 
 def most_on_gpu(shape: Shape, params: ContextParams, machine: Machine) -> Plan:
-    """The plan with as many layers on the GPUs as fit there, whatever is left for the RAM."""
+    """Return the plan with as many layers on the GPUs as fit there; the rest may not fit into RAM."""
     layers = 0
     if machine.gpus:
         layers = largest(
@@ -140,34 +140,37 @@ def most_on_gpu(shape: Shape, params: ContextParams, machine: Machine) -> Plan:
 
 
 def fits_on_gpus(placed: Plan, machine: Machine) -> bool:
-    """Whether each GPU has room for its part."""
+    """Whether each GPU has memory for its part of the plan."""
     return all(memory.total <= SHARE * gpu.free for memory, gpu in zip(placed.gpus, machine.gpus, strict=True))
 
 
 def with_layers(shape: Shape, params: ContextParams, gpu_layers: int, machine: Machine) -> Plan:
-    """The plan with so many layers on the GPUs of a machine, and with the rows that go with it.
+    """Return the plan with so many layers on the GPUs of a machine, and the prefill rows that suit them.
 
-    GPUs share layers as the params say, or else in proportion to their free memory, as llama.cpp does it by itself.
+    GPUs share layers as the parameters say, or else in proportion to their free memory, as llama.cpp does by itself.
     """
     rows = ROWS_ON_GPU if gpu_layers else params.rows
     return plan(shape, replace(params, gpu_layers=gpu_layers, rows=rows, shares=params.shares or machine.shares))
 
 
 def ram_needed(placed: Plan, machine: Machine) -> int:
-    """Bytes of RAM that a plan takes; where GPUs share it, what they take too."""
+    """Return the bytes of RAM that a plan takes; on a machine with unified memory the GPU's part too."""
     needed: Memory = placed.both if machine.unified else placed.ram
     return needed.total
 
 
 def name_of(placed: Plan) -> Place:
-    """Where the layers of a plan are."""
+    """Return the place of the layers of a plan."""
     if not placed.params.gpu_layers:
         return Place.RAM
     return Place.GPU if placed.params.gpu_layers > len(placed.shape.layers) else Place.BOTH
 
 
 def largest(most: int, fits: Callable[[int], bool], *, step: int = _STEP) -> int:
-    """The largest of 0, step, 2 * step, ... and `most` that fits, where less always fits better; 0 is not tried."""
+    """Return the largest of 0, step, 2 * step, ... and `most` that fits; 0 is not tried.
+
+    Where a number fits, all smaller ones must fit too.
+    """
     if most > 0 and fits(most):
         return most
     low, high = 0, -(-most // step)
@@ -178,7 +181,7 @@ def largest(most: int, fits: Callable[[int], bool], *, step: int = _STEP) -> int
 
 
 def in_gigabytes(size: float) -> str:
-    """Memory in words, of a thousand million bytes: 12 GB."""
+    """Return bytes as text, in gigabytes of 10^9 bytes: 12 GB."""
     gigabytes = size / 1e9
     return f"{gigabytes:.0f} GB" if gigabytes >= 9.95 else f"{gigabytes:.1f} GB"
 

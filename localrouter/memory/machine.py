@@ -1,4 +1,4 @@
-"""The memory of this machine. No native inference code is loaded for it: other processes and the kernel are asked."""
+"""Memory of this machine, as the kernel and child processes report it; no native inference code is loaded."""
 
 import logging
 import os
@@ -15,17 +15,17 @@ from localrouter.memory.devices import Device, DeviceKind, DevicesUnknown, ask, 
 log = logging.getLogger(__name__)
 
 IDLE_SHARE = 0.75
-"""Share of the RAM that models may have when nothing much else runs: the system and a browser need the rest."""
+"""Share of the RAM that models can have on an idle machine: the system and a browser need the rest."""
 _SECONDS = 10
 
 
 class UnknownDevice(Exception):
-    """A device is named that llama.cpp does not have here; the message lists those that there are."""
+    """A named device is not on this machine; the message lists the devices that are."""
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU; memory in bytes. `device` is ggml's name of it, `name` what is printed on the card."""
+    """One GPU; memory in bytes. `device` is ggml's name for it, such as CUDA0, and `name` its product name."""
 
     name: str
     free: int
@@ -35,7 +35,7 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Machine:
-    """Memory in bytes: free at the moment, and all there is. `unified`: what a GPU takes is missing from the RAM."""
+    """Memory of a machine in bytes, free and in total. `unified`: the GPU's memory is part of the RAM."""
 
     ram_free: int
     ram_total: int
@@ -49,21 +49,21 @@ class Machine:
 
     @property
     def shares(self) -> tuple[float, ...]:
-        """The proportion in which GPUs share layers unless the operator chooses one: that of their free memory."""
+        """Proportion in which GPUs share layers unless the operator chooses one: that of their free memory."""
         return tuple(float(max(gpu.free, 1)) for gpu in self.gpus)
 
     @property
     def idle(self) -> "Machine":
-        """This machine as if nothing much else ran: the same answer whatever is loaded at the moment."""
+        """Copy of this machine with the free memory of an idle one, whatever is loaded at the moment."""
         gpus = tuple(replace(gpu, free=gpu.total) for gpu in self.gpus)
         return Machine(int(self.ram_total * IDLE_SHARE), self.ram_total, gpus, self.unified)
 
 
 def this_machine(devices: str | None = None) -> Machine:
-    """Look at this machine, and at the GPUs that llama.cpp would use, or those of these names. Raises UnknownDevice.
+    """Return this machine with the GPUs named in `devices`; None: those that llama.cpp uses. Raises UnknownDevice.
 
-    Takes a moment where llama.cpp was built for GPUs. Where its devices cannot be listed there are no GPUs, and a
-    warning says why.
+    It takes up to seconds where llama.cpp was built for GPUs. Where its devices cannot be listed the machine has no
+    GPUs, and a warning is logged.
     """
     if not is_built_for_gpu():
         return with_devices((), devices)
@@ -71,13 +71,13 @@ def this_machine(devices: str | None = None) -> Machine:
         return with_devices(ask(), devices)
     except DevicesUnknown as error:
         if devices is not None:
-            raise UnknownDevice(f"device {devices!r} cannot be looked for: {error}") from error
+            raise UnknownDevice(f"device {devices!r} cannot be looked up: {error}") from error
         log.warning("no GPU is used: %s", error)
         return with_devices((), None)
 
 
 def with_devices(devices: Sequence[Device], names: str | None = None) -> Machine:
-    """Return this machine with these of ggml's devices: those named, by default those that llama.cpp takes by itself.
+    """Return this machine with the named ones of ggml's devices, by default those that llama.cpp uses.
 
     `names` are separated by commas. Raises UnknownDevice.
     """
@@ -100,27 +100,27 @@ def _named(devices: Sequence[Device], names: str) -> tuple[Device, ...]:
 
 
 def ram() -> tuple[int, int]:
-    """Bytes of RAM that programs can still have, and all there is; of the container where there is one."""
+    """Return the available and the total bytes of RAM, of the container where there is one."""
     if sys.platform == "darwin":
-        total = int(_said(["sysctl", "-n", "hw.memsize"]) or 0)
-        return parse_vm_stat(_said(["vm_stat"])) or total // 2, total
+        total = int(_output_of(["sysctl", "-n", "hw.memsize"]) or 0)
+        return parse_vm_stat(_output_of(["vm_stat"])) or total // 2, total
     return _linux_memory(Path("/proc/meminfo"), Path("/sys/fs/cgroup"))
 
 
 def gpu_shares_ram() -> bool:
-    """Whether this is a Mac with a chip of Apple's, whose GPU works in the RAM."""
+    """Whether this is a Mac with Apple silicon, whose GPU works in the RAM."""
     return sys.platform == "darwin" and platform.machine() == "arm64"
 
 
 def parse_vm_stat(text: str) -> int | None:
-    """Bytes that a Mac can give to programs: pages that are free, or hold what can be read again. None: not told."""
+    """Return the available bytes of a Mac, of free pages and of file pages, from `vm_stat`; None: not in the text."""
     size = re.search(r"page size of (\d+) bytes", text)
     pages = re.findall(r"^Pages (?:free|inactive|speculative): +(\d+)\.", text, re.MULTILINE)
     return int(size[1]) * sum(map(int, pages)) if size and pages else None
 
 
 def _linux_memory(meminfo: Path, cgroup: Path) -> tuple[int, int]:
-    """Bytes free and in total, of the container where there is one."""
+    """Return the available and the total bytes of RAM, of the container where there is one."""
     try:
         found = dict(re.findall(r"^(\w+):\s+(\d+) kB", meminfo.read_text(), re.MULTILINE))
     except OSError:
@@ -131,12 +131,12 @@ def _linux_memory(meminfo: Path, cgroup: Path) -> tuple[int, int]:
     limit = _bytes_in(cgroup / "memory.max")
     if limit is not None and limit < total:
         total = limit
-        free = min(free, max(0, limit - _taken(cgroup)))
+        free = min(free, max(0, limit - _used_by(cgroup)))
     return free, total
 
 
-def _taken(cgroup: Path) -> int:
-    """Bytes of a container that stay taken. Pages of files are counted as used too, and go when others are needed."""
+def _used_by(cgroup: Path) -> int:
+    """Return the bytes in use by a container, without pages of files, which the kernel frees when it needs them."""
     try:
         files = re.findall(r"^(?:in)?active_file (\d+)$", (cgroup / "memory.stat").read_text(), re.MULTILINE)
     except OSError:
@@ -151,7 +151,7 @@ def _bytes_in(path: Path) -> int | None:
         return None
 
 
-def _said(command: list[str]) -> str:
+def _output_of(command: list[str]) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired):

@@ -27,7 +27,7 @@ FEWEST_CELLS = 512
 CACHE_SHARE = 0.25
 """Share of the memory beside the weights that a cache of automatic size may take."""
 ALL_LAYERS = 65_535
-"""Number of layers that tells llama.cpp to offload all: more than any model has."""
+"""`n_gpu_layers` to offload all layers: more than any model has."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The shape of a model: what of it decides how much memory it takes. Read from GGUF headers, or told by the manifest.
+"""Shape of a model: the sizes that decide how much memory it takes, from GGUF headers or from the manifest.
 
 Metadata is read as llama.cpp reads it (src/llama-model.cpp, src/llama-hparams.cpp and src/models/ at 0c1e570).
 """
@@ -13,7 +13,7 @@ FLOAT = 4
 """Bytes of an element of recurrent states, activations and logits: llama.cpp computes in f32."""
 
 Source = Literal["file", "hub", "manifest", "size"]
-"""Where the facts are from: the header here, the header on the hub, the manifest, or nothing but the file's size."""
+"""Source of a shape: the header of a local file, the header on the hub, the manifest, or the file's size alone."""
 
 # The every-n-th layer that sees the whole context, where the architecture and not the file says so.
 _FULL_EVERY = {"gemma2": 2, "gemma3": 6, "gemma3n": 5}
@@ -24,25 +24,25 @@ _IN_RAM = ("token_embd", "per_layer_token_embd")
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer. `keys` and `values` are elements that one cell of the cache holds, `state` bytes per sequence."""
+    """One layer. `keys` and `values` are elements of one KV cell, `state` is bytes per sequence."""
 
     weights: int
-    """Bytes."""
+    """Bytes of weights."""
     keys: int = 0
     values: int = 0
     sliding: bool = False
-    """Sees a window of the context only."""
+    """Whether the layer attends to a window of the context only."""
     state: int = 0
 
 
 @dataclass(frozen=True)
 class Widths:
-    """Elements that one row (token) of a batch takes inside a layer; the widest layer counts."""
+    """Elements per row (token) of a batch inside the widest layer."""
 
     width: int = 0
     feed_forward: int = 0
     experts: int = 0
-    """Elements between the matrices of all experts that work on one token."""
+    """Elements between the matrices of all experts that one token uses."""
     experts_used: int = 0
     queries: int = 0
     keys: int = 0
@@ -52,16 +52,16 @@ class Widths:
 
 @dataclass(frozen=True)
 class Shape:
-    """What is known of a model; sizes are in bytes."""
+    """Sizes of a model, in bytes unless noted."""
 
     source: Source
     layers: tuple[Layer, ...]
     embedding: int
-    """Weights that llama.cpp keeps in RAM wherever the layers are."""
+    """Weights that llama.cpp keeps in RAM also when layers are on a GPU."""
     output: int
     """Weights of the output layer, which goes to the GPU with the last layers."""
     tied: int = 0
-    """The part of the embedding that a GPU gets a copy of, because it is the output layer too."""
+    """Part of the embedding that is copied to a GPU, because it is the output layer too."""
     vocabulary: int = 0
     window: int = 0
     heads: int = 0
@@ -69,7 +69,7 @@ class Shape:
     """Tokens of context that the model was trained for."""
     widths: Widths = Widths()
     complete: bool = True
-    """Whether the layers are known: if not, only the weights can be told."""
+    """Whether the layers are known; otherwise only the sum of the weights is right."""
 
     @property
     def weights(self) -> int:
@@ -78,22 +78,22 @@ class Shape:
 
     @property
     def recurrent(self) -> bool:
-        """Whether some layers keep a state for each sequence instead of a cache."""
+        """Whether some layers have a recurrent state for each sequence in place of KV cells."""
         return any(layer.state for layer in self.layers)
 
     @property
     def sliding(self) -> bool:
-        """Whether some layers see a window of the context only."""
+        """Whether some layers attend to a window of the context only."""
         return any(layer.sliding for layer in self.layers)
 
 
 def shape_of_size(size: int) -> Shape:
-    """What can be said of a file of which only the size is known."""
+    """Return the shape of a file of which only the size in bytes is known."""
     return Shape("size", (), embedding=0, output=size, complete=False)
 
 
 def shape_of_headers(headers: Sequence[GgufHeader], source: Source = "file") -> Shape:
-    """The shape that the header of a GGUF describes; the headers of all parts, in order, where it is split."""
+    """Return the shape of a GGUF file by its header, or by the headers of all its parts, in order."""
     facts = _Facts(headers[0])
     weights: dict[int, int] = {}
     for header in headers:
@@ -125,7 +125,7 @@ def _embedding(headers: Sequence[GgufHeader]) -> int:
 
 
 class _Facts:
-    """The metadata of one model. Values of a type that makes no sense count as absent."""
+    """Metadata of one model. Values of a wrong type count as absent."""
 
     def __init__(self, header: GgufHeader) -> None:
         self._header = header
@@ -145,20 +145,20 @@ class _Facts:
         self._with_cache = _LAYERS_WITH_CACHE.get(self._arch, self.layers - shared)
 
     def number(self, key: str, default: int = 0) -> int:
-        """A count, from the architecture's own keys; never negative."""
+        """Return a number of the architecture's own keys, such as `block_count`; never negative."""
         value = self._header.metadata.get(f"{self._arch}.{key}")
         return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else default
 
     @property
     def vocabulary(self) -> int:
-        """Tokens."""
+        """Number of tokens of the vocabulary."""
         return self._header.arrays.get("tokenizer.ggml.tokens", 0) or self.number("vocab_size")
 
     def layer(self, number: int, weights: int) -> Layer:
-        """One layer, with the weights it has."""
+        """Return the layer of this number, with so many bytes of weights."""
         if self._recurrent[number]:
             return Layer(weights, state=self._state())
-        if number >= self._with_cache:  # computes with the cache of an earlier layer
+        if number >= self._with_cache:  # it reads the cache of an earlier layer
             return Layer(weights, sliding=self._sliding[number])
         heads, sliding = self._kv_heads[number], self._sliding[number]
         keys = self._keys_of_window if sliding else self._keys
@@ -166,7 +166,7 @@ class _Facts:
         return Layer(weights, heads * keys, heads * values, sliding=sliding)
 
     def widths(self, layers: Sequence[Layer]) -> Widths:
-        """What a row takes."""
+        """Return the elements per row inside the widest of these layers."""
         used = self.number("expert_used_count")
         heads = max(self.heads, default=0)
         return Widths(
@@ -188,12 +188,12 @@ class _Facts:
         return self.number("ssm.inner_size") + 2 * self.number("ssm.group_count") * self.number("ssm.state_size")
 
     def _state(self) -> int:
-        """Bytes of a sequence's state in one layer: `n_embd_r` and `n_embd_s` of llama-hparams.cpp, in f32."""
+        """Return the bytes of one sequence's state in a layer: `n_embd_r` and `n_embd_s` of llama-hparams.cpp."""
         convolution = max(0, self.number("ssm.conv_kernel") - 1) * self._mixed()
         return FLOAT * (convolution + self.number("ssm.state_size") * self.number("ssm.inner_size"))
 
     def _per_layer(self, key: str, default: int | list[int]) -> list[int]:
-        """A count for each layer: the file has an array of them, or one number for all."""
+        """Return a number for each layer: the file has an array of them, or one number for all."""
         numbers = self._header.lists.get(f"{self._arch}.{key}")
         if numbers is not None and len(numbers) >= self.layers:
             return [_count(number) for number in numbers[: self.layers]]
@@ -208,7 +208,7 @@ class _Facts:
         return [bool(number) for number in numbers[: self.layers]]
 
     def _pattern(self) -> list[bool]:
-        """Which layers slide: `set_swa_pattern` of llama-hparams.cpp, or an array in the file."""
+        """Return whether each layer slides: an array in the file, or `set_swa_pattern` of llama-hparams.cpp."""
         key = "attention.sliding_window_pattern"
         every = self.number(key, _FULL_EVERY.get(self._arch, 0))
         if not self.number("attention.sliding_window"):

@@ -20,7 +20,7 @@ from localrouter.config import Settings
 from localrouter.engine.messages import Event, Finished, Gauge, GenerationRequest, Piece, Segment, Tokens, TokenUsage
 from localrouter.engine.model_info import ComputeDevice
 from localrouter.errors import Overloaded, ShuttingDown
-from localrouter.router import EngineStatus
+from localrouter.router.router import EngineStatus
 from localrouter.weights.catalog import Catalog
 from localrouter.weights.manifest.manifest import Manifest
 

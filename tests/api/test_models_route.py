@@ -11,7 +11,7 @@ from serving_fakes import INFO, FakeRouter, client_of, make_app, ready_status
 from localrouter.api.service import service_of
 from localrouter.engine.fallbacks import Fallback
 from localrouter.engine.messages import Gauge
-from localrouter.router import EngineStatus
+from localrouter.router.router import EngineStatus
 
 
 @pytest.fixture

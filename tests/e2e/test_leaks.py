@@ -10,7 +10,7 @@ from localrouter.api.app import create_app
 from localrouter.api.server import GracefulServer, base_url, bind
 from localrouter.chat.prompt.renderer_pool import RendererPool
 from localrouter.config import Settings
-from localrouter.router import Router
+from localrouter.router.router import Router
 from localrouter.weights.catalog import Catalog
 
 

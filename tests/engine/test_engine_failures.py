@@ -8,8 +8,8 @@ from conversations import ask, end_of, run, text_of
 from localrouter.engine.backends.base import BatchRefused, CacheFull, Logits
 from localrouter.engine.backends.echo import EchoBackend
 from localrouter.engine.engine import Engine
-from localrouter.engine.messages import LoadOptions
 from localrouter.engine.scheduling.batch import Batch
+from localrouter.load_options import LoadOptions
 
 
 class FailingBackend(EchoBackend):

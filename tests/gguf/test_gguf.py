@@ -25,7 +25,7 @@ def read(path: Path, data: bytes) -> GgufHeader:
     return read_header(path)
 
 
-def test_says_what_the_model_is(path: Path) -> None:
+def test_a_header_has_the_facts_about_the_model(path: Path) -> None:
     found = read(path, SAMPLE)
     assert (found.version, found.tensor_count) == (3, 0)
     assert (found.architecture, found.name, found.license) == ("qwen3", "A sample", "apache-2.0")
@@ -75,7 +75,7 @@ def test_file_types_have_llama_cpp_s_names(path: Path, kind: gguf.LlamaFileType)
     assert read(path, header(number_pair("general.file_type", kind.value))).file_type == name
 
 
-def test_an_unknown_file_type_is_told_by_its_number(path: Path) -> None:
+def test_an_unknown_file_type_is_named_by_its_number(path: Path) -> None:
     assert read(path, header(number_pair("general.file_type", 777))).file_type == "type 777"
 
 

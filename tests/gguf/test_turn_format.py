@@ -79,7 +79,7 @@ def test_tokens_that_llama_cpp_does_not_find_by_their_spelling_are_no_delimiters
     ],
     ids=["nothing", "no types", "no tokens", "too few types", "types of 64 bits"],
 )
-def test_a_vocabulary_that_says_too_little_is_asked_in_plain_text(path: Path, pairs: tuple[bytes, ...]) -> None:
+def test_a_vocabulary_without_token_types_has_the_plain_format(path: Path, pairs: tuple[bytes, ...]) -> None:
     assert fallback(path, *pairs) == "plain"
 
 
@@ -99,7 +99,7 @@ def test_a_template_is_found_wherever_its_key_is_cut(path: Path, monkeypatch: py
         assert fallback(path, text_pair("general.name", "x" * padding), TEMPLATE) is None
 
 
-def test_a_template_behind_what_is_searched_for_it_is_found_in_the_header(
+def test_a_template_after_the_searched_bytes_is_found_in_the_header(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_SEARCHED", 0)

@@ -81,6 +81,6 @@ def test_data_begins_where_it_is_aligned() -> None:
     assert len(header_of(METADATA, TABLE)) % 32 == 0
 
 
-def test_data_of_another_size_than_the_table_says_is_a_mistake() -> None:
+def test_data_of_another_size_than_in_the_table_fails_an_assertion() -> None:
     with pytest.raises(AssertionError, match="odd"):
         write_gguf(io.BytesIO(), METADATA, TABLE, [DATA[0], b"1234", DATA[2]])

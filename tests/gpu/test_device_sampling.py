@@ -1,4 +1,4 @@
-"""The trial of sampling on a GPU: it passes where logits are aligned, and fails where llama.cpp ends the process."""
+"""Probe of sampling on a GPU: it passes where logits are aligned, and fails where llama.cpp ends the process."""
 
 import subprocess
 import sys
@@ -12,14 +12,14 @@ from localrouter.memory.devices import is_built_for_gpu, used_by_default
 pytestmark = pytest.mark.skipif(not is_built_for_gpu(), reason="llama.cpp is built for the CPU; make test-gpu")
 
 
-def trial(vocabulary: int) -> subprocess.CompletedProcess[str]:
+def probe(vocabulary: int) -> subprocess.CompletedProcess[str]:
     name = used_by_default(devices.ask())[0].name
     command = [sys.executable, "-m", "localrouter.engine.backends.llama.sampler_probe", name, str(vocabulary)]
     return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
 
 
 def test_a_vocabulary_whose_rows_are_aligned_passes() -> None:
-    done = trial(WORDS)
+    done = probe(WORDS)
 
     assert done.returncode == 0, done.stderr
 
@@ -29,7 +29,7 @@ def test_a_vocabulary_whose_rows_are_aligned_passes() -> None:
 )
 def test_a_vocabulary_of_odd_size_ends_the_process_in_llama_cpp() -> None:
     """The rule behind `auto`: when this fails, llama.cpp has learnt to sample from rows that are not aligned."""
-    done = trial(WORDS + 3)
+    done = probe(WORDS + 3)
 
     assert done.returncode < 0
     assert "get_misalign_bytes" in done.stderr

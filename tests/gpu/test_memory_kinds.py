@@ -1,4 +1,4 @@
-"""Each kind of memory on a GPU: what an engine does to its cache there, and that the answers stay right."""
+"""Each kind of memory on a GPU: the engine's KV-cache operations there, and that outputs stay right."""
 
 import random
 from collections.abc import Iterator
@@ -109,7 +109,7 @@ def station(path: str, options: LoadOptions = OPTIONS) -> Iterator[Station]:
 
 
 def judge(path: str, options: LoadOptions, answers: list[Answer]) -> None:
-    """Hold greedy answers against those of an engine that has computed nothing else, within this device's noise."""
+    """Compare greedy outputs with those of an engine that computes nothing else, within this device's noise."""
     backend, verdict = LlamaBackend(path, options), Verdict()
     try:
         for answer in answers:
@@ -125,7 +125,7 @@ def path(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize(("kind", "setting"), WORTH_TRYING)
-def test_what_is_asked_again_is_in_the_cache_and_said_again(tmp_path: Path, kind: str, setting: str) -> None:
+def test_a_repeated_prompt_is_cached_and_has_the_same_output(tmp_path: Path, kind: str, setting: str) -> None:
     path, options = write(tmp_path, kind), SETTINGS[setting]
     prompt = [*prompt_of(1, 20), END_OF_TURN, *prompt_of(2, 10)]
     with station(path, options) as here:
@@ -138,7 +138,7 @@ def test_what_is_asked_again_is_in_the_cache_and_said_again(tmp_path: Path, kind
     judge(path, options, [cold, hit])
 
 
-def test_eight_at_once_say_what_each_says_alone(path: str) -> None:
+def test_eight_requests_at_once_have_the_outputs_of_each_alone(path: str) -> None:
     shared = prompt_of(0, 33)
     prompts = [[*shared, *prompt_of(seed, 10)] for seed in range(1, 9)]
     with station(path) as here:
@@ -148,7 +148,7 @@ def test_eight_at_once_say_what_each_says_alone(path: str) -> None:
     judge(path, OPTIONS, together)
 
 
-def test_who_is_set_back_goes_on_as_if_nothing_had_been(path: str) -> None:
+def test_a_preempted_request_has_the_same_output(path: str) -> None:
     prompts = [
         prompt_of(seed, 12) for seed in range(1, 5)
     ]  # so short that all begin at once however slow the device is
@@ -158,7 +158,7 @@ def test_who_is_set_back_goes_on_as_if_nothing_had_been(path: str) -> None:
     judge(path, OPTIONS, answers)
 
 
-def test_what_was_evicted_comes_back_from_the_host(tmp_path: Path) -> None:
+def test_evicted_cells_are_restored_from_the_host_store(tmp_path: Path) -> None:
     """Of windows and recurrent layers llama.cpp copies no part: models with these have checkpoints instead."""
     path, options = write(tmp_path, "qwen3"), replace(OPTIONS, cells=256)
     prompt, others = prompt_of(1, 100), [prompt_of(seed, 120) for seed in (2, 3, 4)]

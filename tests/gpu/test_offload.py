@@ -17,7 +17,7 @@ from localrouter.memory.devices import Device, is_built_for_gpu, used_by_default
 
 pytestmark = pytest.mark.skipif(not is_built_for_gpu(), reason="llama.cpp is built for the CPU; make test-gpu")
 PATIENCE = 240
-"""Seconds for the first answer: a software device compiles its shaders first, on cores that others may keep busy."""
+"""Seconds for the first output: a software device compiles its shaders first, on cores that may be busy."""
 DEMO = "localrouter-demo-Q8_0"
 QUESTION = [{"role": "user", "content": "What is the capital of the Netherlands?"}]
 two_vulkan_devices = {"GGML_VK_VISIBLE_DEVICES": "0,0"}

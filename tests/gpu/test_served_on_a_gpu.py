@@ -18,9 +18,9 @@ from localrouter.memory.devices import is_built_for_gpu
 
 pytestmark = pytest.mark.skipif(not is_built_for_gpu(), reason="llama.cpp is built for the CPU; make test-gpu")
 PATIENCE = 240
-"""Seconds for an answer: a software device compiles a shader for every number of rows up to eight, on two cores."""
+"""Seconds for a response: a software device compiles a shader for every number of rows up to eight, on two cores."""
 TOUCHED = ("sampling", "n", "logprobs", "logit_bias", "usage")
-"""The groups of checks whose answers depend on where logits are and who samples from them."""
+"""Groups of checks whose outputs depend on the device that holds and samples logits."""
 MESSAGES = [{"role": "user", "content": "abc"}]
 
 
@@ -58,7 +58,7 @@ def test_the_contract_holds(tmp_path: Path, kind: str, gpu_sampling: str) -> Non
     assert len(others) < len(results) / 4, "refused for a token beyond this vocabulary, or undecided"
 
 
-def test_three_models_answer_at_once(tmp_path: Path) -> None:
+def test_three_models_serve_at_once(tmp_path: Path) -> None:
     with on_the_gpu(tmp_path, *KINDS) as server, ThreadPoolExecutor() as pool:
         answers = [*pool.map(lambda kind: ask(server, kind, n=2), KINDS * 2)]
 

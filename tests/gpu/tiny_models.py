@@ -11,7 +11,7 @@ from localrouter.bench.synthetic.model_shapes import HybridShape, SyntheticShape
 from localrouter.bench.synthetic.model_writer import write_model
 
 WORDS = 1024
-"""Tokens of the vocabulary: a row of logits is then as aligned as any device asks for."""
+"""Tokens of the vocabulary: a row of logits is then as aligned as any device requires."""
 SHAPES: dict[str, SyntheticShape] = {
     "qwen3": SyntheticShape(
         "qwen3", layers=2, width=64, heads=1, kv_heads=1, head=64, feed_forward=128, context=2048, vocabulary=WORDS

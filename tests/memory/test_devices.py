@@ -122,7 +122,7 @@ def test_where_ggml_cannot_be_asked_there_are_no_gpus_and_a_warning(
     monkeypatch.setattr(machine, "ask", ask)
     assert this_machine().gpus == ()
     assert "the driver ended it" in caplog.text
-    with pytest.raises(UnknownDevice, match="'Vulkan7' cannot be looked for: the driver ended it"):
+    with pytest.raises(UnknownDevice, match="'Vulkan7' cannot be looked up: the driver ended it"):
         this_machine("Vulkan7")
 
 
@@ -133,7 +133,7 @@ def test_the_installed_library_lists_the_cpu_in_a_process_of_its_own() -> None:
     assert {each.name for each in devices.ask()} == {each["name"] for each in found}
 
 
-def test_a_process_that_dies_is_told_with_its_last_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_process_that_dies_is_reported_with_its_last_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program = tmp_path / "python"
     program.write_text("#!/bin/sh\necho first >&2\necho 'Invalid Vulkan device index' >&2\nkill -ABRT $$\n")
     program.chmod(0o755)
@@ -156,7 +156,7 @@ def test_every_gpu_of_nvidia_has_a_line() -> None:
 
 
 @pytest.mark.parametrize("said", ["", "No devices were found\n", "00000000:3B:00.0, [N/A], [N/A]\n"])
-def test_what_is_no_figure_is_not_reported(said: str) -> None:
+def test_output_without_numbers_is_not_reported(said: str) -> None:
     assert parse_nvidia(said) == {}
 
 

@@ -31,7 +31,7 @@ def test_a_model_goes_onto_the_gpu_as_a_whole_if_it_can() -> None:
     assert fitted(5, machine(ram=32, gpu=8)) == (Place.GPU, 11)
 
 
-def test_what_the_gpu_cannot_hold_stays_in_ram() -> None:
+def test_layers_that_the_gpu_cannot_hold_stay_in_ram() -> None:
     place, layers = fitted(10, machine(ram=32, gpu=8))
     assert place is Place.BOTH
     assert layers == 8  # seven of a gigabyte, and the output layer
@@ -41,7 +41,7 @@ def test_without_a_gpu_it_goes_into_ram() -> None:
     assert fitted(10, machine(ram=16)) == (Place.RAM, 0)
 
 
-def test_what_is_too_large_fits_nowhere_and_is_planned_for_the_cpu() -> None:
+def test_a_model_that_is_too_large_fits_nowhere_and_is_planned_for_the_cpu() -> None:
     found = fit(shape(100), ContextParams(cells=1024), machine(ram=16, gpu=8))
     assert (found.place, found.longest) == (Place.NOWHERE, 0)
     assert found.plan.ram.total > 100 * GB
@@ -53,12 +53,12 @@ def test_unified_memory_is_counted_once() -> None:
     assert fitted(10, machine(ram=12, gpu=12, unified=True))[0] is Place.GPU
 
 
-def test_a_cache_can_be_what_does_not_fit() -> None:
+def test_a_cache_can_be_too_large_where_the_weights_fit() -> None:
     assert fitted(1, machine(ram=4), cells=32_768)[0] is Place.RAM
     assert fitted(1, machine(ram=4), cells=100_000)[0] is Place.NOWHERE
 
 
-def test_the_longest_context_is_what_fits_and_no_longer() -> None:
+def test_the_longest_context_fits_and_a_longer_one_does_not() -> None:
     small = machine(ram=2)
     longest = fit(shape(1), ContextParams(cells=256), small).longest
     assert 256 < longest < 32_768
@@ -91,7 +91,7 @@ def test_of_equal_builds_the_first_is_chosen() -> None:
     assert choose([shape(4), shape(4)], machine(ram=12)).index == 0
 
 
-def test_when_none_fits_the_smallest_is_chosen_and_told_so() -> None:
+def test_when_none_fits_the_smallest_is_chosen_and_the_reason_names_it() -> None:
     found = choose([shape(20), shape(9)], machine(ram=4))
     assert found == FitChoice(1, "the smallest of 2 on disk; none fits in 3.6 GB", fits=False)
 
@@ -105,7 +105,7 @@ def test_a_build_of_unknown_size_counts_as_too_large() -> None:
     assert not choose([unknown, unknown], on).fits
 
 
-def test_the_reason_says_among_what_was_chosen() -> None:
+def test_the_reason_names_the_set_of_builds() -> None:
     assert choose([shape(1)] * 2, machine(ram=64), among="builds").reason.startswith("the largest of 2 builds that")
 
 
@@ -122,7 +122,7 @@ def test_a_longer_context_can_mean_a_smaller_build() -> None:
 
 
 @given(st.floats(0.1, 50), st.floats(0.5, 100), st.floats(0, 100), st.booleans(), st.sampled_from([256, 4096, 65_536]))
-def test_what_is_said_to_fit_fits(size: float, ram: float, gpu: float, unified: bool, cells: int) -> None:
+def test_a_plan_that_fits_is_within_the_memory(size: float, ram: float, gpu: float, unified: bool, cells: int) -> None:
     on = machine(ram, gpu, unified=unified)
     found = fit(shape(size), ContextParams(cells=cells), on)
     if found.place is Place.NOWHERE:

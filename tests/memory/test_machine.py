@@ -17,7 +17,7 @@ def memory(tmp_path: Path, limit: str | None, used: str = "0") -> tuple[int, int
 
 
 @pytest.mark.parametrize("limit", [None, "max", str(1 << 40)])
-def test_what_is_available_is_free(tmp_path: Path, limit: str | None) -> None:
+def test_available_memory_counts_as_free(tmp_path: Path, limit: str | None) -> None:
     assert memory(tmp_path, limit) == (600 * 1024, 1000 * 1024)
 
 
@@ -51,9 +51,9 @@ def test_of_a_mac_free_and_inactive_pages_can_be_had() -> None:
     assert parse_vm_stat("") is None
 
 
-def test_a_program_that_is_not_there_or_fails_says_nothing() -> None:
-    assert machine._said(["no-such-program-of-this-name"]) == ""
-    assert machine._said(["false"]) == ""
+def test_a_missing_or_failing_program_has_empty_output() -> None:
+    assert machine._output_of(["no-such-program-of-this-name"]) == ""
+    assert machine._output_of(["false"]) == ""
 
 
 def test_an_idle_machine_is_the_same_whatever_is_loaded() -> None:

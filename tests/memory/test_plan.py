@@ -1,4 +1,4 @@
-"""The plan against what llama.cpp says that it allocates, and what follows from a plan without it."""
+"""Plan: compared with the allocations in llama.cpp's log, and its properties without llama.cpp."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +30,7 @@ RECURRENT = replace(SHAPE, layers=(Layer(100, state=5000), Layer(100, keys=64, v
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_predicts_what_llama_cpp_allocates(name: str, tmp_path: Path) -> None:
+def test_the_plan_predicts_the_allocations_of_llama_cpp(name: str, tmp_path: Path) -> None:
     found = list(compare(name, tmp_path))
     assert {(each.setup.cells, each.setup.kv) for each in found} >= {(c, kv) for c in CONTEXTS for kv in KV_TYPES}
     for each in found:
@@ -77,7 +77,7 @@ def test_states_are_allocated_for_each_of_at_most_eight_sequences() -> None:
     assert sequences(SHAPE, ContextParams(cells=256, sequences=64)) == 64
 
 
-def test_what_is_kept_for_later_takes_states_too() -> None:
+def test_idle_slots_take_states_too() -> None:
     assert plan(RECURRENT, ContextParams(cells=256, sequences=3, idle=1)).ram.states == 4 * 5000
     assert plan(RECURRENT, ContextParams(cells=256, sequences=64)).ram.states == (8 + 4) * 5000
 

@@ -1,4 +1,4 @@
-"""The pool: what a model is loaded with, decided from facts alone, and never otherwise than `fit` says."""
+"""Pool: sizes that a model is loaded with, a pure function of facts, and consistent with `fit`."""
 
 from dataclasses import replace
 from typing import Literal
@@ -44,11 +44,11 @@ def test_where_there_is_room_the_pool_is_full_and_the_context_is_the_trained_one
     assert (pool.context, cells_of(pool), pool.gpu_layers) == (2048, POOL, 0)
 
 
-def test_a_context_that_nobody_tells_is_the_pool() -> None:
+def test_an_unknown_context_is_the_pool() -> None:
     assert pool_for(shape(1, trained=None), LoadOptions(), machine(ram=32)).context == POOL
 
 
-def test_the_cache_takes_a_quarter_of_what_is_beside_the_weights() -> None:
+def test_the_cache_takes_a_quarter_of_the_memory_beside_the_weights() -> None:
     pool = pool_for(shape(1), LoadOptions(), machine(ram=3))
     assert pool.plan.ram.cache <= 0.25 * 2 * GB < pool.plan.ram.cache + 256 * 40_960
     assert pool.context == cells_of(pool)
@@ -67,7 +67,7 @@ def test_compute_buffers_and_logits_take_cells_away() -> None:
     assert FEWEST_CELLS < cells_of(pool) < cells_of(alone) == 1024
 
 
-def test_what_is_asked_for_is_taken_as_it_is() -> None:
+def test_sizes_in_the_options_are_taken_as_they_are() -> None:
     on = machine(ram=3)
     assert cells_of(pool_for(shape(1), LoadOptions(cells=20_000), on)) == 20_000
     assert cells_of(pool_for(shape(1), LoadOptions(cells=150), on)) == 150
@@ -86,7 +86,7 @@ def refusal(shape: Shape, options: LoadOptions, on: Machine) -> str:
     return str(caught.value)
 
 
-def test_a_model_that_is_too_large_is_told_with_both_figures_and_the_way_out() -> None:
+def test_a_model_that_is_too_large_is_refused_with_both_sizes_and_advice() -> None:
     assert refusal(shape(20), LoadOptions(), machine(ram=10)) == (
         "with a cache of 512 tokens it needs 20 GB of RAM, and 9.0 GB can be had, 90% of what is free. Take a smaller "
         "build, or free some memory. With extra_buffers=off the weights stay in their file and need not fit, which is "
@@ -100,7 +100,7 @@ def test_a_context_that_is_too_large_is_told() -> None:
     assert said.endswith("Take a smaller build, or a smaller context, or free some memory.")
 
 
-def test_what_lies_on_the_gpu_is_told_apart() -> None:
+def test_memory_on_the_gpu_is_named_separately() -> None:
     said = refusal(shape(20), LoadOptions(), machine(ram=10, gpu=5))
     assert "it needs 16 GB of RAM beside 4.0 GB on the GPU, and 9.0 GB can be had" in said
 
@@ -129,7 +129,7 @@ def test_a_gpu_that_is_smaller_than_the_model_takes_some_layers() -> None:
 
 
 @pytest.mark.parametrize(("wanted", "told"), [(7, 7), (99, 99), (0, 0), ("all", ALL_LAYERS)])
-def test_layers_that_are_asked_for_are_not_doubted(wanted: int | Literal["all"], told: int) -> None:
+def test_a_number_of_layers_in_the_options_is_taken_as_it_is(wanted: int | Literal["all"], told: int) -> None:
     options = LoadOptions(gpu_layers=wanted)
     assert pool_for(shape(10), options, machine(ram=32, gpu=1)).gpu_layers == told
     assert pool_for(shape(10), options, machine(ram=32)).gpu_layers == 0
@@ -158,7 +158,7 @@ def test_windows_are_taken_where_they_alone_bring_the_model_to_the_gpu() -> None
     assert (pool.gpu_layers, pool.plan.params.swa_full) == (ALL_LAYERS, False)
 
 
-def test_what_is_asked_for_sliding_layers_is_not_doubted() -> None:
+def test_swa_full_in_the_options_is_taken_as_it_is() -> None:
     assert "it needs 5.2 GB" in refusal(sliding(1), LoadOptions(context=100_000, swa_full="on"), machine(ram=5))
     assert not pool_for(sliding(1), LoadOptions(swa_full="off"), machine(ram=32)).plan.params.swa_full
 
@@ -186,7 +186,7 @@ machines = st.builds(machine, ram=st.floats(0.5, 100), gpu=st.floats(0, 100), un
 
 
 @given(models, machines, st.sampled_from([256, 512, 4096, 65_536, 262_144]))
-def test_whatever_fit_finds_a_place_for_is_loaded_there(model: Shape, on: Machine, cells: int) -> None:
+def test_a_model_is_loaded_where_fit_places_it(model: Shape, on: Machine, cells: int) -> None:
     found = fit(model, ContextParams(cells=cells), on)
     if found.place is Place.NOWHERE:
         with pytest.raises(DoesNotFit):
@@ -198,7 +198,7 @@ def test_whatever_fit_finds_a_place_for_is_loaded_there(model: Shape, on: Machin
 
 
 @given(models, machines)
-def test_what_is_chosen_for_the_operator_fits_too(model: Shape, on: Machine) -> None:
+def test_automatic_sizes_fit_too(model: Shape, on: Machine) -> None:
     if fit(model, ContextParams(cells=FEWEST_CELLS), on).place is Place.NOWHERE:
         with pytest.raises(DoesNotFit):
             pool_for(model, LoadOptions(), on)

@@ -42,7 +42,7 @@ def test_heads_may_differ_from_layer_to_layer() -> None:
     assert caches(shape_of_headers([parsed("gemma4", facts, arrays)])) == [(16 * n, 16 * n) for n in (1, 2, 3, 4)]
 
 
-def test_a_pattern_says_which_layers_slide_and_these_may_have_other_heads() -> None:
+def test_a_pattern_selects_the_sliding_layers_which_may_have_other_heads() -> None:
     facts = BASE | {"attention.sliding_window": 8, "attention.key_length_swa": 4}
     arrays = array_pair("gemma4.attention.sliding_window_pattern", 7, 4, b"\x01\x00\x01\x00")
     shape = shape_of_headers([parsed("gemma4", facts, arrays)])

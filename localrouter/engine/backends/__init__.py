@@ -1,1 +1,1 @@
-"""What computes logits: llama.cpp, or an echo without weights."""
+"""Backends that compute logits: llama.cpp, and an echo without weights."""

@@ -1,4 +1,4 @@
-"""What the engine needs of a model: tokens in, logits out. `llama/` is the real one, `echo.py` needs no weights."""
+"""Interface of a backend: tokens in, logits out. `llama/` computes with llama.cpp, `echo.py` needs no weights."""
 
 from typing import Protocol, TypeAlias
 
@@ -17,96 +17,96 @@ Logits: TypeAlias = NDArray[np.float32]
 
 
 class LoadError(Exception):
-    """The model cannot be loaded; the message is for whoever asked for it, without a path of the machine."""
+    """The model cannot be loaded. Clients can read the message, so it has no path of the machine."""
 
 
 class CacheFull(Exception):
-    """No place was found for the rows of a batch. Nothing was computed; fewer sequences may fit."""
+    """The KV cache has no cells for the rows of a batch. Nothing was computed; fewer sequences may fit."""
 
 
 class BatchRefused(Exception):
-    """The backend found the batch itself wrong. Nothing was computed; the requests in it cannot go on."""
+    """The batch is invalid for the backend. Nothing was computed; the requests in it have to end."""
 
 
 class Backend(Protocol):
-    """A loaded model and its cache."""
+    """A loaded model and its KV cache."""
 
     @property
     def info(self) -> ModelInfo:
-        """What it is, and where it runs."""
+        """Facts about the model and its device."""
 
     @property
     def limits(self) -> Limits:
-        """What a batch and the cache can hold."""
+        """Limits of a batch and of the KV cache."""
 
     @property
     def exp(self) -> Exponential:
-        """What computes exponentials of logits fastest."""
+        """Fastest function for exponentials of logits."""
 
     def tokenize(self, prompt: list[Segment], *, begin: bool = True) -> list[int]:
-        """Return the tokens of a prompt; with `begin` the one that begins a text included, where the model wants one.
+        """Return the tokens of a prompt, with `begin` the begin-of-text token included where the model wants one.
 
-        Only control segments can become tokens of `info.marks`.
+        Special tokens are recognised in control segments only.
         """
 
     def piece(self, token: int) -> bytes:
         """Return the bytes that a token stands for; none for control tokens."""
 
     def text(self, token: int) -> bytes:
-        """Return the bytes that a token stands for; of a control token those by which it is written."""
+        """Return the bytes that a token stands for; for a control token the bytes of its spelling."""
 
     def grammar_vocabulary(self) -> GrammarVocabulary:
-        """Return what grammars have to know of the vocabulary."""
+        """Return the vocabulary in the form that grammars need."""
 
     def is_end(self, token: int) -> bool:
         """Whether the token ends the model's turn."""
 
     def decode(self, batch: Batch) -> Logits:
-        """Compute the rows of `batch` into the cache.
+        """Compute the rows of `batch`, and store their keys and values in the KV cache.
 
         Returns the logits of `batch.outputs`, shape (outputs, vocabulary), valid until the next call. Raises CacheFull
         or BatchRefused; after any other exception the backend must not be used again.
         """
 
     def sampled_token(self, output: int) -> int | None:
-        """Return the token that the backend itself has drawn for an output of the last batch, by its sequence's recipe.
+        """Return the token that the backend's sampler chain sampled for an output of the last batch.
 
-        None where it has not, as most never do; then the logits are there. Raises NotFinite.
+        None where the sequence has no chain: then its logits have to be sampled. Raises NotFinite.
         """
 
     def fork(self, source: int, slot: int, count: int, checkpoint: Checkpoint | None) -> bool:
-        """Let an empty slot share the first `count` tokens of another, without computing or copying them.
+        """Let an empty slot share the first `count` tokens of the slot `source`, without computing or copying cells.
 
-        Recurrent states and windows need the `checkpoint` that was kept there, unless these are all tokens of the
-        source. Returns False, and leaves the slot empty, when the cache does not hold what it takes any more.
+        With recurrent states or windows it needs the `checkpoint` saved at `count`, unless these are all tokens of the
+        source. Returns False, and leaves the slot empty, when the KV cache has lost some of these cells.
         """
 
     def save_state(self, slot: int) -> Checkpoint | None:
-        """Copy what cannot be cut back of a slot, a recurrent state or windows, as it is now.
+        """Copy the recurrent state, or the windows, of a slot: the part of it that cannot be truncated later.
 
-        Returns None when there is no memory for it.
+        Returns None without memory for the copy.
         """
 
     def discard_state(self, checkpoint: Checkpoint) -> None:
-        """Free a copy."""
+        """Free a copy that `save_state` made."""
 
     def store(self, handle: int, slot: int, start: int, end: int) -> bool:
-        """Copy the cells of a slot from position `start` to `end` to memory outside the cache, under this handle.
+        """Copy the cells of a slot from position `start` to `end` to the host store, under this handle.
 
-        Returns False when there is no memory for it. Only asked for where `limits.archive_cells` says so.
+        Returns False without memory for the copy. Called only where `limits.host_store_cells` is above 0.
         """
 
     def restore(self, handle: int, slot: int, start: int, end: int) -> bool:
-        """Bring back those of a copy from position `start` to `end` to a slot that holds all before `start`.
+        """Copy cells from position `start` to `end` back from the host store to a slot that holds all before `start`.
 
-        Returns False when the copy is not there, or the cache has no room for all of it.
+        Returns False when there is no such copy, or the KV cache has no room for all of it.
         """
 
     def forget(self, handle: int) -> None:
-        """Free a copy of cells; nothing where there is none."""
+        """Free a copy in the host store, if there is one."""
 
     def clear(self, slot: int) -> None:
-        """Free all cells of a slot."""
+        """Free all KV cells of a slot."""
 
     def close(self) -> None:
-        """Free everything."""
+        """Free the model and its KV cache."""

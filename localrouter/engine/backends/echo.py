@@ -1,7 +1,7 @@
-"""A backend without weights: it answers with the user's last message, byte by byte.
+"""Backend without weights, whose output is the user's last message, byte by byte.
 
-It ships with the package so that clients, pages and test suites can be tried against a real server that starts at once
-and always says the same. Tokens are bytes, and four control tokens of ChatML.
+It ships with the package so that clients and test suites can be tried against a real server that starts at once and has
+the same output each time. Tokens are bytes, and three control tokens of ChatML.
 """
 
 import time
@@ -25,10 +25,10 @@ VOCABULARY = 259
 
 
 class EchoBackend:
-    """Keeps the tokens of each slot, as a cache would, and puts all probability on the next byte of the echo."""
+    """Stores the tokens of each slot, as a KV cache would, and gives all probability to the next byte of the echo."""
 
     def __init__(self, options: LoadOptions, step_ms: float = 0.0) -> None:
-        """`step_ms` is how long each step pretends to compute."""
+        """`step_ms` is the duration of each step in milliseconds, spent sleeping."""
         context = options.context or 8192
         cells = options.cells or 8 * context
         self.info = ModelInfo(
@@ -50,12 +50,12 @@ class EchoBackend:
         self.exp: Exponential = exponential
         self.limits = Limits(cells=self.info.cells, slots=2 * options.max_sequences, running=options.max_sequences)
         self._slots: dict[int, list[tuple[int, int]]] = {}
-        """The tokens of each slot, and the numbers of the cells they are in."""
+        """Tokens of each slot, each with the number of its cell."""
         self._numbers = count()
         self._step_seconds = step_ms / 1000
 
     def tokenize(self, prompt: list[Segment], *, begin: bool = True) -> list[int]:
-        """Return one token per UTF-8 byte, and one per control token. None begins a text."""
+        """Return one token per UTF-8 byte, and one per control token. There is no begin-of-text token."""
         tokens: list[int] = []
         for segment in prompt:
             rest = segment.text
@@ -68,24 +68,24 @@ class EchoBackend:
         return tokens
 
     def piece(self, token: int) -> bytes:
-        """Return the byte; control tokens have none."""
+        """Return the byte of a token; none for a control token."""
         return bytes([token]) if token < START else b""
 
     def text(self, token: int) -> bytes:
-        """Return the byte, or what a control token is written as."""
+        """Return the byte of a token; for a control token the bytes of its spelling."""
         return self.piece(token) or CONTROL[token - START].encode()
 
     def grammar_vocabulary(self) -> GrammarVocabulary:
-        """Return bytes and control tokens. A grammar that forbids the echo ends it."""
+        """Return bytes and control tokens in the form that grammars need."""
         pieces = [self.text(token) for token in range(VOCABULARY)]
         return GrammarVocabulary(pieces, range(START, VOCABULARY), [END, PADDING], lambda text: list(text.encode()))
 
     def is_end(self, token: int) -> bool:
-        """Whether it is `<|im_end|>` or `<|endoftext|>`."""
+        """Whether the token is `<|im_end|>` or `<|endoftext|>`."""
         return token in (END, PADDING)
 
     def decode(self, batch: Batch) -> Logits:
-        """Remember the rows, and return logits that leave one choice each."""
+        """Store the rows in their slots; return logits that allow one token for each output."""
         if self._step_seconds:
             time.sleep(self._step_seconds)
         for token, position, slot in zip(batch.tokens, batch.positions, batch.slots, strict=True):
@@ -99,10 +99,10 @@ class EchoBackend:
         return logits
 
     def sampled_token(self, output: int) -> int | None:
-        """Draw nothing."""
+        """Return None: this backend has no sampler chains."""
 
     def fork(self, source: int, slot: int, count: int, checkpoint: Checkpoint | None) -> bool:
-        """Share the first cells of another slot."""
+        """Share the first cells of the slot `source`; returns True."""
         assert not self._slots.get(slot)
         assert checkpoint is None
         assert count <= len(self._slots[source])
@@ -110,49 +110,49 @@ class EchoBackend:
         return True
 
     def save_state(self, slot: int) -> Checkpoint | None:
-        """Not asked for: the cache can be forked anywhere."""
+        """Fail: a cache that can be forked at any token needs no checkpoints."""
         raise AssertionError(slot)
 
     def discard_state(self, checkpoint: Checkpoint) -> None:
-        """As `save_state`."""
+        """Fail: there are no checkpoints."""
         raise AssertionError(checkpoint)
 
     def store(self, handle: int, slot: int, start: int, end: int) -> bool:
-        """Not asked for: no cell of others slows this down."""
+        """Fail: there is no host store."""
         raise AssertionError(handle)
 
     def restore(self, handle: int, slot: int, start: int, end: int) -> bool:
-        """As `store`."""
+        """Fail: there is no host store."""
         raise AssertionError(handle)
 
     def forget(self, handle: int) -> None:
-        """As `store`."""
+        """Fail: there is no host store."""
         raise AssertionError(handle)
 
     def clear(self, slot: int) -> None:
-        """Forget a slot."""
+        """Free all cells of a slot."""
         self._slots.pop(slot, None)
 
     def close(self) -> None:
-        """Forget everything."""
+        """Free all slots."""
         self._slots.clear()
 
     @property
     def cells_used(self) -> int:
-        """Cells that hold a token: what a test compares with the scheduler's count."""
+        """Number of cells in use; tests compare it with the scheduler's count."""
         return len({cell for held in self._slots.values() for _, cell in held})
 
 
 def next_of_echo(tokens: list[int]) -> int:
-    """Return the byte of the last user message that comes after what the assistant has said already, or the end."""
+    """Return the byte of the last user message that follows the assistant's output so far, or the end token."""
     turns = _turns(tokens)
-    said = turns[-1][1] if turns else []
+    output = turns[-1][1] if turns else []
     message = next((content for role, content in reversed(turns) if role == b"user"), [])
-    return message[len(said)] if len(said) < len(message) else END
+    return message[len(output)] if len(output) < len(message) else END
 
 
 def _turns(tokens: list[int]) -> list[tuple[bytes, list[int]]]:
-    """Split at `<|im_start|>` into role and content; a text without one is one user turn that was not answered."""
+    """Return role and content of each turn; a text without `<|im_start|>` is one user turn, and an empty reply."""
     if START not in tokens:
         return [(b"user", tokens), (b"assistant", [])]
     turns: list[tuple[bytes, list[int]]] = []

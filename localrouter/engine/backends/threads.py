@@ -1,4 +1,4 @@
-"""How many threads compute: facts of the machine, and a choice that is a pure function of timings."""
+"""Number of compute threads: the cores of the machine, and a choice by timings that is a pure function."""
 
 import os
 from collections.abc import Callable
@@ -8,8 +8,8 @@ from pathlib import Path
 def fewest_fast_threads(cores: int, seconds_per_token: Callable[[int], float]) -> int:
     """Return the smallest of 1, 2, 4, ... `cores` threads that is within a fifth of the fastest.
 
-    A thread that hardly helps is better left to the process that serves HTTP; and where cores are shared, every thread
-    more is one that the others wait for at each of a step's hundreds of barriers.
+    A thread that hardly helps is better left to the process that serves HTTP. Where cores are shared, the other threads
+    wait for each additional one at every one of a step's hundreds of barriers.
     """
     choices = sorted({cores, *(1 << n for n in range(cores.bit_length()) if 1 << n <= cores)})
     seconds = {threads: seconds_per_token(threads) for threads in choices}
@@ -18,7 +18,7 @@ def fewest_fast_threads(cores: int, seconds_per_token: Callable[[int], float]) -
 
 
 def physical_cores() -> int:
-    """Return the cores that this process may use; hyper-threads of one core count once where the system tells."""
+    """Return the cores that this process may use; hyper-threads of one core count once where the system lists them."""
     usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
     siblings = set()
     for cpu in usable:

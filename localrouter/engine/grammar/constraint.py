@@ -1,9 +1,9 @@
-"""Grammars that answers have to obey: compiled once, kept, and followed token by token with llguidance.
+"""Grammars of structured output: compiled once, cached, and followed token by token with llguidance.
 
-What comes from a client must not cost the others anything. So a grammar is compiled, and its first mask computed,
-beside the engine, within limits that refuse one that would take seconds; and what an answer may cost later, for one
-token, is bounded too. The limits were found with 152k tokens of vocabulary: an object of 2,000 optional
-properties takes 0.3 s to compile and 10 ms for each place between properties; one of 10,000 is refused in 0.1 s.
+A client's grammar must not slow other requests down. So it is compiled, and its first mask computed, in another thread
+than the engine's, within limits that reject grammars of seconds; the cost of each later token is limited too. The
+limits were found with a vocabulary of 152k tokens: an object of 2,000 optional properties takes 0.3 s to compile and
+10 ms for each place between properties; one of 10,000 is rejected in 0.1 s.
 """
 
 import re
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from localrouter.engine.messages import Grammar
 
-_KEPT = 32
-"""Compiled grammars that are kept, the refused ones as what was wrong with them."""
+_CACHED = 32
+"""Grammars that are cached: compiled ones, and the errors of rejected ones."""
 _LIMITS = LLParserLimits(
     max_grammar_size=25_000,
     initial_lexer_fuel=300_000,
@@ -29,16 +29,16 @@ _LIMITS = LLParserLimits(
     max_lexer_states=50_000,
     verbose_errors=False,
 )
-_WORDS = 400
-"""Characters that are told of what is wrong with a grammar; it may quote all of a schema."""
+_MAX_MESSAGE = 400
+"""Characters of an error message of llguidance; it may quote a whole schema."""
 
 
 class GrammarRefused(Exception):
-    """A grammar that cannot be used; the message is for whoever wrote it."""
+    """A grammar that cannot be used. The client that sent it reads the message."""
 
 
 class GrammarFailed(Exception):
-    """An answer cannot go on by its grammar; `code` is the stable word for why."""
+    """An output cannot continue by its grammar; `code` is a stable word for the reason."""
 
     def __init__(self, message: str, code: str) -> None:
         super().__init__(message)
@@ -47,29 +47,29 @@ class GrammarFailed(Exception):
 
 @dataclass(frozen=True)
 class GrammarVocabulary:
-    """What a grammar has to know of a vocabulary."""
+    """Vocabulary in the form that grammars need."""
 
     pieces: list[bytes]
-    """The bytes of every token, marks included."""
+    """Bytes of every token, special tokens included."""
     special_tokens: Sequence[int]
-    """Tokens that text is never made of: a grammar allows them only where it names them by their numbers."""
+    """Tokens that are never part of text: a grammar allows them only where it names them by their ids."""
     ends: list[int]
-    """Tokens that end an answer; not empty."""
+    """Tokens that end an output; not empty."""
     tokenize: Callable[[str], list[int]]
-    """Text to tokens, none of them a mark. It is called from several threads."""
+    """Function from plain text to tokens, none of them special. It is called from several threads."""
 
 
 @dataclass
 class _Compiled:
-    """A grammar at its beginning. Its answers share what llguidance works out on the way, and the bounds of that."""
+    """A compiled grammar. Its outputs share the lexer states that llguidance computes, and the limits of these."""
 
     matcher: LLMatcher
     is_spent: bool = False
-    """Whether an answer met one of these bounds: then no other gets any further."""
+    """Whether an output reached one of these limits: then all others fail at the same place."""
 
 
 class Constraint:
-    """Where one answer stands in its grammar."""
+    """Position of one output in its grammar."""
 
     def __init__(self, compiled: _Compiled, vocabulary: int) -> None:
         self._compiled = compiled
@@ -79,11 +79,11 @@ class Constraint:
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing can follow but the end."""
+        """Whether only the end can follow."""
         return self._matcher.is_stopped()
 
     def allowed(self) -> int | NDArray[np.uint8]:
-        """Return the one token that may come next, or which may: a bit for each, the lowest bit of a byte first.
+        """Return the tokens that may come next: a single one, or a bit for each, the lowest bit of a byte first.
 
         The bits are valid until the next call. Raises GrammarFailed.
         """
@@ -95,7 +95,7 @@ class Constraint:
         return 32 * word + int(self._mask[word]).bit_length() - 1
 
     def take(self, token: int) -> None:
-        """Go on by a token that the answer has got. Raises GrammarFailed."""
+        """Advance by a token of the output. Raises GrammarFailed."""
         self._matcher.consume_token(token)
         self._check()
 
@@ -106,63 +106,65 @@ class Constraint:
     def _check(self) -> None:
         if not self._matcher.is_error():
             return
-        words = self._matcher.get_error()
-        if words.startswith("NoExtension"):
+        message = self._matcher.get_error()
+        if message.startswith("NoExtension"):
             raise GrammarFailed("The grammar leaves nothing to be said at this place.", "grammar_dead_end")
         self._compiled.is_spent = True
-        raise GrammarFailed(f"The grammar cannot be followed any further: {_plain(words)}", "grammar_failed")
+        raise GrammarFailed(f"The grammar cannot be followed any further: {_plain(message)}", "grammar_failed")
 
 
 class GrammarCheck(Protocol):
-    """Looks at grammars before they are compiled."""
+    """Check of grammars before they are compiled."""
 
     def danger(self, lark: str) -> str | None:
-        """Return in words why a grammar must not be compiled; None when it may be."""
+        """Return the reason why a grammar must not be compiled; None when it may be."""
         ...
 
 
 class Grammars:
-    """Compiles grammars for one vocabulary, and keeps the last of them. For one thread."""
+    """Compiles grammars for one vocabulary, and caches the most recent ones. For one thread."""
 
     def __init__(
-        self, vocabulary: Callable[[], GrammarVocabulary], trial: Callable[[list[bytes]], GrammarCheck] | None = None
+        self,
+        vocabulary: Callable[[], GrammarVocabulary],
+        new_check: Callable[[list[bytes]], GrammarCheck] | None = None,
     ) -> None:
-        """`vocabulary` is asked for with the first grammar: a large one takes a second to be made ready.
+        """`vocabulary` is called with the first grammar: a large one takes a second to prepare.
 
-        `trial` makes, of how marks are written, what looks at each grammar before it is compiled.
+        `new_check` makes, from the spellings of the special tokens, the check that each new grammar has to pass.
         """
         self._vocabulary = vocabulary
-        self._new_trial = trial
-        self._trial: GrammarCheck | None = None
+        self._new_check = new_check
+        self._check: GrammarCheck | None = None
         self._tokenizer: LLTokenizer | None = None
         self._known: OrderedDict[str, _Compiled | GrammarRefused] = OrderedDict()
 
     def constraint(self, grammar: Grammar) -> Constraint:
-        """Return the beginning of an answer by this grammar. Raises GrammarRefused."""
+        """Return the constraint of a new output by this grammar. Raises GrammarRefused."""
         if self._tokenizer is None:
-            self._tokenizer = self._made_ready()
+            self._tokenizer = self._prepare()
         known = self._known.pop(grammar.lark, None)
         if known is None or (isinstance(known, _Compiled) and known.is_spent):
-            danger = self._trial.danger(grammar.lark) if self._trial else None
+            danger = self._check.danger(grammar.lark) if self._check else None
             known = _compile(self._tokenizer, grammar.lark) if danger is None else GrammarRefused(danger)
         self._known[grammar.lark] = known
-        if len(self._known) > _KEPT:
+        if len(self._known) > _CACHED:
             self._known.popitem(last=False)
         if isinstance(known, GrammarRefused):
             raise GrammarRefused(str(known))
         return Constraint(known, self._tokenizer.vocab_size)
 
-    def _made_ready(self) -> LLTokenizer:
+    def _prepare(self) -> LLTokenizer:
         vocabulary = self._vocabulary()
-        if self._new_trial:
-            self._trial = self._new_trial(
+        if self._new_check:
+            self._check = self._new_check(
                 [vocabulary.pieces[token] for token in {*vocabulary.ends, *vocabulary.special_tokens}]
             )
         return _tokenizer(vocabulary)
 
 
 def _compile(tokenizer: LLTokenizer, lark: str) -> _Compiled | GrammarRefused:
-    """Compile a grammar and compute its first mask, which many a grammar is too large for."""
+    """Compile a grammar and compute its first mask, for which large grammars exceed the limits; return the result."""
     matcher = LLMatcher(tokenizer, lark, log_level=0, limits=_LIMITS)
     if matcher.is_error():
         return GrammarRefused(_plain(matcher.get_error()))
@@ -174,17 +176,17 @@ def _compile(tokenizer: LLTokenizer, lark: str) -> _Compiled | GrammarRefused:
     return compiled
 
 
-def _plain(words: str) -> str:
-    """Return what llguidance says is wrong, without where in a text that is ours, and without its pictures of it."""
-    lines = [line.rstrip() for line in words.splitlines()]
-    told = [re.sub(r"^(at )?\d+\(\d+\): ", "", lines[0])] if lines else []
-    told += [line.removeprefix("error: ") for line in lines[1:] if line.startswith("error: ")]
-    text = " ".join(told)
-    return text if len(text) <= _WORDS else f"{text[:_WORDS]}..."
+def _plain(message: str) -> str:
+    """Return llguidance's error without its positions and excerpts, which are of generated Lark."""
+    lines = [line.rstrip() for line in message.splitlines()]
+    errors = [re.sub(r"^(at )?\d+\(\d+\): ", "", lines[0])] if lines else []
+    errors += [line.removeprefix("error: ") for line in lines[1:] if line.startswith("error: ")]
+    text = " ".join(errors)
+    return text if len(text) <= _MAX_MESSAGE else f"{text[:_MAX_MESSAGE]}..."
 
 
 class _Wrapped:
-    """A vocabulary as `LLTokenizer` reads it."""
+    """Vocabulary with the attributes that `LLTokenizer` reads."""
 
     is_tokenizer_wrapper = True
     bos_token_id = None
@@ -200,4 +202,4 @@ class _Wrapped:
 
 
 def _tokenizer(vocabulary: GrammarVocabulary) -> LLTokenizer:
-    return LLTokenizer(_Wrapped(vocabulary), eos_token=vocabulary.ends)  # type: ignore[arg-type] # it looks at names only
+    return LLTokenizer(_Wrapped(vocabulary), eos_token=vocabulary.ends)  # type: ignore[arg-type] # duck-typed

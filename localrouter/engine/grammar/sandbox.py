@@ -27,43 +27,43 @@ from localrouter.sandbox.framing import framed, frames
 from localrouter.sandbox.limits import OUT_OF_TIME, confine
 
 SECONDS = 2.0
-"""Of computing for one grammar. The slowest useful ones, objects of 2,000 properties, take a sixth of it."""
+"""Seconds of CPU time for one grammar. The slowest useful ones, objects of 2,000 properties, take a sixth of them."""
 MEMORY = 1 << 30
-"""Bytes of address space of the process."""
+"""Bytes of address space of the sandbox."""
 STACK = 4 << 20
-"""Bytes of the stack that a trial has. The worker has more (`ROOM`), so what passes here passes there."""
-ROOM = 4 * STACK
-"""Bytes that the stack of the thread has to have that compiles what passed."""
+"""Bytes of the sandbox's stack. The worker's is larger, so a grammar that compiles here compiles there."""
+WORKER_STACK = 4 * STACK
+"""Bytes of the stack of the worker's thread that compiles grammars after the sandbox."""
 _SURVIVED = b"."
-_FIRST_MARK = 256
+_FIRST_SPECIAL = 256
 _NUMBERED = re.compile(r"<\[[\d\s,^-]*\]>")
-"""How a grammar names tokens by their numbers, which here are others."""
+"""Special tokens in a grammar, by their ids, which differ in the vocabulary of the sandbox."""
 
 
 class GrammarSandbox:
-    """The process, started when it is needed; for one thread."""
+    """Sandbox process, started with the first grammar; for one thread."""
 
-    def __init__(self, marks: Sequence[bytes], seconds: float = SECONDS) -> None:
-        """`marks` are how the tokens are written that a grammar can name; there is at least one."""
-        self._marks = list(marks)
+    def __init__(self, special_tokens: Sequence[bytes], seconds: float = SECONDS) -> None:
+        """`special_tokens` are the spellings of the tokens that a grammar can name; at least one."""
+        self._special_tokens = list(special_tokens)
         self._seconds = seconds
         self._process: subprocess.Popen[bytes] | None = None
         self._end: Callable[[], int | None] = lambda: None
-        """Ends the process and returns its status; called at the latest when the trial is not used any more."""
+        """Ends the process and returns its status; called at the latest when this object is collected."""
 
     def danger(self, lark: str) -> str | None:
-        """Return in words why a grammar must not be compiled; None when it may be, which says not that it is right.
+        """Return the reason why a grammar must not be compiled; None when it may be, though it may have errors.
 
-        Raises GrammarRefused when it cannot be tried now.
+        Raises GrammarRefused when the sandbox cannot be started.
         """
         try:
             process = self._process = self._process or self._started()
         except OSError as error:
-            raise GrammarRefused(f"It cannot be tried, for no process can be started: {error.strerror}.") from error
+            raise GrammarRefused(f"It cannot be checked, for no process can be started: {error.strerror}.") from error
         assert process.stdin is not None
         assert process.stdout is not None
         with suppress(BrokenPipeError):
-            process.stdin.write(framed(_NUMBERED.sub(f"<[{_FIRST_MARK}]>", lark).encode()))
+            process.stdin.write(framed(_NUMBERED.sub(f"<[{_FIRST_SPECIAL}]>", lark).encode()))
             process.stdin.flush()
             if next(frames(process.stdout), None) == _SURVIVED:
                 return None
@@ -77,18 +77,18 @@ class GrammarSandbox:
             command("localrouter.engine.grammar.sandbox", self._seconds),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # where native code says its last words
+            stderr=subprocess.DEVNULL,  # native code prints there when it crashes
             env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # each thread of a large machine would take address space
         )
         self._end = weakref.finalize(self, _ended, process)
         assert process.stdin is not None
         with suppress(BrokenPipeError):
-            process.stdin.write(framed(msgspec.json.encode(self._marks)))
+            process.stdin.write(framed(msgspec.json.encode(self._special_tokens)))
         return process
 
 
 def _ended(process: subprocess.Popen[bytes]) -> int:
-    """End the process, if it has not ended by itself; return its status."""
+    """Close the pipe, wait for the end of the process, and return its status."""
     with process:
         if process.stdin:
             with suppress(BrokenPipeError):
@@ -97,10 +97,10 @@ def _ended(process: subprocess.Popen[bytes]) -> int:
 
 
 def compile_grammars(requests: BinaryIO, replies: BinaryIO, seconds: float) -> None:
-    """Compile each grammar that comes, its first mask included, with `seconds` of CPU time for each."""
+    """Compile each requested grammar, its first mask included, with `seconds` of CPU time for each."""
     bodies = frames(requests)
-    marks = msgspec.json.decode(next(bodies), type=list[bytes])
-    grammars = Grammars(lambda: _vocabulary(marks))
+    special_tokens = msgspec.json.decode(next(bodies), type=list[bytes])
+    grammars = Grammars(lambda: _vocabulary(special_tokens))
 
     def survives(lark: bytes) -> bytes:
         with suppress(GrammarRefused):
@@ -110,14 +110,16 @@ def compile_grammars(requests: BinaryIO, replies: BinaryIO, seconds: float) -> N
     serve(survives, bodies, replies, seconds)
 
 
-def _vocabulary(marks: list[bytes]) -> GrammarVocabulary:
-    """All bytes, and the marks after them."""
-    pieces = [bytes([byte]) for byte in range(_FIRST_MARK)] + marks
-    return GrammarVocabulary(pieces, range(_FIRST_MARK, len(pieces)), [_FIRST_MARK], lambda text: list(text.encode()))
+def _vocabulary(special_tokens: list[bytes]) -> GrammarVocabulary:
+    """Return a vocabulary of all bytes, and the special tokens after them."""
+    pieces = [bytes([byte]) for byte in range(_FIRST_SPECIAL)] + special_tokens
+    return GrammarVocabulary(
+        pieces, range(_FIRST_SPECIAL, len(pieces)), [_FIRST_SPECIAL], lambda text: list(text.encode())
+    )
 
 
 def main() -> None:
-    """Bound what this process may use, then serve, on a stack of a size that is known."""
+    """Limit this process, then serve on a stack of known size."""
     confine(MEMORY)
     threading.stack_size(STACK)
     threading.Thread(target=compile_grammars, args=(sys.stdin.buffer, sys.stdout.buffer, float(sys.argv[1]))).start()

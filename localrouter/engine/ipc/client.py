@@ -1,4 +1,4 @@
-"""The parent side of a worker: hands requests in, gives each caller its events, and keeps the promise of one end."""
+"""Parent side of a worker: sends requests, gives each caller its events, and ends every request exactly once."""
 
 import asyncio
 import itertools
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 
 class WorkerGeneration:
-    """One request inside a worker, as its caller sees it."""
+    """One request in a worker: its events, and the way to cancel it."""
 
     def __init__(self, context: int, cancel: Callable[[], None]) -> None:
         self._context = context
@@ -49,24 +49,25 @@ class WorkerGeneration:
         self.ended = False
 
     def put(self, event: Event) -> None:
-        """Hand over an event; none comes after a Finished."""
+        """Add an event; a Finished is the last one."""
         self._events.append(event)
         self.ended = isinstance(event, Finished)
         self._arrived.set()
 
     async def accepted(self) -> int:
-        """Return the prompt's tokens once the worker took it. Raises what it refused it with."""
+        """Return the number of prompt tokens once the request is queued. Raises the error of a rejected request."""
         await self._arrived.wait()
         first = self._events[0]
         if isinstance(first, Accepted):
             del self._events[0]
-            self._arrived.clear() if not self._events else None
+            if not self._events:
+                self._arrived.clear()
             return first.prompt_tokens
         assert isinstance(first, Finished)
-        raise _refusal(first, self._context)
+        raise _error_of(first, self._context)
 
     async def events(self) -> AsyncGenerator[list[Event], None]:
-        """Yield what happened since the last look, and end after the Finished."""
+        """Yield the events since the last iteration; the Finished ends the iteration."""
         while True:
             await self._arrived.wait()
             self._arrived.clear()
@@ -76,7 +77,7 @@ class WorkerGeneration:
                 return
 
     def cancel(self) -> None:
-        """Free what the request holds. Does nothing when it has ended."""
+        """End the request and free its memory. Does nothing when it has ended."""
         if not self.ended:
             self._cancel()
 
@@ -94,91 +95,91 @@ class EngineClient:
     ) -> None:
         """`model` is the full name of the build; `max_queue` requests may wait beside those being computed.
 
-        `on_early_crash` is called with the fate of a worker that crashes before it has answered any request.
+        `on_early_crash` is called with the exit status in words of a worker that crashes before it completed a request.
         """
         self._on_early_crash = on_early_crash
-        self._has_answered = False
+        self._has_completed = False
         self.model = model
         self.gauge = Gauge()
         self._worker = worker
-        self._bound = worker.info.max_sequences + max_queue
+        self._max_in_flight = worker.info.max_sequences + max_queue
         self._ids = itertools.count(1)
         self._generations: dict[int, WorkerGeneration] = {}
-        self._questions: dict[int, asyncio.Future[Tokens]] = {}
-        self._pace = CompletionRate()
+        self._queries: dict[int, asyncio.Future[Tokens]] = {}
+        self._rate = CompletionRate()
         self._closing = False
         self._ended = asyncio.Event()
         self._reading = asyncio.create_task(self._read(), name=f"reports of {model}")
 
     @property
     def info(self) -> ModelInfo:
-        """What the worker said of its model."""
+        """Facts about the model, as the worker reported them."""
         return self._worker.info
 
     @property
     def pid(self) -> int:
-        """The worker's process id."""
+        """Process id of the worker."""
         return self._worker.process.pid
 
     @property
     def in_flight(self) -> int:
-        """Requests that have not ended yet."""
+        """Number of requests that have not ended yet."""
         return len(self._generations)
 
     @property
     def is_alive(self) -> bool:
-        """Whether requests can be handed in."""
+        """Whether requests can be submitted."""
         return not self._ended.is_set() and not self._closing
 
     def submit(self, request: GenerationRequest) -> WorkerGeneration:
         """Send a request to the worker. Raises Overloaded when the queue is full, and EngineFailed."""
         self._ensure_alive()
-        if self.in_flight >= self._bound:
+        if self.in_flight >= self._max_in_flight:
             waiting = self.in_flight - self.info.max_sequences
             raise Overloaded(
                 f"{self.in_flight} requests are running or waiting for this model already.",
-                retry_after=self._pace.seconds_for(waiting, time.monotonic()),
+                retry_after=self._rate.seconds_for(waiting, time.monotonic()),
             )
         number = next(self._ids)
         frame = wire.frame(Generate(number, request))  # before any state: a request may be too large to send
         generation = WorkerGeneration(self.info.context, lambda: self._send(wire.frame(Cancel(number))))
         self._generations[number] = generation
-        self._pace.began(time.monotonic())
+        self._rate.began(time.monotonic())
         self._send(frame)
         return generation
 
     async def tokenize(self, prompt: list[Segment], begin: bool = True) -> Tokens:
-        """Return the tokens of a text, with `begin` the one that begins a text included, where the model wants one.
+        """Return the tokens of a text, with `begin` the begin-of-text token included where the model wants one.
 
         Raises EngineFailed.
         """
-        return await self._ask(Tokenize(next(self._ids), prompt, begin))
+        return await self._query(Tokenize(next(self._ids), prompt, begin))
 
     async def detokenize(self, tokens: list[int]) -> Tokens:
-        """Return what these tokens stand for. Raises InvalidRequest for numbers that are none, and EngineFailed."""
+        """Return the bytes of these tokens. Raises InvalidRequest for one outside the vocabulary, and EngineFailed."""
         for token in tokens:
             if not 0 <= token < self.info.vocabulary:
                 message = f"{token} is no token of this model, whose last is {self.info.vocabulary - 1}."
                 raise InvalidRequest(message, param="tokens")
-        return await self._ask(Detokenize(next(self._ids), tokens))
+        return await self._query(Detokenize(next(self._ids), tokens))
 
-    async def _ask(self, command: Tokenize | Detokenize) -> Tokens:
+    async def _query(self, command: Tokenize | Detokenize) -> Tokens:
         self._ensure_alive()
         frame = wire.frame(command)
-        answer: asyncio.Future[Tokens] = asyncio.get_running_loop().create_future()
-        self._questions[command.id] = answer
+        reply: asyncio.Future[Tokens] = asyncio.get_running_loop().create_future()
+        self._queries[command.id] = reply
         self._send(frame)
         try:
-            return await answer
+            return await reply
         finally:
-            self._questions.pop(command.id, None)
+            self._queries.pop(command.id, None)
 
     def _ensure_alive(self) -> None:
         if not self.is_alive:
             raise EngineFailed("The engine of this model has just ended; try again.")
 
     async def close(self) -> None:
-        """End the worker; requests that still run end with an error."""
+        """Stop the worker; requests that still run end with an error."""
         self._closing = True
         await self._worker.stop()
         await self._reading
@@ -188,29 +189,29 @@ class EngineClient:
             self._worker.writer.write(frame)
 
     async def _read(self) -> None:
-        """Dispatch what the worker reports until it is gone, then end whatever is left."""
+        """Dispatch the worker's reports until its end, then end all requests that are left."""
         worker = self._worker
         try:
             while data := await worker.reader.read(1 << 18):
                 for report in worker.incoming.feed(data):
-                    self._hear(report)
+                    self._receive(report)
         except (OSError, wire.WireError) as error:
-            log.error("the connection to the worker of %s broke: %s", self.model, error)
+            log.error("%s: the connection to its worker broke: %s", self.model, error)
         finally:
             self._ended.set()
             self.gauge = Gauge()
-            self._abandon()
+            self._end_all()
         await worker.stop()
         if not self._closing:
-            log.error("the worker of %s %s", self.model, worker.fate)
-            if worker.has_crashed and not self._has_answered:
+            log.error("%s: its worker %s", self.model, worker.fate)
+            if worker.has_crashed and not self._has_completed:
                 self._on_early_crash(worker.fate)
 
-    def _hear(self, report: Report) -> None:
+    def _receive(self, report: Report) -> None:
         if isinstance(report, Step):
             self._dispatch(report)
-        elif isinstance(report, Tokens) and (answer := self._questions.get(report.id)) and not answer.done():
-            answer.set_result(report)
+        elif isinstance(report, Tokens) and (reply := self._queries.get(report.id)) and not reply.done():
+            reply.set_result(report)
 
     def _dispatch(self, step: Step) -> None:
         self.gauge = step.gauge
@@ -220,51 +221,51 @@ class EngineClient:
                 continue
             if isinstance(event, Finished):
                 del self._generations[event.id]
-                self._has_answered |= event.reason in {"stop", "length"}
-                self._pace.ended(time.monotonic(), idle=not self._generations)
+                self._has_completed |= event.reason in {"stop", "length"}
+                self._rate.ended(time.monotonic(), idle=not self._generations)
             generation.put(event)
 
-    def _abandon(self) -> None:
-        """End what can get no answer any more. The promise is one Finished each, also now."""
+    def _end_all(self) -> None:
+        """End all requests and queries with an error: each request gets its one Finished."""
         code = ShuttingDown.code if self._closing else EngineFailed.code
         message = "The server is shutting down." if self._closing else "The model's worker died; try again."
         generations, self._generations = self._generations, {}
         for number, generation in generations.items():
             generation.put(Finished(number, "error", TokenUsage(0, 0), code, message))
-        for answer in self._questions.values():
-            if not answer.done():
-                answer.set_exception(ShuttingDown(message) if self._closing else EngineFailed(message))
+        for reply in self._queries.values():
+            if not reply.done():
+                reply.set_exception(ShuttingDown(message) if self._closing else EngineFailed(message))
 
 
 class CompletionRate:
-    """How fast requests end, measured while there are any. Times are in seconds of one monotonic clock."""
+    """Rate at which requests end, measured while some run. Times are seconds of one monotonic clock."""
 
     def __init__(self) -> None:
         self._busy_since: float | None = None
         self._ended = 0
 
     def began(self, now: float) -> None:
-        """A request was handed in."""
+        """Note that a request was submitted."""
         if self._busy_since is None:
             self._busy_since, self._ended = now, 0
 
     def ended(self, now: float, *, idle: bool) -> None:
-        """A request ended; `idle` when it was the last."""
+        """Note that a request ended; `idle`: it was the last one."""
         self._ended += 1
         if idle:
             self._busy_since = None
 
     def seconds_for(self, waiting: int, now: float) -> int:
-        """Return the seconds after which `waiting` requests will have had their turn at this pace, at least 1.
+        """Return the seconds that `waiting` requests take at this rate, 1 to 3600.
 
-        Before the first has ended, the time since the first began counts for one.
+        Before a request has ended, the rate is one in the time since the first began.
         """
         busy = now - (now if self._busy_since is None else self._busy_since)
         return min(3600, max(1, math.ceil(waiting * busy / max(self._ended, 1))))
 
 
-def _refusal(finished: Finished, context: int) -> LocalrouterError:
-    """Return the error that a refused request is answered with."""
+def _error_of(finished: Finished, context: int) -> LocalrouterError:
+    """Return the error of a request that the worker rejected."""
     message = finished.message or "The engine refused the request."
     if finished.code == ContextLengthExceeded.code:
         return ContextLengthExceeded(finished.usage.prompt_tokens, context)

@@ -1,4 +1,4 @@
-"""Starts a worker process, waits until its model is loaded, and ends it."""
+"""Worker process as its parent sees it: started, loaded, stopped."""
 
 import asyncio
 import logging
@@ -19,12 +19,12 @@ from localrouter.errors import ModelLoadFailed, OffloadFailed
 log = logging.getLogger(__name__)
 
 STOP_SECONDS = 5.0
-"""How long a worker may take to end after Stop before it is killed; a step in llama.cpp cannot be interrupted."""
+"""Seconds that a worker has to end after Stop before it is killed; a step in llama.cpp cannot be interrupted."""
 
 
 @dataclass
 class WorkerProcess:
-    """A running worker and the streams to it."""
+    """A running worker with a loaded model, and the streams to it."""
 
     process: asyncio.subprocess.Process
     reader: asyncio.StreamReader
@@ -42,9 +42,9 @@ class WorkerProcess:
     ) -> Self:
         """Start a worker and return it once its model is loaded.
 
-        Raises ModelLoadFailed when it cannot load, dies, or takes longer than `timeout` seconds; OffloadFailed when
-        that happens with layers on a GPU, after `on_loading` was called with what the worker loads with. Nothing is
-        left behind when the caller is cancelled meanwhile.
+        Raises ModelLoadFailed when the model cannot be loaded, the worker dies, or takes longer than `timeout` seconds;
+        OffloadFailed when that happens with layers on a GPU, after `on_loading` was called. No process is left when the
+        caller is cancelled meanwhile.
         """
         process, reader, writer = await _spawn()
         incoming, start = wire.reports(), _Start(on_loading)
@@ -56,7 +56,7 @@ class WorkerProcess:
             await _end(process, 0)
             if isinstance(error, TimeoutError):
                 raise start.failure(f"The model did not load within {timeout:g} seconds.", crashed=True) from error
-            if isinstance(error, EOFError | OSError | wire.WireError):  # not EOF where it died before it read anything
+            if isinstance(error, EOFError | OSError | wire.WireError):  # OSError where it died before it read anything
                 message = f"The worker {_fate(process)} while it loaded the model."
                 raise start.failure(message, crashed=is_crash(process.returncode)) from error
             raise
@@ -64,11 +64,11 @@ class WorkerProcess:
 
     @property
     def has_crashed(self) -> bool:
-        """Whether it ended by a fault of its own."""
+        """Whether the worker ended by a fault of its own."""
         return is_crash(self.process.returncode)
 
     async def stop(self) -> None:
-        """End the worker, by force if it does not go by itself."""
+        """Stop the worker; it is killed if it does not end within `STOP_SECONDS`."""
         if self.process.returncode is None and not self.writer.is_closing():
             self.writer.write(wire.frame(Stop()))
         await _end(self.process, STOP_SECONDS)
@@ -76,7 +76,7 @@ class WorkerProcess:
 
     @property
     def fate(self) -> str:
-        """How it ended, in words."""
+        """End of the worker in words, such as "was ended by signal 11"."""
         return _fate(self.process)
 
 
@@ -84,7 +84,7 @@ async def _spawn() -> tuple[asyncio.subprocess.Process, asyncio.StreamReader, as
     ours, theirs = socket.socketpair()
     environment = os.environ | {
         "GGML_NO_BACKTRACE": "1",  # an abort in ggml would start a debugger
-        "OPENBLAS_NUM_THREADS": "1",  # numpy's own threads would wait for cores that llama.cpp's keep busy
+        "OPENBLAS_NUM_THREADS": "1",  # numpy's threads would compete with llama.cpp's
         "PYTHONUNBUFFERED": "1",
     }
     with theirs:
@@ -103,14 +103,14 @@ async def _spawn() -> tuple[asyncio.subprocess.Process, asyncio.StreamReader, as
 
 
 class _Start:
-    """What a worker reports until its model is loaded."""
+    """Start of a worker: its reports until the model is loaded."""
 
     def __init__(self, on_loading: Callable[[Loading], None]) -> None:
         self._on_loading = on_loading
         self._offloads = False
 
     async def ready(self, reader: asyncio.StreamReader, incoming: wire.Unframer[Report]) -> ModelInfo:
-        """Return the worker's description of the loaded model. Raises ModelLoadFailed, or EOFError when it dies."""
+        """Return the facts about the loaded model. Raises ModelLoadFailed, or EOFError when the worker dies."""
         while data := await reader.read(1 << 16):
             for report in incoming.feed(data):
                 if isinstance(report, Ready):
@@ -133,11 +133,11 @@ def is_crash(status: int | None) -> bool:
 
 
 async def _end(process: asyncio.subprocess.Process, patience: float) -> None:
-    """Wait `patience` seconds for the process to end, then kill it; it is reaped in any case."""
+    """Wait `patience` seconds for the end of the process, then kill it; it is reaped in any case."""
     try:
         await asyncio.wait_for(process.wait(), patience)
     except TimeoutError:
-        with suppress(ProcessLookupError):  # it may end by itself at this very moment
+        with suppress(ProcessLookupError):  # it may have just ended by itself
             process.kill()
         await process.wait()
     log.debug("worker %d %s", process.pid, _fate(process))

@@ -1,4 +1,4 @@
-"""How a message becomes bytes on the socket between the serving process and a worker, and back."""
+"""Wire format between the serving process and a worker: messages to frames of bytes, and back."""
 
 from collections.abc import Iterator
 from typing import Generic, TypeVar
@@ -8,24 +8,24 @@ import msgspec
 from localrouter.engine.messages import Command, Report
 
 LENGTH_BYTES = 4
-LARGEST = 1 << 30
-"""Bytes of the largest frame that is believed; more means that the other side speaks something else."""
+MAX_FRAME = 1 << 30
+"""Bytes of the largest frame; a larger length means that the other side uses another protocol."""
 
 Message = TypeVar("Message")
 _encoder = msgspec.msgpack.Encoder()
 
 
 class WireError(Exception):
-    """What came, or should go, is no frame of this protocol."""
+    """Bytes that are no frame of this protocol, or a message too large for one."""
 
 
 def frame(message: Command | Report) -> bytes:
     """Return the message as one frame: 4 bytes of length, big-endian, and msgpack.
 
-    Raises WireError for one that the other side would not believe, and end for.
+    Raises WireError for a message that is too large.
     """
     body = _encoder.encode(message)
-    if len(body) > LARGEST:
+    if len(body) > MAX_FRAME:
         raise WireError(f"a message of {len(body)} bytes is too large to be sent")
     return len(body).to_bytes(LENGTH_BYTES, "big") + body
 
@@ -45,7 +45,7 @@ class Unframer(Generic[Message]):
     def _complete(self) -> Iterator[Message]:
         while len(self._pending) >= LENGTH_BYTES:
             length = int.from_bytes(self._pending[:LENGTH_BYTES], "big")
-            if length > LARGEST:
+            if length > MAX_FRAME:
                 raise WireError(f"a frame of {length} bytes")
             if len(self._pending) < LENGTH_BYTES + length:
                 return
@@ -58,10 +58,10 @@ class Unframer(Generic[Message]):
 
 
 def commands() -> Unframer[Command]:
-    """Return what a worker reads with."""
+    """Return the decoder of a worker."""
     return Unframer(msgspec.msgpack.Decoder(Command))
 
 
 def reports() -> Unframer[Report]:
-    """Return what the serving process reads with."""
+    """Return the decoder of the serving process."""
     return Unframer(msgspec.msgpack.Decoder(Report))

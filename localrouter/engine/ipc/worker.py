@@ -1,4 +1,4 @@
-"""Worker process: receives commands, steps the engine, and sends the events.
+"""Worker process: receives commands, steps the engine, and sends its events.
 
 Started as `python -m localrouter.engine.ipc.worker FD` with one end of a socket pair. The worker ends on a Stop
 command, and at once when the other end of the socket closes, so a killed parent leaves no worker behind.
@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl
 from localrouter.engine.backends.base import Backend, LoadError
 from localrouter.engine.backends.echo import EchoBackend
 from localrouter.engine.engine import Engine
-from localrouter.engine.grammar.sandbox import ROOM
+from localrouter.engine.grammar.sandbox import WORKER_STACK
 from localrouter.engine.ipc import wire
 from localrouter.engine.messages import (
     Cancel,
@@ -42,32 +42,32 @@ from localrouter.engine.scheduling.sequence import Sequence
 
 log = logging.getLogger(__name__)
 
-_MOMENT = 1.0
-"""Seconds: a program that talks sends its next turn sooner, and should not wait for work that can wait."""
+_IDLE_SECONDS = 1.0
+"""Seconds without a command after which idle work begins: a client sends the next turn of a conversation sooner."""
 Arrival: TypeAlias = Load | Cancel | Stop | Sequence | Finished
 """A command, or what request preprocessing made of one."""
 
 
 class Worker:
-    """One engine, fed from a socket."""
+    """One engine that serves the commands of a socket."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._sending = threading.Lock()
-        self._taking = threading.Lock()
-        """Held while a request is taken in."""
+        self._preprocessing = threading.Lock()
+        """Held while a request is preprocessed."""
         self._inbox: SimpleQueue[Arrival] = SimpleQueue()
         self._requests: SimpleQueue[Generate | Tokenize | Detokenize] = SimpleQueue()
-        self._coming: set[int] = set()
-        """Requests that were read, and that the engine has not been given yet."""
-        self._gone: set[int] = set()
-        """Those of them that nobody waits for any more."""
+        self._unqueued: set[int] = set()
+        """Ids of requests that were received, and are not in the engine yet."""
+        self._cancelled: set[int] = set()
+        """Ids of these requests that were cancelled."""
         self._engine: Engine | None = None
 
     def run(self) -> None:
-        """Load what the first command says, then serve until Stop."""
-        threading.stack_size(ROOM)
-        for target in (self._read, self._take_in):
+        """Load the model of the first command, then serve until Stop."""
+        threading.stack_size(WORKER_STACK)
+        for target in (self._read, self._preprocess_all):
             threading.Thread(target=target, daemon=True, name=target.__name__.strip("_")).start()
         load = self._inbox.get()
         assert isinstance(load, Load)
@@ -79,16 +79,16 @@ class Worker:
         self._engine = Engine(backend, load.options.step_ms / 1000)
         self._send(Ready(backend.info))
         self._serve(self._engine)
-        self._taking.acquire()  # for good: whatever is taken in from now on would use a backend that is closed
+        self._preprocessing.acquire()  # never released: preprocessing would use a closed backend
         backend.close()
 
     def _serve(self, engine: Engine) -> None:
-        """Take what has arrived, step, send, until told to stop. An idle engine waits without using the CPU."""
+        """Apply commands, step the engine and send events until Stop. An idle engine waits without using the CPU."""
         while True:
             for arrival in self._arrived(wait=engine.is_idle, run_idle_work=engine.run_idle_work):
                 if isinstance(arrival, Stop):
                     return
-                events = self._obey(engine, arrival)
+                events = self._apply(engine, arrival)
                 if events:
                     self._send(Step(events, engine.gauge))
             events = engine.step()
@@ -96,7 +96,7 @@ class Worker:
                 self._send(Step(events, engine.gauge))
 
     def _arrived(self, *, wait: bool, run_idle_work: Callable[[], bool]) -> list[Arrival]:
-        """What has arrived by now, or as soon as something does. Who waits for longer than a moment may `rest`."""
+        """Return the arrivals so far; with `wait` block for the first one, and run idle work meanwhile."""
         arrivals = [self._wait(run_idle_work)] if wait else []
         try:
             while True:
@@ -105,64 +105,64 @@ class Worker:
             return arrivals
 
     def _wait(self, run_idle_work: Callable[[], bool]) -> Arrival:
-        """Block until something arrives. After a moment `rest` is called for as long as it finds something to do."""
-        timeout: float | None = _MOMENT
+        """Return the next arrival. After `_IDLE_SECONDS` without one, idle work runs until there is no more of it."""
+        timeout: float | None = _IDLE_SECONDS
         while True:
             try:
                 return self._inbox.get(timeout=timeout)
             except Empty:
                 timeout = 0.0 if run_idle_work() else None
 
-    def _obey(self, engine: Engine, arrival: Arrival) -> list[Event]:
+    def _apply(self, engine: Engine, arrival: Arrival) -> list[Event]:
         if isinstance(arrival, Cancel):
-            if arrival.id in self._coming:
-                self._gone.add(arrival.id)
+            if arrival.id in self._unqueued:
+                self._cancelled.add(arrival.id)
             return engine.cancel(arrival.id)
-        assert isinstance(arrival, Sequence | Finished), f"{type(arrival).__name__} out of place"
-        self._coming.discard(arrival.id)
+        assert isinstance(arrival, Sequence | Finished), f"unexpected {type(arrival).__name__}"
+        self._unqueued.discard(arrival.id)
         events = [engine.enqueue(arrival)]
-        if arrival.id in self._gone:
-            self._gone.discard(arrival.id)
+        if arrival.id in self._cancelled:
+            self._cancelled.discard(arrival.id)
             events += engine.cancel(arrival.id)
         return events
 
     def _read(self) -> None:
-        """Pass commands on. Runs beside the engine, which gives up the GIL while llama.cpp computes."""
+        """Receive commands, in a thread of its own; the engine releases the GIL while llama.cpp computes."""
         incoming = wire.commands()
         try:
             while data := self._connection.recv(1 << 16):
                 for command in incoming.feed(data):
-                    self._pass_on(command)
+                    self._route(command)
         except Exception:
-            log.exception("the connection to the server cannot be read any more")
-            self._leave(1)
-        # Nobody is left to answer to, and the main thread may be deep inside llama.cpp.
-        self._leave(0)
+            log.exception("the connection to the server cannot be read")
+            self._exit(1)
+        # The server is gone, and the main thread may be inside a long call of llama.cpp.
+        self._exit(0)
 
-    def _pass_on(self, command: Command) -> None:
+    def _route(self, command: Command) -> None:
         if isinstance(command, Load | Cancel | Stop):
             self._inbox.put(command)
             return
         if isinstance(command, Generate):
-            self._coming.add(command.id)
+            self._unqueued.add(command.id)
         self._requests.put(command)
 
-    def _take_in(self) -> None:
-        """Tokenize prompts and compile grammars. Both can take a second; neither streams nor cancels should wait."""
+    def _preprocess_all(self) -> None:
+        """Preprocess requests in a thread of its own: it takes up to seconds, and the engine must not wait."""
         try:
             while True:
                 command = self._requests.get()
-                with self._taking:
-                    self._take(command)
+                with self._preprocessing:
+                    self._preprocess(command)
         except Exception:
-            log.exception("a request cannot be taken in")
-            self._leave(1)
+            log.exception("preprocessing of request %d failed", command.id)
+            self._exit(1)
 
-    def _take(self, command: Generate | Tokenize | Detokenize) -> None:
+    def _preprocess(self, command: Generate | Tokenize | Detokenize) -> None:
         assert self._engine is not None, "requests come after Ready"
         if not isinstance(command, Generate):
-            self._send(_tokens(self._engine.backend, command))
-        elif command.id in self._gone:
+            self._send(_reply(self._engine.backend, command))
+        elif command.id in self._cancelled:
             self._inbox.put(Finished(command.id, "cancelled", TokenUsage(0, 0)))
         else:
             self._inbox.put(self._engine.preprocessor.prepare(command))
@@ -174,15 +174,12 @@ class Worker:
     def _open(self, load: Load, on_loading: Callable[[Loading], None]) -> Backend:
         return open_backend(load, on_loading)
 
-    def _leave(self, status: int) -> None:
+    def _exit(self, status: int) -> None:
         os._exit(status)
 
 
 def open_backend(load: Load, on_loading: Callable[[Loading], None] = lambda _: None) -> Backend:
-    """Return the backend that the command asks for, after `on_loading` was called with what it loads with.
-
-    Raises LoadError.
-    """
+    """Return the loaded backend of a command; `on_loading` is called before weights are read. Raises LoadError."""
     if load.backend == "echo":
         return EchoBackend(load.options, **{name: float(value) for name, value in parse_qsl(load.path)})
     from localrouter.engine.backends.llama.backend import LlamaBackend  # noqa: PLC0415 - native code, only where it is needed
@@ -190,7 +187,7 @@ def open_backend(load: Load, on_loading: Callable[[Loading], None] = lambda _: N
     return LlamaBackend(load.path, load.options, load.chat_template, load.fallbacks, on_loading)
 
 
-def _tokens(backend: Backend, command: Tokenize | Detokenize) -> Tokens:
+def _reply(backend: Backend, command: Tokenize | Detokenize) -> Tokens:
     match command:
         case Tokenize(prompt=prompt, begin=begin):
             tokens = backend.tokenize(prompt, begin=begin)
@@ -200,8 +197,8 @@ def _tokens(backend: Backend, command: Tokenize | Detokenize) -> Tokens:
 
 
 def main() -> None:
-    """Serve the socket whose descriptor is the only argument."""
-    # Ctrl-C, and a service manager's SIGTERM, reach the whole group; the server decides when its workers end.
+    """Serve the socket whose file descriptor is the only argument."""
+    # Ctrl-C and a service manager's SIGTERM reach the whole process group; the server decides when its workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     logging.basicConfig(
@@ -211,7 +208,7 @@ def main() -> None:
     with socket.socket(fileno=int(sys.argv[1])) as connection:
         Worker(connection).run()
         connection.shutdown(socket.SHUT_WR)
-    os._exit(0)  # without the interpreter's farewell: native threads may still spin
+    os._exit(0)  # skips the interpreter's finalisation: native threads may still run
 
 
 if __name__ == "__main__":

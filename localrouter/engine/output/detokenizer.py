@@ -1,16 +1,16 @@
-"""Turns the bytes of tokens into text, without ever cutting a character in two."""
+"""Turns the bytes of tokens into text, without cutting a character in two."""
 
 import codecs
 
 
 class Detokenizer:
-    """Collects the bytes of one answer. A character that is spread over several tokens comes out when it is whole."""
+    """Decodes the bytes of one output. A character that spans several tokens is returned when it is complete."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def feed(self, piece: bytes) -> str:
-        """Return the characters that `piece` completes. Bytes that can never become one turn into U+FFFD."""
+        """Return the characters that `piece` completes. Bytes that are no UTF-8 become U+FFFD."""
         return self._decoder.decode(piece)
 
     @property
@@ -19,5 +19,5 @@ class Detokenizer:
         return not self._decoder.getstate()[0]
 
     def flush(self) -> str:
-        """Return what is left at the end of the answer: U+FFFD for a character that was never finished."""
+        """Return the rest at the end of the output: U+FFFD for an unfinished character, else nothing."""
         return self._decoder.decode(b"", final=True)

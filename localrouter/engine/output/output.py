@@ -1,4 +1,4 @@
-"""What one request has said: from the bytes of its tokens to text that may be sent, and of which kind it is."""
+"""Output of one request: from the bytes of its tokens to spans of text that can be sent."""
 
 from typing import NamedTuple
 
@@ -11,20 +11,20 @@ from localrouter.engine.output.stop_strings import StopStrings
 
 
 class OutputSpan(NamedTuple):
-    """A span to send, and the tokens it is made of where the request asks for them. Its text is not empty."""
+    """A span to send, with a text that is not empty, and its tokens where the request asks for logprobs."""
 
     span: Span
     logprobs: tuple[Logprob, ...] = ()
 
 
 class Output:
-    """Collects the tokens of one answer: no character is cut, and nothing of a stop string gets out.
+    """Turns the tokens of one output into spans: no character is cut, and no part of a stop string is returned.
 
-    Stop strings are for text, so reasoning and tool calls are not searched for them.
+    Stop strings apply to text only: reasoning and tool calls are not searched for them.
     """
 
     def __init__(self, sampling: Sampling, reading: Reading | None = None) -> None:
-        """Without a `reading` all of the answer is text."""
+        """Without a `reading` the whole output is text."""
         self._detokenizer = Detokenizer()
         self._reading = reading or Reading()
         self._stops = StopStrings(sampling.stop) if sampling.stop else None
@@ -32,7 +32,7 @@ class Output:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether a stop string is complete. Everything before it has been returned then."""
+        """Whether a stop string is complete. All text before it has been returned then."""
         return self._stops is not None and self._stops.found
 
     @property
@@ -41,18 +41,21 @@ class Output:
         return self._detokenizer.is_whole
 
     def feed(self, token: int, piece: bytes, logprob: Logprob | None = None) -> list[OutputSpan]:
-        """Return what can be sent after a token with these bytes. One without bytes is in no text, so not listed."""
+        """Return the spans that can be sent after a token with these bytes.
+
+        A token without bytes has no text, so its log probability is not listed.
+        """
         text = self._detokenizer.feed(piece)
         certain = self._certain(self._reading.feed(text, token))
         if self._logprobs is None:
             return [OutputSpan(span) for span in certain]
         if logprob is not None and piece:
             self._logprobs.add(logprob, len(text), whole=self._detokenizer.is_whole)
-        told = self._logprobs.finish(certain) if self.is_stopped else self._logprobs.take(certain)
-        return [OutputSpan(*some) for some in told]
+        pairs = self._logprobs.finish(certain) if self.is_stopped else self._logprobs.take(certain)
+        return [OutputSpan(*pair) for pair in pairs]
 
     def flush(self) -> list[OutputSpan]:
-        """Return the rest at the end of the answer: what was held back, U+FFFD for a character never finished."""
+        """Return the rest at the end of the output: text that was held back, U+FFFD for an unfinished character."""
         if self.is_stopped:
             return []
         spans = self._certain(self._reading.flush(self._detokenizer.flush()))
@@ -63,7 +66,7 @@ class Output:
         return [OutputSpan(*some) for some in self._logprobs.finish(spans)]
 
     def _certain(self, spans: list[Span]) -> list[Span]:
-        """Return what of these spans comes before any stop string for certain."""
+        """Return the part of these spans that cannot be in or after a stop string."""
         if self._stops is None:
             return spans
         certain: list[Span] = []

@@ -1,4 +1,4 @@
-"""The reasoning of an output: how many tokens it takes, and when it must end."""
+"""Reasoning of an output: the count of its tokens, and the budget at which it is ended."""
 
 from collections import deque
 from collections.abc import Callable, Collection
@@ -14,9 +14,9 @@ class Reading:
         self._spans = spans or Spans()
         self._last = before[-1:]
         self.reasoning_tokens = 0
-        """Of reasoning so far, from the token that completes its beginning to the one that completes its end."""
+        """Tokens of reasoning so far, those that complete its two delimiters included."""
         self.tokens_inside = 0
-        """Without those that complete a beginning: what a budget is held against."""
+        """Tokens of reasoning without those that complete a begin delimiter; a budget limits this number."""
 
     @property
     def in_reasoning(self) -> bool:
@@ -25,11 +25,11 @@ class Reading:
 
     @property
     def ends_line(self) -> bool:
-        """Whether the output so far ends with a line."""
+        """Whether the output so far ends with the end of a line."""
         return self._last == "\n"
 
     def feed(self, text: str, token: int | None = None) -> list[Span]:
-        """Return what one more token and the text that it completes make certain; what may begin a delimiter waits."""
+        """Return the spans that are certain after one more token; text that may begin a delimiter is held back."""
         was_inside = self.in_reasoning
         spans = self._spans.feed(text, token)
         self._last = text[-1:] or self._last
@@ -38,28 +38,28 @@ class Reading:
         return spans
 
     def flush(self, text: str = "") -> list[Span]:
-        """Return the rest at the end of the output, with `text` that no token stands for."""
+        """Return the rest at the end of the output, with `text` that belongs to no token."""
         return self._spans.flush(text)
 
 
 class Budget:
-    """Writes the end of reasoning that has taken as many tokens as it may, in the model's place."""
+    """Ends reasoning that has used up its budget: its tokens take the place of sampled ones."""
 
     def __init__(self, reading: Reading, tokens: int, ends: tuple[list[int], list[int]]) -> None:
-        """`ends` are the tokens of two ways to write the end: with the end of a line before it, and alone."""
+        """`ends` are the tokens of the end delimiter in two forms: after the end of a line, and alone."""
         self._reading = reading
         self._tokens = tokens
         self._after_text, self._alone = ends
         self._writing: deque[int] = deque()
 
     def next(self, allows: Callable[[Collection[int]], bool]) -> int | None:
-        """Return the token that has to come next; None where the model may go on.
+        """Return the token that has to come next; None where the next one is sampled.
 
-        The end of reasoning that is due waits until `allows` says that one of the two ways can stand here.
+        The end of reasoning waits until `allows` is true for the tokens of one of its two forms.
         """
         if not self._writing and self._is_due:
-            ways = [self._alone] if self._reading.ends_line else [self._after_text, self._alone]
-            self._writing.extend(next((way for way in ways if allows(way)), ()))
+            forms = [self._alone] if self._reading.ends_line else [self._after_text, self._alone]
+            self._writing.extend(next((form for form in forms if allows(form)), ()))
         return self._writing.popleft() if self._writing else None
 
     @property

@@ -1,4 +1,4 @@
-"""The one reading of an output: its text cut into reasoning, tool calls and all else, at the delimiters around them.
+"""Spans of an output: its text cut into reasoning, tool calls and other text, at the delimiters around them.
 
 A delimiter that is a token of the vocabulary is that token and nothing else: the same characters spelled with other
 tokens are text. A delimiter without a token of its own is found by its characters, over the borders of tokens. Pure.
@@ -26,7 +26,7 @@ class Span(NamedTuple):
 
 
 class _Delimiter:
-    """A delimiter, and how much of it stands at the end of the text where it is looked for by its characters."""
+    """A delimiter, and how much of it the text so far ends with where it is found by its characters."""
 
     def __init__(self, text: str, token: int | None) -> None:
         self.text = text
@@ -35,7 +35,7 @@ class _Delimiter:
 
     @property
     def matched(self) -> int:
-        """How many characters at the end of the text may be its beginning."""
+        """Number of characters at the end of the text that may begin the delimiter."""
         return self._automaton.matched if self._automaton else 0
 
     def step(self, character: str) -> bool:
@@ -49,7 +49,7 @@ class _Delimiter:
 
 
 class _Quoted:
-    """Text inside a call that may contain the characters of the call's end: JSON strings for instance."""
+    """Quoted text inside a call, as JSON strings, in which the characters of the call's end are text."""
 
     def __init__(self, quotes: tuple[str, str], escape: str) -> None:
         self._begin, self._end = map(Automaton, quotes)
@@ -57,7 +57,7 @@ class _Quoted:
         self._is_inside = self._is_escaped = False
 
     def hides(self, character: str) -> bool:
-        """Take the next character of the call; return whether it is inside such text, its last quote included."""
+        """Take the next character of the call; return whether it is inside quoted text, the last quote included."""
         if not self._is_inside:
             self._is_inside = self._begin.step(character)
             self._end.reset()
@@ -71,13 +71,13 @@ class _Quoted:
         return True
 
     def reset(self) -> None:
-        """Go back to where no quote is open."""
+        """Return to the state in which no quote is open."""
         self._is_inside = self._is_escaped = False
         self._begin.reset()
 
 
 class _Kind:
-    """Reasoning, or a tool call, as it is looked for."""
+    """Delimiters of one kind of span: reasoning, or a tool call."""
 
     def __init__(self, kind: PieceKind, begin: _Delimiter, end: _Delimiter, quoted: _Quoted | None = None) -> None:
         self.kind = kind
@@ -87,7 +87,7 @@ class _Kind:
 
 
 class Spans:
-    """Cuts one output. Inside reasoning or a call only its own end is a delimiter, outside only a beginning is one."""
+    """Cuts one output into spans. Inside a span only its own end is a delimiter, outside only a begin is one."""
 
     def __init__(
         self,
@@ -97,9 +97,10 @@ class Spans:
         *,
         structured: bool = False,
     ) -> None:
-        """`tokens` are the delimiters that the vocabulary has as tokens. What is None is not looked for.
+        """`tokens` maps the delimiters that are tokens of the vocabulary to their ids.
 
-        `structured`: from the first text on, white space aside, everything is text.
+        Without `thinking` no reasoning is found, without `calls` no tool call. `structured`: once text has begun, white
+        space aside, nothing is a delimiter.
         """
         numbers = tokens or {}
         self._kinds: list[_Kind] = []
@@ -116,9 +117,9 @@ class Spans:
         self._is_spelled = any(delimiter.token is None for delimiter in every)
         self._is_structured = structured
         self._expected = self._next()
-        """The delimiters that may come next."""
+        """Delimiters that may come next."""
         self._held = ""
-        """The end of the text, which may begin a delimiter."""
+        """End of the text that is held back, because it may begin a delimiter."""
 
     @property
     def in_reasoning(self) -> bool:
@@ -126,9 +127,9 @@ class Spans:
         return self._inside is not None and self._inside.kind == "reasoning"
 
     def feed(self, text: str, token: int | None = None) -> list[Span]:
-        """Return what one more token makes certain; an end of the text that may begin a delimiter waits.
+        """Return the spans that are certain after one more token; text that may begin a delimiter is held back.
 
-        `text` is what the token completes: if the token is a delimiter, text that ends with it.
+        `text` is the text that the token completes; where the token is a delimiter it ends with the delimiter.
         """
         name = self._names.get(token) if token is not None else None
         if name is None:
@@ -138,7 +139,7 @@ class Spans:
         return spans + (self._read(name) if found is None else [self._cross(found)])
 
     def flush(self, text: str = "") -> list[Span]:
-        """Return the rest at the end of the output, which is this text and what waited."""
+        """Return the rest at the end of the output: the held-back text and `text`."""
         return [*self._read(text), *self._release()]
 
     @property
@@ -149,7 +150,7 @@ class Spans:
         return [kind.begin for kind in self._kinds] if self._inside is None else [self._inside.end]
 
     def _read(self, text: str) -> list[Span]:
-        """Take text in which no token is a delimiter."""
+        """Take text of tokens that are no delimiters; return the spans that are certain."""
         if not self._is_spelled:
             self._note(text)
             return [Span(text, self._kind)] if text else []
@@ -168,7 +169,7 @@ class Spans:
 
     @property
     def _matched(self) -> int:
-        """How many characters at the end of the text may begin a delimiter."""
+        """Number of characters at the end of the text that may begin a delimiter."""
         return max((each.matched for each in self._expected), default=0)
 
     def _step(self, character: str) -> _Delimiter | None:
@@ -180,7 +181,7 @@ class Spans:
         return complete[0] if complete else None
 
     def _cross(self, delimiter: _Delimiter) -> Span:
-        """Go to the other side of a delimiter, and return its span."""
+        """Enter or leave a span at a delimiter, and return the delimiter's own span."""
         if self._inside is None:
             self._inside = next(kind for kind in self._kinds if kind.begin is delimiter)
             if self._inside.quoted:
@@ -195,7 +196,7 @@ class Spans:
         return span
 
     def _release(self) -> list[Span]:
-        """Return what waited: what comes next does not make a delimiter of it."""
+        """Return the held-back text, which is no part of a delimiter."""
         held, self._held = self._held, ""
         for delimiter in self._expected:
             delimiter.reset()
@@ -203,6 +204,6 @@ class Spans:
         return [Span(held, self._kind)] if held else []
 
     def _note(self, text: str) -> None:
-        """Note text that is certain. The first of structured output leaves nothing to look for."""
+        """Note text that is certain: the first text of structured output ends the search for delimiters."""
         if self._is_structured and self._inside is None and text.strip(_WHITE):
             self._kinds, self._expected, self._is_spelled = [], [], False

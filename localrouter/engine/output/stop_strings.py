@@ -1,28 +1,28 @@
-"""Finds the first stop string in text that comes in pieces, and holds back what may be the beginning of one.
+"""Finds the first stop string in text that comes in pieces, and holds back text that may be the beginning of one.
 
-Text is looked at once, character by character, with the automaton of Knuth, Morris and Pratt (1977, "Fast Pattern
-Matching in Strings"), one for each stop string. Its state is how many characters at the end of the text are the
-beginning of that string, which is exactly what has to be held back.
+Each character is looked at once, by the automaton of Knuth, Morris and Pratt (1977, "Fast Pattern Matching in
+Strings") of each stop string. Its state is the number of characters at the end of the text that are the beginning of
+the string: exactly these have to be held back.
 """
 
 from collections.abc import Sequence
 
 
 class StopStrings:
-    """Watches one answer. The string that is complete first wins; of those complete together, the one that began first.
+    """Stop strings of one output. The first complete one counts; of those complete together the one that began first.
 
-    So the outcome is the same however the text is cut, and an answer can end with the character that completes one.
+    So the result is the same however the text is cut, and an output can end with the character that completes one.
     """
 
     def __init__(self, stops: Sequence[str]) -> None:
-        """`stops` are not empty strings."""
+        """None of the strings in `stops` is empty."""
         self._automata = [Automaton(stop) for stop in stops]
         self._held = ""
         self.found = False
-        """Whether the text has a stop string in it. What comes after is of no interest."""
+        """Whether the text contains a stop string; later text is ignored."""
 
     def feed(self, text: str) -> str:
-        """Return the text that is certain to come before any stop string, and was not returned yet."""
+        """Return the text that is certain to be in no stop string, and was not returned yet."""
         if self.found:
             return ""
         text = self._held + text
@@ -36,7 +36,7 @@ class StopStrings:
         return text[:certain]
 
     def flush(self) -> str:
-        """Return what was held back: nothing that follows can make a stop string of it."""
+        """Return the held-back text, which is no part of a stop string."""
         held, self._held = self._held, ""
         for each in self._automata:
             each.reset()
@@ -44,13 +44,13 @@ class StopStrings:
 
 
 class Automaton:
-    """How many characters at the end of the text are the beginning of one string, which is not empty."""
+    """Counts the characters at the end of a text that are the beginning of one string, which is not empty."""
 
     def __init__(self, string: str) -> None:
         self.string = string
         self.matched = 0
         self._shorter = [0]
-        """For each count of matched characters but 0: the next smaller one that their end is too."""
+        """Next smaller count that may go on, for each count of matched characters but 0."""
         for character in string[1:]:
             self._shorter.append(self._next(self._shorter[-1], character))
 

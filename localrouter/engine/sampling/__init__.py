@@ -1,1 +1,1 @@
-"""From logits to the next token: penalties, distribution, nucleus, seeds."""
+"""Sampling of the next token from logits: penalties, temperature, top-k, min-p, top-p, seeds, log probabilities."""

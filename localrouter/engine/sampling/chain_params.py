@@ -1,4 +1,4 @@
-"""Draws that a backend may make by itself, because they come out as `sampling` would have them; pure."""
+"""Sampling parameters that a backend's sampler chain (on a GPU) applies with the same result as `sampler.py`; pure."""
 
 from typing import NamedTuple
 
@@ -6,17 +6,17 @@ import msgspec
 
 from localrouter.engine.messages import Sampling
 
-MOST = 1024
-"""Tokens that are left to draw from, at most. Backends add up probabilities in float32: over a whole vocabulary their
-running sum would round away the unlikely ones."""
-COLDEST = 0.01
-"""Temperatures below divide logits into what float32 cannot hold."""
+MAX_TOP_K = 1024
+"""Largest `top_k` of a sampler chain. Backends add up probabilities in float32: over a whole vocabulary the running sum
+would round the unlikely ones away."""
+MIN_TEMPERATURE = 0.01
+"""Smallest temperature of a sampler chain; logits divided by a smaller one may overflow float32."""
 
 
 class ChainParams(NamedTuple):
-    """Divide by the temperature, keep the `top_k` likeliest, of these what `min_p` keeps, of these the nucleus; draw.
+    """Parameters of a sampler chain: temperature, then `top_k`, `min_p`, `top_p`, then one token is sampled.
 
-    A temperature of 0 takes the likeliest token, and then the rest is of no account.
+    A temperature of 0 takes the likeliest token, and the other fields are ignored.
     """
 
     temperature: float
@@ -29,19 +29,19 @@ GREEDY = ChainParams(0.0)
 
 
 def chain_params_of(sampling: Sampling) -> ChainParams | None:
-    """Return what these fields amount to where that is a recipe.
+    """Return the parameters of a sampler chain that samples as these fields say; None where no chain can.
 
-    It is none with a seed, which has to say the same on every backend, with log probabilities, and with penalties or
+    No chain serves a seed, whose output has to be the same on every backend, log probabilities, and penalties or
     biases, which need all logits.
     """
     is_greedy = sampling.temperature == 0 or sampling.top_k == 1 or sampling.top_p == 0
-    drawn_by = Sampling(sampling.temperature, sampling.top_p, top_k=sampling.top_k, min_p=sampling.min_p)
+    chain_only = Sampling(sampling.temperature, sampling.top_p, top_k=sampling.top_k, min_p=sampling.min_p)
     seed = sampling.seed if is_greedy else None
-    if sampling != msgspec.structs.replace(drawn_by, seed=seed, stop=sampling.stop):
+    if sampling != msgspec.structs.replace(chain_only, seed=seed, stop=sampling.stop):
         return None
     if is_greedy:
         return GREEDY
-    # What is above the bound of min_p is kept, which at 1 is nothing; and by a tiny temperature nothing can be divided.
-    if not 0 < sampling.top_k <= MOST or sampling.min_p >= 1 or sampling.temperature < COLDEST:
+    # Chains keep tokens strictly above the limit of min_p: at 1 they would keep none.
+    if not 0 < sampling.top_k <= MAX_TOP_K or sampling.min_p >= 1 or sampling.temperature < MIN_TEMPERATURE:
         return None
     return ChainParams(sampling.temperature, sampling.top_k, sampling.min_p, sampling.top_p)

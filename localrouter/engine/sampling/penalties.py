@@ -1,9 +1,9 @@
-"""What a request changes in the model's logits before a token is drawn: penalties for what was seen, and a bias.
+"""Logits processors of a request: penalties for tokens that occurred, and the logit bias.
 
-First the repeat penalty, for tokens of the prompt and of the answer: a logit l > 0 becomes l / penalty, others
-l * penalty (Keskar et al. 2019, "CTRL", with the sign of l heeded as llama.cpp and Transformers do). Then everything
-that is added: for tokens of the answer, sampled c > 0 times, -presence_penalty - c * frequency_penalty, and the bias,
-both as OpenAI defines them. The one that multiplies comes first, so that a bias is worth the number that was asked for.
+First the repeat penalty, for tokens of the prompt and of the output: a logit l > 0 becomes l / penalty, others
+l * penalty (Keskar et al. 2019, "CTRL", with the sign of l heeded as llama.cpp and Transformers do). Then terms are
+added: for tokens of the output, sampled c > 0 times, -presence_penalty - c * frequency_penalty, and the bias, both as
+OpenAI defines them. The factor comes before the terms, so that a bias adds exactly the number in the request.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ from localrouter.engine.messages import Sampling
 
 
 class SeenTokens:
-    """The distinct tokens of a sequence, and how often each was sampled. Tokens of `prompt` were sampled 0 times."""
+    """Distinct tokens of a sequence, and how often each was sampled. Those of `prompt` count as sampled 0 times."""
 
     def __init__(self, prompt: Iterable[int] = ()) -> None:
         distinct = list(dict.fromkeys(prompt))
@@ -37,24 +37,24 @@ class SeenTokens:
 
     @property
     def tokens(self) -> NDArray[np.intp]:
-        """Which tokens, each once."""
+        """Tokens that occurred, each once."""
         return self._tokens[: len(self._places)]
 
     @property
     def times(self) -> NDArray[np.float32]:
-        """How often each of `tokens` was sampled."""
+        """Number of times that each of `tokens` was sampled."""
         return self._times[: len(self._places)]
 
 
 class Penalties:
-    """The penalties and the bias of one sequence.
+    """Penalties and logit bias of one sequence.
 
-    It watches the sequence's own list of tokens: each use counts what was appended since the last. A request without
-    penalties never looks.
+    It keeps a reference to the sequence's list of tokens: each call of `apply` counts the tokens appended since the
+    last one. Nothing is counted for a request without penalties.
     """
 
     def __init__(self, sampling: Sampling, tokens: Sequence[int]) -> None:
-        """`tokens` holds the prompt now, and will grow by what is sampled."""
+        """`tokens` is the list of the sequence: the prompt now, and later the sampled tokens too."""
         self._sampling = sampling
         self._tokens = tokens
         self._counted = len(tokens)
@@ -64,14 +64,14 @@ class Penalties:
         self._bias = np.array([value for _, value in bias], np.float32)
 
     def apply(self, row: NDArray[np.float32], out: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the adjusted logits in `out`; `row` itself, with nothing copied, where there is nothing to adjust."""
+        """Return the processed logits in `out`; `row` itself, uncopied, without penalties and biases."""
         if not self._penalizes and not len(self._biased):
             return row
         np.copyto(out, row)
         if self._penalizes:
             self._penalize(out)
         if len(self._biased):
-            assert 0 <= self._biased[0] <= self._biased[-1] < len(row), "a bias on what is no token of this vocabulary"
+            assert 0 <= self._biased[0] <= self._biased[-1] < len(row), "a bias for a token outside of the vocabulary"
             out[self._biased] += self._bias
         return out
 
@@ -91,7 +91,7 @@ class Penalties:
         logits[seen.tokens] = values
 
     def _count(self) -> SeenTokens:
-        """Return what was seen. The prompt is looked through once, and only where the repeat penalty needs it."""
+        """Return the tokens that occurred. The prompt is counted once, and only where the repeat penalty needs it."""
         if self._seen is None:
             prompt = self._tokens[: self._counted] if self._sampling.repeat_penalty != 1 else ()
             self._seen = SeenTokens(prompt)

@@ -1,18 +1,18 @@
-"""The largest of very many numbers, found without sorting them and hardly looking at most."""
+"""Largest numbers of a long array, found without sorting it and with one pass over most of it."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 _ROWS = 128
 FEW = 8
-"""Up to one in so many of all numbers are a few."""
+"""Numbers are few where they are at most one in `FEW` of all."""
 
 
 class Ranking:
-    """The maxima of the columns of a row, laid out as `_ROWS` rows; what does not fill a column stands for itself.
+    """Ranking of an array's numbers by the maxima of its columns, with the array laid out as `_ROWS` rows.
 
-    The maxima are the one pass over everything, and numpy makes it at memory speed. Large numbers are in columns with a
-    large maximum, and these are few.
+    Numbers that do not fill a column are maxima of their own. Computing the maxima is the one pass over all numbers, at
+    memory speed. Large numbers are in columns with a large maximum, and these are few.
     """
 
     def __init__(self, row: NDArray[np.float32]) -> None:
@@ -21,12 +21,12 @@ class Ranking:
         self._grid = row[: self._width * _ROWS].reshape(_ROWS, self._width)
         self._maxima = np.concatenate([self._grid.max(axis=0), row[self._width * _ROWS :]])
         self.highest: np.float32 = self._maxima.max()
-        """The largest number; NaN when there is a NaN anywhere, and then nothing else here can be asked for."""
+        """The largest number; NaN when there is a NaN anywhere, and then the methods must not be called."""
 
     def kth(self, k: int) -> np.float32:
-        """Return the k-th largest number, equal ones counted each; 1 <= k <= all of them.
+        """Return the k-th largest number, counting equal ones each; 1 <= k <= length of the array.
 
-        The k-th largest maximum of a column is a bound that at least k numbers reach, and not many more.
+        The k-th largest maximum of a column is a threshold that at least k numbers reach, and not many more.
         """
         values = self._row
         if k <= len(self._maxima):
@@ -35,7 +35,7 @@ class Ranking:
         return np.float32(np.partition(values, -k)[-k])
 
     def reaching(self, threshold: np.float32) -> NDArray[np.intp] | None:
-        """Return where the numbers of at least `threshold` stand, in ascending order; None when they are not few."""
+        """Return the indices of the numbers of at least `threshold`, ascending; None when they are not few."""
         columns = np.flatnonzero(self._maxima >= threshold)
         if len(columns) > len(self._maxima) // FEW:
             reached = self._row >= threshold
@@ -46,16 +46,13 @@ class Ranking:
         return np.concatenate([down * self._width + columns[across], alone])
 
     def largest(self, n: int) -> NDArray[np.intp]:
-        """Return where the n largest stand, the largest first; of equal ones the first, so that exactly n come back.
-
-        All of them when there are fewer than `n`.
-        """
+        """Return the indices of the n largest numbers, largest first; of equal numbers the first ones."""
         n = min(n, len(self._row))
         if n == 0:
             return np.empty(0, np.intp)
-        has_bound = n <= len(self._maxima)
-        bound = np.partition(self._maxima, -n)[-n] if has_bound else np.float32(-np.inf)  # which at least n reach
-        places = self.reaching(bound)
+        is_limited = n <= len(self._maxima)
+        threshold = np.partition(self._maxima, -n)[-n] if is_limited else np.float32(-np.inf)  # at least n reach it
+        places = self.reaching(threshold)
         if places is None:
-            places = np.flatnonzero(self._row >= bound)
+            places = np.flatnonzero(self._row >= threshold)
         return places[np.argsort(-self._row[places], kind="stable")[:n]]

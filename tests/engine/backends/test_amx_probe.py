@@ -10,7 +10,7 @@ from localrouter.engine.backends.llama import amx_probe
 
 
 @pytest.fixture(autouse=True)
-def _nothing_tried_before() -> None:
+def _no_earlier_probe() -> None:
     amx_probe.amx_works.cache_clear()
 
 
@@ -24,7 +24,7 @@ def test_a_crash_is_a_no(code: str, works: bool, tmp_path: Path, monkeypatch: py
     assert amx_probe.amx_works() is works
 
 
-def test_it_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kernels_are_probed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = amx_probe.amx_works()
     monkeypatch.setattr(subprocess, "run", pytest.fail)
 

@@ -1,4 +1,4 @@
-"""A model without a chat template: the worker says which format its vocabulary has, and knows the end of a turn."""
+"""A model without a chat template: the worker reports its turn format, and recognises the end of a turn."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def test_the_worker_and_the_header_agree_on_the_format(tmp_path: Path, turns: Tu
 
 
 @pytest.mark.parametrize("turns", ["chatml", "gemma4", "gemma"])
-def test_the_end_of_a_turn_ends_an_answer_also_where_llama_cpp_does_not_say_so(
+def test_the_end_of_a_turn_ends_an_output_also_where_llama_cpp_has_no_such_end_token(
     tmp_path: Path, turns: TurnFormat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("llama_cpp.llama_cpp.llama_vocab_is_eog", lambda *_: False)

@@ -64,14 +64,14 @@ def test_the_embedded_model_answers(engine: Engine) -> None:
     ],
     ids=["q8_0", "q4_0", "no flash attention", "few rows at once"],
 )
-def test_it_answers_with_every_kind_of_cache(options: LoadOptions) -> None:
+def test_every_type_of_cache_computes(options: LoadOptions) -> None:
     backend = LlamaBackend(DEMO, msgspec.structs.replace(options, threads=1, cells=1024, max_sequences=4))
     question = greedy(1, "What is the capital of Italy?")
     assert text_of(run(Engine(backend), question), 1) == "The capital of Italy is Rome."
     backend.close()
 
 
-def test_answers_do_not_depend_on_who_else_is_in_the_batch(engine: Engine) -> None:
+def test_outputs_do_not_depend_on_other_requests_in_the_batch(engine: Engine) -> None:
     alone = [text_of(run(engine, greedy(1, question)), 1) for question in QUESTIONS]
 
     events = run(engine, *(greedy(number, question) for number, question in enumerate(QUESTIONS)))
@@ -107,7 +107,7 @@ def test_cells_in_llama_cpp_are_what_the_scheduler_counts(engine: Engine, backen
             assert backend.cells_of(sequence.slot) == sequence.computed
 
 
-def test_an_answer_that_is_set_back_goes_on_where_it_was() -> None:
+def test_a_preempted_request_continues_its_output() -> None:
     """Eight questions in a pool for about six: some are computed again, and all are answered to the end."""
     backend = LlamaBackend(DEMO, LoadOptions(threads=1, cells=150, max_sequences=8))
     engine = Engine(backend)
@@ -158,7 +158,7 @@ def test_a_wrong_batch_is_refused_and_the_backend_goes_on(engine: Engine, backen
     ],
     ids=["empty", "slot out of range", "more rows than llama.cpp was told"],
 )
-def test_what_would_end_the_process_is_asserted_before(backend: LlamaBackend, batch: Batch) -> None:
+def test_arguments_that_would_end_the_process_fail_an_assertion(backend: LlamaBackend, batch: Batch) -> None:
     with pytest.raises(AssertionError):
         backend.decode(batch)
 
@@ -195,12 +195,12 @@ def test_a_cut_file_is_an_error(tmp_path: Path) -> None:
         (LoadOptions(tensor_split=(1, 2, 3, 4, 5)), "tensor_split has 5 shares"),
     ],
 )
-def test_devices_that_cannot_be_used_are_told_before_anything_is_loaded(options: LoadOptions, why: str) -> None:
+def test_devices_that_cannot_be_used_are_reported_before_anything_is_loaded(options: LoadOptions, why: str) -> None:
     with pytest.raises(LoadError, match=why):
         LlamaBackend(DEMO, options)
 
 
-def test_what_it_loads_with_is_told_before_the_weights_are_read() -> None:
+def test_options_and_device_are_reported_before_the_weights_are_read() -> None:
     seen: list[Loading] = []
     fallbacks = (Fallback("Vulkan0", "flash_attention", "off", "It crashed."),)
     backend = LlamaBackend(DEMO, LoadOptions(gpu_layers=0, threads=1, cells=512), None, fallbacks, seen.append)
@@ -210,7 +210,7 @@ def test_what_it_loads_with_is_told_before_the_weights_are_read() -> None:
     assert backend.info.fallbacks == (), "they were for another device"
 
 
-def test_a_model_that_does_not_fit_is_told_before_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_does_not_fit_is_refused_before_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load_plan, "machine_of", lambda _: Machine(ram_free=1_000_000, ram_total=10**9))
 
     with pytest.raises(LoadError, match=r"Not enough memory for demo: with a cache of 512 tokens it needs .* GB"):
@@ -275,7 +275,7 @@ def test_llama_cpp_s_word_for_a_recurrent_model_is_enough(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_kernels_for_this_cpu_compute_what_the_plain_ones_do(name: str, tmp_path: Path) -> None:
+def test_kernels_for_this_cpu_compute_the_same_as_the_plain_ones(name: str, tmp_path: Path) -> None:
     """Kernels differ in how they round; wrong ones are off by as much as the logits themselves, or not finite."""
     path = small_model(tmp_path, name)
     options = LoadOptions(threads=1, cells=512, max_sequences=6)
@@ -292,7 +292,7 @@ def test_kernels_for_this_cpu_compute_what_the_plain_ones_do(name: str, tmp_path
 
 @pytest.mark.parametrize("name", KINDS)
 def test_every_kind_of_memory_runs_many_requests_to_their_ends(name: str, tmp_path: Path) -> None:
-    """Admit, set back, cancel, and no cell is left."""
+    """Admit, preempt and cancel requests, and check that no cell is left."""
     backend = LlamaBackend(small_model(tmp_path, name), LoadOptions(threads=1, cells=256, context=150, max_sequences=6))
     engine = Engine(backend)
 

@@ -1,4 +1,4 @@
-"""Draws by llama.cpp itself are what the sampler would draw. On a CPU it draws as on a GPU, only slowly."""
+"""Sampler chains of llama.cpp sample as the sampler does. On a CPU they work as on a GPU, only slowly."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ import localrouter
 from localrouter.engine.backends.base import Logits
 from localrouter.engine.backends.echo import EchoBackend
 from localrouter.engine.backends.llama.backend import LlamaBackend
-from localrouter.engine.backends.llama.sampler_chains import are_worth_it
+from localrouter.engine.backends.llama.sampler_chains import sample_faster
 from localrouter.engine.engine import Engine
 from localrouter.engine.grammar.constraint import Grammars
 from localrouter.engine.messages import Generate, GenerationRequest, Grammar, Sampling
@@ -46,13 +46,13 @@ def plain() -> Iterator[LlamaBackend]:
 
 
 def first_tokens(sampling: Sampling) -> Batch:
-    """The first token of a text in every slot, and what is to be drawn after it."""
+    """Return a batch with the first token of a text in every slot, and the parameters for the token after it."""
     sequences = [Sequence(slot, [300], 1, sampling, slot=slot) for slot in SLOTS]
     return Batch(tokens=[300] * ROWS, positions=[0] * ROWS, slots=SLOTS, outputs=SLOTS, sampled=sequences)
 
 
 def sampled_token(backend: LlamaBackend, sampling: Sampling, rounds: int) -> list[int | None]:
-    """What is drawn after the first token of a text, in all slots, so many times."""
+    """Return the tokens sampled after the first token of a text, in all slots, so many times."""
     tokens: list[int | None] = []
     for _ in range(rounds):
         backend.decode(first_tokens(sampling))
@@ -71,7 +71,7 @@ def sampled_token(backend: LlamaBackend, sampling: Sampling, rounds: int) -> lis
         Sampling(temperature=1.2, top_k=30, min_p=0.02, top_p=0.9),
     ],
 )
-def test_draws_follow_the_distribution_that_is_asked_for(
+def test_sampled_tokens_follow_the_requested_distribution(
     backend: LlamaBackend, plain: LlamaBackend, sampling: Sampling
 ) -> None:
     row = plain.decode(Batch(tokens=[300], positions=[0], slots=[0], outputs=[0]))[0]
@@ -89,14 +89,14 @@ def test_draws_follow_the_distribution_that_is_asked_for(
 
 
 def answers(backend: LlamaBackend, *commands: Generate) -> list[str]:
-    """What is said to each, with nothing left behind."""
+    """Return the output of each command, and free all cells."""
     engine = Engine(backend)
     events = run(engine, *commands)
     forget(engine)
     return [text_of(events, command.id) for command in commands]
 
 
-def test_greedy_answers_are_the_same_as_the_samplers(backend: LlamaBackend, plain: LlamaBackend) -> None:
+def test_greedy_outputs_are_the_same_as_those_of_the_sampler(backend: LlamaBackend, plain: LlamaBackend) -> None:
     commands = [
         Generate(number, GenerationRequest(prompt(f"What is the capital of {country}?"), Sampling(temperature=0), 30))
         for number, country in enumerate(("Italy", "Japan", "Peru"))
@@ -119,7 +119,7 @@ def test_requests_that_need_all_logits_run_beside_those_with_sampler_chains(back
     assert said[3] in {"yes", "no"}
 
 
-def test_what_is_no_recipe_is_left_to_the_sampler(backend: LlamaBackend) -> None:
+def test_parameters_without_a_chain_are_left_to_the_sampler(backend: LlamaBackend) -> None:
     assert set(sampled_token(backend, Sampling(), rounds=1)) == {None}
 
 
@@ -132,7 +132,7 @@ def test_a_slot_keeps_its_chain_for_the_next_request_of_its_kind(
     assert None not in sampled_token(backend, Sampling(top_k=7), rounds=1)
 
 
-def test_on_a_cpu_nothing_is_drawn_there(plain: LlamaBackend) -> None:
+def test_on_a_cpu_no_chain_samples(plain: LlamaBackend) -> None:
     assert set(sampled_token(plain, Sampling(top_k=7), rounds=1)) == {None}
 
 
@@ -148,7 +148,7 @@ class Chains:
 
 @pytest.mark.parametrize("gains", [True, False])
 @pytest.mark.parametrize("tokens", [[3, 1], [3, 2]])
-def test_a_trial_asks_for_right_draws_in_less_time(
+def test_the_probe_demands_right_tokens_in_less_time(
     tokens: list[int], gains: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [0.0]
@@ -158,10 +158,10 @@ def test_a_trial_asks_for_right_draws_in_less_time(
         clock[0] += 1 if chain_params_of_slots[0] and gains else 2
         return np.eye(4, dtype=np.float32)[[3, 1]]
 
-    assert are_worth_it(Chains(tokens), decode, rows=2) is (tokens == [3, 1] and gains)  # type: ignore[arg-type]
+    assert sample_faster(Chains(tokens), decode, rows=2) is (tokens == [3, 1] and gains)  # type: ignore[arg-type]
 
 
-def test_a_draw_from_nonsense_ends_one_request_and_spares_its_neighbour() -> None:
+def test_logits_that_are_not_finite_end_one_request_and_not_its_neighbour() -> None:
     class Nonsense(EchoBackend):
         failures = 1
 
@@ -177,7 +177,7 @@ def test_a_draw_from_nonsense_ends_one_request_and_spares_its_neighbour() -> Non
     assert text_of(events, 2) == "world"
 
 
-def test_who_obeys_a_grammar_has_no_recipe() -> None:
+def test_a_request_with_a_grammar_has_no_chain() -> None:
     grammars = Grammars(EchoBackend(LoadOptions()).grammar_vocabulary)
     constraint = grammars.constraint(Grammar('start: "yes"'))
 

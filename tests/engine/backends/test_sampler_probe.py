@@ -1,4 +1,4 @@
-"""The trial of sampling on a GPU: right samplers pass it, wrong tokens and dead processes do not. Here on the CPU."""
+"""Probe of sampling on a GPU: right samplers pass it, wrong tokens and dead processes do not. Here on the CPU."""
 
 import subprocess
 import sys
@@ -12,29 +12,29 @@ from localrouter.engine.backends.llama.sampler_probe import SamplerProbe, WrongS
 
 
 @pytest.fixture
-def trial() -> Iterator[SamplerProbe]:
-    trial = SamplerProbe("", 2051)
-    yield trial
-    trial.close()
+def probe() -> Iterator[SamplerProbe]:
+    probe = SamplerProbe("", 2051)
+    yield probe
+    probe.close()
 
 
-def test_llama_on_a_cpu_passes(trial: SamplerProbe) -> None:
-    trial.run()
+def test_llama_on_a_cpu_passes(probe: SamplerProbe) -> None:
+    probe.run()
 
 
 @pytest.mark.parametrize("token", [-1, 2051, None])
 def test_a_token_that_cannot_be_is_noticed(
-    trial: SamplerProbe, token: int | None, monkeypatch: pytest.MonkeyPatch
+    probe: SamplerProbe, token: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial._chains, "token", lambda output: token)
+    monkeypatch.setattr(probe._chains, "token", lambda output: token)
     with pytest.raises(WrongSample, match=r"sampled|not in the vocabulary"):
-        trial.run()
+        probe.run()
 
 
-def test_a_token_that_is_not_likely_enough_is_noticed(trial: SamplerProbe, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial._chains, "token", lambda output: 5)
+def test_a_token_that_is_not_likely_enough_is_noticed(probe: SamplerProbe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe._chains, "token", lambda output: 5)
     with pytest.raises(WrongSample, match="likeliest"):
-        trial.run()
+        probe.run()
 
 
 def python(folder: Path, script: str) -> str:
@@ -47,7 +47,7 @@ def python(folder: Path, script: str) -> str:
 @pytest.mark.parametrize(
     ("script", "works"), [("exit 0", True), ("echo wrong >&2; exit 1", False), ("kill -SEGV $$", False)]
 )
-def test_what_becomes_of_the_process_decides(
+def test_the_exit_status_of_the_process_decides(
     tmp_path: Path, script: str, works: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", python(tmp_path, script))

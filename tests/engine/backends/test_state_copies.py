@@ -56,7 +56,7 @@ def apart(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
 
 
 def held(backend: LlamaBackend) -> list[int]:
-    """How many positions each slot holds, and the sequence for what belongs to nobody."""
+    """Return the number of positions of each slot, and of the scratch sequence."""
     return [backend.cells_of(slot) for slot in range(backend.limits.slots + 1)]
 
 
@@ -88,7 +88,7 @@ def test_a_part_of_a_copy_comes_back_for_a_prompt_that_parts_from_it(backend: Ll
     assert apart(compute(backend, [5, 6, 7], slot=2, start=200), expected) < CLOSE
 
 
-def test_what_does_not_fit_behind_what_a_slot_holds_is_refused(backend: LlamaBackend) -> None:
+def test_cells_that_do_not_follow_those_of_the_slot_are_refused(backend: LlamaBackend) -> None:
     compute(backend, PROMPT)
     backend.store(1, 0, 100, 300)
     backend.clear(0)
@@ -98,7 +98,7 @@ def test_what_does_not_fit_behind_what_a_slot_holds_is_refused(backend: LlamaBac
     assert held(backend)[0] == 90
 
 
-def test_a_copy_that_is_gone_or_finds_no_room_is_refused(backend: LlamaBackend) -> None:
+def test_a_missing_copy_or_one_without_room_is_refused(backend: LlamaBackend) -> None:
     compute(backend, PROMPT)
     backend.store(1, 0, 0, 300)
     for slot in (1, 2):
@@ -126,7 +126,7 @@ def test_a_copy_for_which_there_is_no_memory_is_told(backend: LlamaBackend, monk
 
 
 @pytest.mark.parametrize("rows", [1, 20, 63])
-def test_rows_of_nobody_change_nothing_and_leave_nothing(backend: LlamaBackend, rows: int) -> None:
+def test_padding_rows_change_nothing_and_leave_nothing(backend: LlamaBackend, rows: int) -> None:
     compute(backend, PROMPT)
     expected = compute(backend, PROMPT[:rows], start=300)
     backend.clear(0)
@@ -138,7 +138,7 @@ def test_rows_of_nobody_change_nothing_and_leave_nothing(backend: LlamaBackend, 
     assert held(backend) == [300 + rows, *[0] * backend.limits.slots]
 
 
-def test_rows_of_nobody_are_left_out_where_there_is_no_room(backend: LlamaBackend) -> None:
+def test_padding_rows_are_left_out_where_there_is_no_room(backend: LlamaBackend) -> None:
     for slot in range(3):
         compute(backend, PROMPT, slot=slot)
     compute(backend, PROMPT[:80], slot=3)
@@ -173,7 +173,7 @@ def test_which_models_pad_to_tiles_and_which_have_a_host_store(
 
 
 def test_a_conversation_restored_from_the_host_store_has_the_same_output() -> None:
-    """Two conversations take turns, and while one is asked the other is not in the cache."""
+    """Two conversations take turns, and while one is computed the other is not in the cache."""
     answers = [_take_turns(host_store_cells) for host_store_cells in (0, 4096)]
 
     assert answers[0][0] == answers[1][0]
@@ -181,7 +181,7 @@ def test_a_conversation_restored_from_the_host_store_has_the_same_output() -> No
 
 
 def _take_turns(host_store_cells: int) -> tuple[list[str], int]:
-    """Greedy answers of the embedded model, and how many tokens of prompts were not computed.
+    """Return greedy outputs of the embedded model, and the number of cached prompt tokens.
 
     Without flash attention, which computes a little otherwise for a prompt that is cut elsewhere.
     """

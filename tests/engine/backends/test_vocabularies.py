@@ -61,7 +61,7 @@ def test_a_control_token_is_one_token_only_where_the_template_writes_it(backend:
         assert len(plain(backend, text)) > 1
 
 
-def test_what_a_user_writes_is_no_mark(backend: LlamaBackend) -> None:
+def test_text_of_a_user_is_no_special_token(backend: LlamaBackend) -> None:
     """Gemma's calls and quotes are tokens of the vocabulary's own definition, which llama.cpp finds in plain text."""
     marks = backend.info.special_tokens
     for mark in marks:
@@ -70,7 +70,7 @@ def test_what_a_user_writes_is_no_mark(backend: LlamaBackend) -> None:
         assert b"".join(map(backend.piece, written)) == f"a {mark} b{mark}{mark}".encode()
 
 
-def test_what_a_template_writes_is_a_mark(backend: LlamaBackend, family: str) -> None:
+def test_text_of_a_template_is_a_special_token(backend: LlamaBackend, family: str) -> None:
     expected = {
         "qwen": {"<|im_start|>"},
         "gemma": {"<|tool_call>", "<tool_call|>", '<|"|>', "<|channel>", "<channel|>"},
@@ -82,7 +82,7 @@ def test_what_a_template_writes_is_a_mark(backend: LlamaBackend, family: str) ->
         assert backend.tokenize([Segment(mark, control=True)], begin=False) == [marks[mark]]
 
 
-def test_an_answer_by_a_grammar_is_tokenized_as_the_model_would(backend: LlamaBackend) -> None:
+def test_an_output_by_a_grammar_is_tokenized_as_the_model_would(backend: LlamaBackend) -> None:
     text = "The quick brown fox jumps over the lazy dog. Ünïcödé 12345"
     grammars = Grammars(backend.grammar_vocabulary)
     constraint = grammars.constraint(Grammar(f"start: {json.dumps(text, ensure_ascii=False)}"))

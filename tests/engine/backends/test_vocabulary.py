@@ -57,23 +57,23 @@ def test_a_text_is_cut_before_what_is_found_by_its_spelling() -> None:
 MARKS = ["<think>", "</think>", "<tool_call>", "</tool_call>"]
 
 
-@pytest.mark.parametrize("mark", MARKS)
-def test_text_is_not_taken_for_the_mark_that_it_spells(backend: LlamaBackend, mark: str) -> None:
-    number = backend.info.special_tokens[mark]
-    text = f"a {mark}{mark}b"
+@pytest.mark.parametrize("special", MARKS)
+def test_plain_text_is_not_the_special_token_that_it_spells(backend: LlamaBackend, special: str) -> None:
+    number = backend.info.special_tokens[special]
+    text = f"a {special}{special}b"
 
-    assert backend.tokenize([Segment(mark, control=True)]) == [number]
+    assert backend.tokenize([Segment(special, control=True)]) == [number]
     plain = backend.tokenize([Segment(text, control=False)])
     assert not set(backend.info.special_tokens.values()) & set(plain)
     assert b"".join(map(backend.piece, plain)) == text.encode()
 
 
-def test_marks_are_those_of_the_vocabulary_that_no_user_writes_by_chance(backend: LlamaBackend) -> None:
+def test_special_tokens_are_those_that_no_user_writes_by_chance(backend: LlamaBackend) -> None:
     assert set(backend.info.special_tokens) == {"<|endoftext|>", "<|im_start|>", "<|im_end|>", *MARKS}
 
 
 @pytest.mark.parametrize(
-    ("text", "template", "is_mark"),
+    ("text", "template", "is_special"),
     [
         ("<tool_call>", "", True),
         ("<|channel>", "", True),
@@ -85,8 +85,8 @@ def test_marks_are_those_of_the_vocabulary_that_no_user_writes_by_chance(backend
         ("<>", "<>", False),
     ],
 )
-def test_html_is_no_mark(text: str, template: str, is_mark: bool) -> None:
-    assert vocabulary._is_mark(text, template) is is_mark
+def test_html_is_not_special(text: str, template: str, is_special: bool) -> None:
+    assert vocabulary._is_special(text, template) is is_special
 
 
 def test_control_tokens_have_text_only_where_it_is_asked_for(backend: LlamaBackend) -> None:
@@ -95,18 +95,18 @@ def test_control_tokens_have_text_only_where_it_is_asked_for(backend: LlamaBacke
     assert (backend.piece(token), backend.text(token)) == (b"", b"<|im_end|>")
 
 
-def test_what_grammars_know_is_every_token_and_how_text_is_read(backend: LlamaBackend) -> None:
+def test_grammars_get_every_token_and_the_tokenizer(backend: LlamaBackend) -> None:
     known = backend.grammar_vocabulary()
 
-    assert [known.pieces[mark] for mark in known.special_tokens] == [
-        mark.encode() for mark in backend.info.special_tokens
+    assert [known.pieces[special] for special in known.special_tokens] == [
+        special.encode() for special in backend.info.special_tokens
     ]
     assert sorted(known.ends) == [token for token in range(len(known.pieces)) if backend.is_end(token)]
     assert b"".join(known.pieces[token] for token in known.tokenize(" a<think>")) == b" a<think>"
     assert not set(known.special_tokens) & set(known.tokenize(" a<think>"))
 
 
-def test_what_was_used_least_recently_is_forgotten_and_read_anew(
+def test_the_least_recently_used_segment_is_evicted_and_tokenized_again(
     backend: LlamaBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vocabulary, "_REMEMBERED", 20)

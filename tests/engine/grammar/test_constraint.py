@@ -52,7 +52,7 @@ def follow(constraint: Constraint, text: str) -> Constraint:
     return constraint
 
 
-def test_only_what_the_grammar_says_next_is_allowed(grammars: Grammars) -> None:
+def test_only_tokens_that_the_grammar_expects_are_allowed(grammars: Grammars) -> None:
     constraint = follow(grammars.constraint(Grammar('start: "ab" | "ac" | "x"')), "a")
 
     assert tokens_of(constraint.allowed()) == {ord("b"), ord("c")}
@@ -66,19 +66,19 @@ def test_the_end_is_allowed_where_the_grammar_may_end(grammars: Grammars) -> Non
     assert follow(constraint, "a").is_complete
 
 
-def test_one_token_that_is_left_comes_by_itself(grammars: Grammars) -> None:
+def test_a_single_allowed_token_is_returned_as_its_id(grammars: Grammars) -> None:
     assert grammars.constraint(Grammar('start: "abc"')).allowed() == ord("a")
 
 
 @pytest.mark.parametrize("last", [0, 31, 32, 255])
-def test_a_token_alone_is_told_wherever_its_bit_is(last: int) -> None:
+def test_a_single_allowed_token_is_found_at_any_bit(last: int) -> None:
     pieces = [b"", *(bytes([65 + token % 26]) * (1 + token // 26) for token in range(1, 257))]
     vocabulary = GrammarVocabulary(pieces, [], [256], lambda text: [])
 
     assert Grammars(lambda: vocabulary).constraint(Grammar(f"start: <[{last}]>")).allowed() == last
 
 
-def test_a_mark_stands_only_where_its_number_is_named(grammars: Grammars) -> None:
+def test_a_special_token_is_allowed_only_where_its_id_is_named(grammars: Grammars) -> None:
     anything = grammars.constraint(Grammar(f"start: /(.|\\n)*/ <[{START}]>"))
     spelled = follow(grammars.constraint(Grammar('start: "<|im_start|>"')), "<|im_start|>")
 
@@ -95,7 +95,7 @@ def test_tokens_are_allowed_in_a_row_without_going_there(grammars: Grammars) -> 
     assert follow(constraint, "ab").is_complete
 
 
-def test_answers_by_the_same_grammar_do_not_meet(grammars: Grammars) -> None:
+def test_outputs_by_the_same_grammar_do_not_affect_each_other(grammars: Grammars) -> None:
     one, other = (grammars.constraint(Grammar('start: "ab"')) for _ in range(2))
 
     follow(one, "ab")
@@ -137,7 +137,7 @@ def test_a_schema_too_large_to_be_followed_is_refused(grammars: Grammars) -> Non
         grammars.constraint(by({"type": "object", "properties": properties}))
 
 
-def test_a_pattern_that_explodes_ends_its_answer(grammars: Grammars) -> None:
+def test_a_pattern_that_explodes_ends_its_output(grammars: Grammars) -> None:
     pattern = "a"
     for _ in range(10):
         pattern = f"({pattern}){{10}}"
@@ -182,7 +182,7 @@ GRAMMARS = {
 
 @given(st.sampled_from(list(GRAMMARS)), st.integers(0, 1 << 32), st.sampled_from([0.0, 1.0, 5.0]))
 @settings(deadline=None, max_examples=60)
-def test_whatever_the_logits_a_text_that_ended_by_itself_obeys(
+def test_for_any_logits_a_text_that_ended_by_itself_follows_the_grammar(
     grammars: Grammars, what: Grammar, seed: int, temperature: float
 ) -> None:
     constraint, sampler, text = grammars.constraint(what), Sampler(VOCABULARY), b""

@@ -1,4 +1,4 @@
-"""What a grammar may cost while an answer follows it, and who pays when that is too much."""
+"""Cost of a grammar while an output follows it: over the limit only this output ends."""
 
 import random
 
@@ -13,11 +13,11 @@ from localrouter.engine.messages import Grammar
 from localrouter.load_options import LoadOptions
 
 EVER_MORE_STATES = Grammar("start: /(?s:.*)a(?s:.{200})/")
-"""Compiled at once, but each token of an answer makes states that no other had."""
+"""Grammar that compiles at once, but each token of an output makes new lexer states."""
 
 
 def steps(constraint: Constraint, seed: int) -> int:
-    """How many random letters an answer can have before its grammar costs too much."""
+    """Return the number of random letters that an output can have before its grammar costs too much."""
     draw = random.Random(seed)
     for step in range(2000):
         try:
@@ -28,7 +28,7 @@ def steps(constraint: Constraint, seed: int) -> int:
     return 2000
 
 
-def test_an_answer_that_spends_what_its_grammar_may_cost_leaves_the_next_as_much(
+def test_an_output_that_reaches_the_limit_of_its_grammar_leaves_the_next_one_as_much(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(constraint, "_LIMITS", LLParserLimits(max_lexer_states=500))

@@ -1,4 +1,4 @@
-"""The trial: grammars that would end their process, or never be compiled, end only the trial's."""
+"""Grammar sandbox: grammars that would end their process, or never be compiled, end only the sandbox."""
 
 import json
 
@@ -23,7 +23,7 @@ def all_of(count: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def trial() -> GrammarSandbox:
+def sandbox() -> GrammarSandbox:
     return GrammarSandbox(MARKS, seconds=0.5)
 
 
@@ -37,23 +37,23 @@ def trial() -> GrammarSandbox:
         chain(500),
     ],
 )
-def test_what_can_be_compiled_is_no_danger(trial: GrammarSandbox, lark: str) -> None:
-    assert trial.danger(lark) is None
+def test_a_grammar_that_compiles_is_no_danger(sandbox: GrammarSandbox, lark: str) -> None:
+    assert sandbox.danger(lark) is None
 
 
-def test_rules_that_would_overflow_the_stack_are_a_danger(trial: GrammarSandbox) -> None:
-    assert trial.danger(chain(20_000)) == (
+def test_rules_that_would_overflow_the_stack_are_a_danger(sandbox: GrammarSandbox) -> None:
+    assert sandbox.danger(chain(20_000)) == (
         "Compiling it takes too much memory, or its rules refer to each other too deeply."
     )
 
 
-def test_what_takes_too_long_is_a_danger(trial: GrammarSandbox) -> None:
-    assert trial.danger(all_of(30)) == "Compiling it takes more than 0.5 seconds."
+def test_a_grammar_that_takes_too_long_is_a_danger(sandbox: GrammarSandbox) -> None:
+    assert sandbox.danger(all_of(30)) == "Compiling it takes more than 0.5 seconds."
 
 
-def test_after_a_danger_the_next_is_tried_as_before(trial: GrammarSandbox) -> None:
-    assert trial.danger(all_of(30))
-    assert trial.danger('start: "a"') is None
+def test_after_a_danger_the_next_grammar_is_checked_as_before(sandbox: GrammarSandbox) -> None:
+    assert sandbox.danger(all_of(30))
+    assert sandbox.danger('start: "a"') is None
 
 
 def test_a_grammar_in_danger_is_refused_at_once_the_second_time() -> None:
@@ -65,7 +65,7 @@ def test_a_grammar_in_danger_is_refused_at_once_the_second_time() -> None:
             return "Never."
 
     once = Once()
-    grammars = Grammars(EchoBackend(LoadOptions()).grammar_vocabulary, lambda marks: once)
+    grammars = Grammars(EchoBackend(LoadOptions()).grammar_vocabulary, lambda special_tokens: once)
 
     for _ in range(2):
         with pytest.raises(GrammarRefused, match="Never"):
@@ -74,14 +74,14 @@ def test_a_grammar_in_danger_is_refused_at_once_the_second_time() -> None:
     assert once.asked == 1
 
 
-def test_marks_are_tried_as_marks() -> None:
+def test_special_tokens_are_special_in_the_sandbox() -> None:
     written: list[list[bytes]] = []
 
-    def trial(marks: list[bytes]) -> GrammarSandbox:
-        written.append(marks)
-        return GrammarSandbox(marks)
+    def sandbox(special_tokens: list[bytes]) -> GrammarSandbox:
+        written.append(special_tokens)
+        return GrammarSandbox(special_tokens)
 
-    grammars = Grammars(EchoBackend(LoadOptions()).grammar_vocabulary, trial)
+    grammars = Grammars(EchoBackend(LoadOptions()).grammar_vocabulary, sandbox)
     grammars.constraint(Grammar('start: "a"'))
 
-    assert any(b"<|im_end|>" in marks for marks in written)
+    assert any(b"<|im_end|>" in special_tokens for special_tokens in written)

@@ -47,7 +47,7 @@ async def test_requests_get_their_own_answers(client: EngineClient) -> None:
     assert client.gauge == Gauge(cells_cached=client.gauge.cells_cached)
 
 
-async def test_a_refused_prompt_raises_what_it_was_refused_with(client: EngineClient) -> None:
+async def test_a_rejected_prompt_raises_its_error(client: EngineClient) -> None:
     with pytest.raises(ContextLengthExceeded) as caught:
         await submit(client, "x" * 3000).accepted()
     assert (caught.value.prompt_tokens, caught.value.limit) == (3000 + len("user\n\nassistant\n") + 3, 2000)
@@ -100,7 +100,7 @@ async def test_a_cancelled_request_ends_once_and_frees_its_place(client: EngineC
     assert client.gauge == Gauge(cells_cached=client.gauge.cells_cached)
 
 
-async def test_a_request_carries_its_grammar_its_thoughts_and_its_markers(client: EngineClient) -> None:
+async def test_a_request_carries_its_grammar_its_reasoning_and_its_delimiters(client: EngineClient) -> None:
     generation = client.submit(
         GenerationRequest(
             prompt("<think>a</think>true, and more"),
@@ -132,13 +132,13 @@ async def test_text_becomes_tokens_and_tokens_become_text(client: EngineClient) 
 
 
 @pytest.mark.parametrize("token", [-1, 259])
-async def test_what_is_no_token_has_no_text(client: EngineClient, token: int) -> None:
+async def test_a_number_outside_the_vocabulary_has_no_text(client: EngineClient, token: int) -> None:
     with pytest.raises(InvalidRequest, match=f"{token} is no token") as caught:
         await client.detokenize([1, token])
     assert caught.value.param == "tokens"
 
 
-async def test_a_dead_worker_answers_no_question(client: EngineClient) -> None:
+async def test_a_dead_worker_fails_queries(client: EngineClient) -> None:
     client._worker.process.send_signal(signal.SIGSTOP)
     while psutil.Process(client.pid).status() != psutil.STATUS_STOPPED:  # noqa: ASYNC110 - the system offers no event
         await asyncio.sleep(0)
@@ -154,9 +154,7 @@ async def test_a_dead_worker_answers_no_question(client: EngineClient) -> None:
 
 
 @pytest.mark.parametrize(("number", "told"), [(signal.SIGABRT, ["was ended by signal 6"]), (signal.SIGKILL, [])])
-async def test_a_crash_before_the_first_answer_is_told_and_an_end_from_outside_is_not(
-    number: int, told: list[str]
-) -> None:
+async def test_a_crash_before_a_completed_request_is_reported_and_a_kill_is_not(number: int, told: list[str]) -> None:
     fates: list[str] = []
     worker = await WorkerProcess.start(ECHO, timeout=30)
     client = EngineClient("echo", worker, max_queue=1, on_early_crash=fates.append)
@@ -168,7 +166,7 @@ async def test_a_crash_before_the_first_answer_is_told_and_an_end_from_outside_i
     assert fates == told
 
 
-async def test_a_crash_after_an_answer_is_no_early_one() -> None:
+async def test_a_crash_after_a_completed_request_is_no_early_one() -> None:
     fates: list[str] = []
     worker = await WorkerProcess.start(ECHO, timeout=30)
     client = EngineClient("echo", worker, max_queue=1, on_early_crash=fates.append)
@@ -180,7 +178,7 @@ async def test_a_crash_after_an_answer_is_no_early_one() -> None:
     assert fates == []
 
 
-async def test_a_dead_worker_ends_what_runs_and_takes_no_more(client: EngineClient) -> None:
+async def test_a_dead_worker_ends_running_requests_and_takes_no_more(client: EngineClient) -> None:
     generation = submit(client, "x" * 1000)
     await generation.accepted()
 
@@ -194,7 +192,7 @@ async def test_a_dead_worker_ends_what_runs_and_takes_no_more(client: EngineClie
         submit(client, "hi")
 
 
-async def test_closing_ends_what_runs_and_says_why() -> None:
+async def test_closing_ends_running_requests_with_a_reason() -> None:
     client = EngineClient("echo", await WorkerProcess.start(ECHO, timeout=30), max_queue=1)
     generation = submit(client, "x" * 1000)
     await generation.accepted()
@@ -206,7 +204,7 @@ async def test_closing_ends_what_runs_and_says_why() -> None:
     assert end.code == "shutting_down"
 
 
-async def test_a_file_that_is_no_model_is_told_without_its_path(tmp_path: Path) -> None:
+async def test_a_file_that_is_no_model_is_reported_without_its_path(tmp_path: Path) -> None:
     path = tmp_path / "broken.gguf"
     path.write_bytes(b"no model at all")
 
@@ -249,7 +247,7 @@ async def test_a_model_that_loads_too_slowly_is_given_up() -> None:
         await WorkerProcess.start(ECHO, timeout=0)
 
 
-def test_the_pace_is_measured_from_what_has_ended() -> None:
+def test_the_rate_is_measured_from_ended_requests() -> None:
     pace = CompletionRate()
     for _ in range(4):
         pace.began(100)
@@ -276,7 +274,7 @@ def test_idle_time_does_not_count_as_slowness() -> None:
     assert pace.seconds_for(5, 1001) == 5
 
 
-def test_nobody_is_sent_away_for_less_than_a_second_or_more_than_an_hour() -> None:
+def test_a_retry_is_due_in_one_second_to_one_hour() -> None:
     pace = CompletionRate()
     pace.began(0)
 

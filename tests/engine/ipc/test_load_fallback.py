@@ -1,4 +1,4 @@
-"""A model that fails with layers on a GPU is started again with safer settings, each once, and this is remembered."""
+"""A model that fails with layers on a GPU is started again with fallbacks, each once, and these are stored."""
 
 import asyncio
 from collections.abc import Callable
@@ -55,7 +55,7 @@ def store(tmp_path: Path) -> FallbackStore:
     return FallbackStore(tmp_path / "state" / "fallbacks.json")
 
 
-def remembered(store: FallbackStore, path: str = "m.gguf") -> list[tuple[str, str | int]]:
+def stored(store: FallbackStore, path: str = "m.gguf") -> list[tuple[str, str | int]]:
     return [(each.setting, each.value) for each in store.of(path)]
 
 
@@ -63,7 +63,7 @@ def test_each_setting_is_given_up_once_until_the_model_works_on_the_cpu(store: F
     machine = Machine(lambda options: options.gpu_layers == 0)
     start(machine, store)
     assert [options.gpu_layers for options in machine.tried] == ["auto", "auto", "auto", 12, 0]
-    assert remembered(store) == LADDER
+    assert stored(store) == LADDER
 
 
 def test_the_next_start_begins_where_the_last_one_worked(store: FallbackStore) -> None:
@@ -74,7 +74,7 @@ def test_the_next_start_begins_where_the_last_one_worked(store: FallbackStore) -
     assert (len(first.tried), len(second.tried)) == (2, 1)
 
 
-def test_on_another_device_everything_is_tried_again(store: FallbackStore) -> None:
+def test_on_another_device_no_fallback_applies(store: FallbackStore) -> None:
     start(Machine(lambda options: options.gpu_sampling == "off"), store)
     other = Machine(lambda options: True, device=replace(GPU, ids="CUDA0"))
     start(other, store)
@@ -85,19 +85,19 @@ def test_another_file_is_another_matter(store: FallbackStore, tmp_path: Path) ->
     model = tmp_path / "m.gguf"
     model.write_bytes(b"one")
     start(Machine(lambda options: options.gpu_sampling == "off"), store, path=str(model))
-    assert remembered(store, str(model)) == LADDER[:1]
+    assert stored(store, str(model)) == LADDER[:1]
     model.write_bytes(b"another")
-    assert remembered(store, str(model)) == []
+    assert stored(store, str(model)) == []
 
 
-def test_a_lack_of_memory_takes_fewer_layers_at_once_and_is_not_remembered(store: FallbackStore) -> None:
+def test_a_lack_of_memory_takes_fewer_layers_at_once_and_is_not_stored(store: FallbackStore) -> None:
     machine = Machine(lambda options: options.gpu_layers == 12, crashes=False)
     start(machine, store)
     assert [(options.gpu_sampling, options.gpu_layers) for options in machine.tried] == [("auto", "auto"), ("auto", 12)]
-    assert remembered(store) == []
+    assert stored(store) == []
 
 
-def test_of_a_lack_of_memory_and_a_crash_only_the_crash_is_remembered(store: FallbackStore) -> None:
+def test_of_a_lack_of_memory_and_a_crash_only_the_crash_is_stored(store: FallbackStore) -> None:
     machine = Machine(lambda options: options.gpu_layers == 12 and options.gpu_sampling == "off", crashes=False)
 
     async def scarce_then_crashing(load: Load, **more: object) -> str:
@@ -106,7 +106,7 @@ def test_of_a_lack_of_memory_and_a_crash_only_the_crash_is_remembered(store: Fal
 
     asyncio.run(start_with_fallbacks(Load("m.gguf"), timeout=1, store=store, start=scarce_then_crashing))  # type: ignore[arg-type]
     assert [(each.gpu_layers, each.gpu_sampling) for each in machine.tried[1:]] == [(12, "auto"), (12, "off")]
-    assert remembered(store) == [("gpu_sampling", "off")]
+    assert stored(store) == [("gpu_sampling", "off")]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_of_a_lack_of_memory_and_a_crash_only_the_crash_is_remembered(store: Fal
         LoadOptions(gpu_sampling="on", kv_type="q8_0", require_gpu=True),
     ],
 )
-def test_what_is_remembered_changes_no_setting_that_the_operator_chose(asked: LoadOptions) -> None:
+def test_a_stored_fallback_changes_no_option_that_the_operator_set(asked: LoadOptions) -> None:
     fallbacks = [Fallback(GPU.ids, *rung, why=WHY) for rung in LADDER if rung != ("gpu_layers", 12)]  # type: ignore[arg-type]
     assert with_fallbacks(asked, fallbacks, GPU.ids) == asked
 
@@ -126,10 +126,10 @@ def test_where_a_gpu_is_required_the_cpu_is_no_way_out(store: FallbackStore) -> 
     with pytest.raises(OffloadFailed):
         start(machine, store, LoadOptions(require_gpu=True))
     assert machine.tried[-1].gpu_layers == 12
-    assert remembered(store) == [], "what did not help is not remembered"
+    assert stored(store) == [], "a fallback that did not help is not stored"
 
 
-def test_what_fails_without_a_gpu_too_ends(store: FallbackStore) -> None:
+def test_a_model_that_fails_without_a_gpu_too_is_refused(store: FallbackStore) -> None:
     machine = Machine(lambda options: False)
     with pytest.raises(ModelLoadFailed):
         start(machine, store)
@@ -155,7 +155,7 @@ def test_layers_that_the_operator_asked_for_are_not_given_up(store: FallbackStor
     ),
     st.booleans(),
 )
-def test_whatever_is_asked_for_giving_up_comes_to_an_end(asked: LoadOptions, crashed: bool) -> None:
+def test_fallbacks_come_to_an_end_for_any_options(asked: LoadOptions, crashed: bool) -> None:
     fallbacks: list[Fallback] = []
     while True:
         options = with_fallbacks(asked, fallbacks, GPU.ids)
@@ -173,17 +173,17 @@ def test_whatever_is_asked_for_giving_up_comes_to_an_end(asked: LoadOptions, cra
 def test_a_crash_with_the_first_request_changes_the_next_start(store: FallbackStore) -> None:
     info = replace(INFO, device=GPU, options=LoadOptions(gpu_sampling="off"))
     learn_from_crash(Load("m.gguf", options=LoadOptions(gpu_sampling="off")), info, "was ended by signal 6", store)
-    assert remembered(store) == [("flash_attention", "off")]
+    assert stored(store) == [("flash_attention", "off")]
 
 
 def test_a_crash_on_the_cpu_teaches_nothing(store: FallbackStore) -> None:
     cpu = replace(INFO, device=ComputeDevice("CPU", 0, 25))
     assert learn_from_crash(Load("m.gguf"), cpu, "was ended by signal 6", store) is None
-    assert remembered(store) == []
+    assert stored(store) == []
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"a": [{"device": 1}]}'])
-def test_a_damaged_memory_is_told_and_not_used(
+def test_a_damaged_store_is_logged_and_not_used(
     store: FallbackStore, content: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     store._path.parent.mkdir()
@@ -191,13 +191,13 @@ def test_a_damaged_memory_is_told_and_not_used(
     assert store.of("m.gguf") == ()
     assert "cannot be read" in caplog.text
     start(Machine(lambda options: options.gpu_sampling == "off"), store)
-    assert remembered(store) == LADDER[:1]
+    assert stored(store) == LADDER[:1]
 
 
 def test_a_state_folder_that_cannot_be_written_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").touch()
     start(Machine(lambda options: options.gpu_sampling == "off"), FallbackStore(tmp_path / "file" / "fallbacks.json"))
-    assert "not remembered" in caplog.text
+    assert "are not stored" in caplog.text
 
 
 def test_all_fallbacks_can_be_forgotten(store: FallbackStore) -> None:

@@ -1,4 +1,4 @@
-"""The wire: messages survive it however the bytes arrive, and anything else is told apart."""
+"""Wire: messages survive it however the bytes arrive, and other bytes are an error."""
 
 import math
 
@@ -88,7 +88,7 @@ def test_a_piece_of_plain_text_mentions_nothing_else(field: bytes) -> None:
 
 
 @pytest.mark.parametrize("data", [b"\xff\xff\xff\xff", b"\x00\x00\x00\x01\xc1", b"\x00\x00\x00\x01\x90"])
-def test_what_is_no_frame_is_an_error(data: bytes) -> None:
+def test_bytes_that_are_no_frame_are_an_error(data: bytes) -> None:
     with pytest.raises(wire.WireError):
         wire.reports().feed(data)
 

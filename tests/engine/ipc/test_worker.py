@@ -35,7 +35,7 @@ from localrouter.engine.messages import (
 from localrouter.load_options import LoadOptions
 
 PATIENCE = 30
-"""Seconds after which a worker that says nothing is given up."""
+"""Seconds without a report after which a test fails."""
 
 
 class SlowGrammars(EchoBackend):
@@ -64,7 +64,7 @@ class ThreadedWorker(Worker):
     def _open(self, load: Load, on_loading: Callable[[Loading], None]) -> Backend:
         return self._given
 
-    def _leave(self, status: int) -> None:
+    def _exit(self, status: int) -> None:
         pass
 
 
@@ -146,7 +146,7 @@ def test_cancelling_a_stream_does_not_wait_for_a_grammar(worker: Conversation, b
     assert end.reason == "cancelled"
 
 
-def test_who_is_cancelled_before_the_engine_has_it_ends_once(worker: Conversation, backend: SlowGrammars) -> None:
+def test_a_request_cancelled_before_it_is_queued_ends_once(worker: Conversation, backend: SlowGrammars) -> None:
     worker.say(Generate(1, GenerationRequest(prompt("true"), grammar=Grammar('start: "true"'))))
     worker.say(Generate(2, GenerationRequest(prompt("behind it"))))
     worker.say(Generate(3, GenerationRequest(prompt("true"))))

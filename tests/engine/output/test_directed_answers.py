@@ -1,4 +1,4 @@
-"""The engine where a request says more than how to draw: a grammar, thoughts and their budget, markers."""
+"""Requests with a grammar, reasoning and its budget, and delimiters, in the engine."""
 
 import json
 from itertools import groupby
@@ -95,7 +95,7 @@ class Wild(EchoBackend):
 
 @given(st.integers(0, 1 << 32))
 @settings(deadline=None, max_examples=20)
-def test_answers_that_end_by_themselves_obey_also_when_set_back(seed: int) -> None:
+def test_outputs_that_end_by_themselves_follow_the_grammar_also_when_preempted(seed: int) -> None:
     engine = Engine(Wild(seed))
     commands = [Generate(n, GenerationRequest(prompt("x" * 40), Sampling(seed=n), 150, OBJECT)) for n in range(4)]
 
@@ -106,7 +106,7 @@ def test_answers_that_end_by_themselves_obey_also_when_set_back(seed: int) -> No
             assert set(json.loads(text_of(events, command.id))) == {"city", "big"}
 
 
-def test_an_answer_that_can_only_end_ends_without_another_token() -> None:
+def test_an_output_that_can_only_end_ends_without_another_token() -> None:
     events = run(
         echo(),
         Generate(1, GenerationRequest(prompt("true, and more"), Sampling(), None, Grammar('start: "true" | "false"'))),
@@ -116,7 +116,7 @@ def test_an_answer_that_can_only_end_ends_without_another_token() -> None:
     assert (end_of(events, 1).reason, end_of(events, 1).usage.completion_tokens) == ("stop", 4)
 
 
-def test_an_answer_that_is_whole_with_the_last_token_allowed_is_a_stop() -> None:
+def test_an_output_complete_with_its_last_allowed_token_ends_with_stop() -> None:
     events = run(
         echo(), Generate(1, GenerationRequest(prompt("true"), Sampling(), 4, Grammar('start: "true" | "false"')))
     )
@@ -124,7 +124,7 @@ def test_an_answer_that_is_whole_with_the_last_token_allowed_is_a_stop() -> None
     assert end_of(events, 1).reason == "stop"
 
 
-def test_an_answer_cut_inside_the_grammar_ends_with_length() -> None:
+def test_an_output_cut_inside_the_grammar_ends_with_length() -> None:
     events = run(
         echo(), Generate(1, GenerationRequest(prompt("true"), Sampling(), 3, Grammar('start: "true" | "false"')))
     )
@@ -159,7 +159,7 @@ def test_log_probabilities_are_those_the_model_had_without_the_grammar() -> None
     assert tokens[0].top[0][0] == b"n"
 
 
-def test_the_tokens_of_thoughts_are_counted() -> None:
+def test_reasoning_tokens_are_counted() -> None:
     events = run(echo(), Generate(1, GenerationRequest(prompt("<think>ab</think>cd"), thinking=THINKING)))
 
     assert text_of(events, 1) == "<think>ab</think>cd"
@@ -174,21 +174,21 @@ def test_a_spent_budget_is_ended_in_good_order() -> None:
     assert end_of(events, 1).usage.reasoning_tokens == 1 + 3 + len("\n</think>")
 
 
-def test_max_tokens_bounds_the_end_of_a_thought_too() -> None:
+def test_max_tokens_limits_the_end_of_reasoning_too() -> None:
     budget = Thinking("<think>", "</think>", is_open=True, budget=2)
     events = run(echo(), Generate(1, GenerationRequest(prompt("abcdefghijklmnop"), Sampling(), 5, thinking=budget)))
 
     assert (text_of(events, 1), end_of(events, 1).reason) == ("ab\n</", "length")
 
 
-def test_a_thought_does_not_end_inside_a_character() -> None:
+def test_reasoning_does_not_end_inside_a_character() -> None:
     budget = Thinking("<think>", "</think>", is_open=True, budget=1)
     events = run(echo(), Generate(1, GenerationRequest(prompt("€" + "x" * 12), thinking=budget)))
 
     assert text_of(events, 1).startswith("€\n</think>")
 
 
-def test_a_thought_ends_where_the_grammar_lets_it() -> None:
+def test_reasoning_ends_where_the_grammar_allows_it() -> None:
     budget = Thinking("<think>", "</think>", is_open=True, budget=0)
     grammar = Grammar('start: "thought: " /[^<]*/ "</think>" /[a-z]*/')
     events = run(
@@ -198,7 +198,7 @@ def test_a_thought_ends_where_the_grammar_lets_it() -> None:
     assert text_of(events, 1).startswith("thought: \n</think>")
 
 
-def test_the_tokens_of_a_written_end_are_told_with_what_the_model_thought_of_them() -> None:
+def test_forced_end_tokens_are_reported_with_the_log_probabilities_of_the_model() -> None:
     budget = Thinking("<think>", "</think>", is_open=True, budget=1)
     events = say(list(b"a" * 20), one_token(Sampling(0, logprobs=1), thinking=budget))
 
@@ -208,7 +208,7 @@ def test_the_tokens_of_a_written_end_are_told_with_what_the_model_thought_of_the
     assert tokens[1].top[0][0] == b"a"
 
 
-def test_stop_strings_are_for_what_is_said() -> None:
+def test_stop_strings_apply_to_text_only() -> None:
     how = Sampling(stop=("b",))
     events = run(echo(), Generate(1, GenerationRequest(prompt("a<think>abc</think>abc"), how, thinking=THINKING)))
 
@@ -222,7 +222,7 @@ def test_control_tokens_are_silent_unless_they_are_markers() -> None:
     assert text_of(say(tokens, one_token(delimiters=("<|im_start|>",))), 1) == "<|im_start|>a"
 
 
-def test_the_bytes_of_a_marker_are_told_with_its_log_probability() -> None:
+def test_the_bytes_of_a_delimiter_are_reported_with_its_log_probability() -> None:
     events = say([START, ord("a")], one_token(Sampling(0, logprobs=1), delimiters=("<|im_start|>",)))
 
     tokens = [token for event in events if isinstance(event, Piece) for token in event.logprobs]
@@ -230,7 +230,7 @@ def test_the_bytes_of_a_marker_are_told_with_its_log_probability() -> None:
     assert tokens[0].top[0][0] == b"<|im_start|>"
 
 
-def test_control_tokens_that_mark_thoughts_are_found() -> None:
+def test_control_tokens_that_delimit_reasoning_are_found() -> None:
     events = say([START, ord("a"), ord("b")], one_token(thinking=Thinking("<|im_start|>", "b")))
 
     assert text_of(events, 1) == "<|im_start|>ab"
@@ -242,7 +242,7 @@ def demo() -> Engine:
     return Engine(LlamaBackend(DEMO, LoadOptions(threads=1, cells=2048, max_sequences=4)))
 
 
-def test_the_embedded_model_answers_by_a_schema(demo: Engine) -> None:
+def test_outputs_of_the_embedded_model_follow_a_schema(demo: Engine) -> None:
     commands = [
         Generate(n, GenerationRequest(prompt("Where is Rome?"), Sampling(seed=n), 300, OBJECT)) for n in range(6)
     ]
@@ -254,7 +254,7 @@ def test_the_embedded_model_answers_by_a_schema(demo: Engine) -> None:
         assert set(json.loads(text_of(events, command.id))) == {"city", "big"}
 
 
-def test_the_same_seed_says_the_same_by_a_grammar_whatever_runs_beside_it(demo: Engine) -> None:
+def test_the_same_seed_has_the_same_output_by_a_grammar_beside_other_requests(demo: Engine) -> None:
     def mine() -> Generate:
         return Generate(1, GenerationRequest(prompt("Where is Rome?"), Sampling(seed=5), 300, OBJECT))
 
@@ -264,7 +264,7 @@ def test_the_same_seed_says_the_same_by_a_grammar_whatever_runs_beside_it(demo: 
     assert text_of(run(demo, mine(), *others), 1) == alone
 
 
-def test_thoughts_and_a_schema_go_together_in_the_tokens_of_a_model(demo: Engine) -> None:
+def test_reasoning_and_a_schema_go_together_in_the_tokens_of_a_model(demo: Engine) -> None:
     begin, end = (demo.backend.info.special_tokens[mark] for mark in ("<think>", "</think>"))
     grammar = Grammar(f"start: <[{begin}]> /(.|\\n)*/ <[{end}]> object\nobject: %json {json.dumps(SCHEMA)}")
     thinking = Thinking("<think>", "</think>", budget=5)
@@ -279,7 +279,7 @@ def test_thoughts_and_a_schema_go_together_in_the_tokens_of_a_model(demo: Engine
     assert 2 <= end_of(events, 1).usage.reasoning_tokens <= 1 + 5 + 2
 
 
-def test_text_of_a_grammar_that_spells_a_mark_is_text(demo: Engine) -> None:
+def test_text_of_a_grammar_that_spells_a_delimiter_is_text(demo: Engine) -> None:
     mark = demo.backend.info.special_tokens["<think>"]
     spelled, marked = (Grammar(f'start: "I " {how} "!"') for how in ('"<think>"', f"<[{mark}]>"))
 
@@ -293,7 +293,7 @@ def test_text_of_a_grammar_that_spells_a_mark_is_text(demo: Engine) -> None:
     assert [end.usage.reasoning_tokens for end in ends] == [0, 2]
 
 
-def test_pieces_say_what_they_are(demo: Engine) -> None:
+def test_pieces_have_their_kind(demo: Engine) -> None:
     marks = demo.backend.info.special_tokens
     begin, end, call, called = (marks[mark] for mark in ("<think>", "</think>", "<tool_call>", "</tool_call>"))
     grammar = Grammar(f'start: <[{begin}]> "a" <[{end}]> "b</think>" <[{call}]> "{{</tool_call>}}" <[{called}]>')

@@ -1,4 +1,4 @@
-"""What an answer says: whole characters, nothing of a stop string, and tokens whose bytes are the text's."""
+"""Output: whole characters, no part of a stop string, and tokens whose bytes are those of the text."""
 
 from collections.abc import Iterator
 from itertools import groupby
@@ -111,12 +111,12 @@ def test_a_token_that_ends_inside_a_stop_string_is_cut_and_one_that_begins_insid
     assert rest == []
 
 
-def test_text_held_back_comes_with_its_tokens_when_the_answer_ends() -> None:
+def test_text_held_back_comes_with_its_tokens_when_the_output_ends() -> None:
     assert say([b"E", b"N"], ("END",))[-1] == OutputSpan(Span("EN"), (Logprob(b"E", 0.0), Logprob(b"N", -1.0)))
 
 
 @given(cut(thinking_texts.map(str.encode)), stops_of_marks)
-def test_stop_strings_are_looked_for_in_what_is_no_thought(tokens: list[bytes], stop: tuple[str, ...]) -> None:
+def test_stop_strings_are_not_found_in_reasoning(tokens: list[bytes], stop: tuple[str, ...]) -> None:
     whole, expected = thinker(), ""
     for kind, text in joined([*whole.feed(b"".join(tokens).decode()), *whole.flush()]):
         watch = StopStrings(stop)

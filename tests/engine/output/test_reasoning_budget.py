@@ -21,7 +21,7 @@ def test_tokens_count_from_the_one_that_completes_the_beginning_to_the_one_that_
     assert counts == [0, 0, 1, 2, 3, 4, 5, 5, 6]
 
 
-def test_a_thought_that_the_prompt_began_counts_from_the_first_token() -> None:
+def test_reasoning_that_the_prompt_began_counts_from_the_first_token() -> None:
     watch = thoughts(is_open=True)
     for token in ["a", "b</think>", "c"]:
         watch.feed(token)
@@ -29,7 +29,7 @@ def test_a_thought_that_the_prompt_began_counts_from_the_first_token() -> None:
     assert watch.reasoning_tokens == 2
 
 
-def test_what_a_call_says_of_thoughts_is_not_counted() -> None:
+def test_delimiters_of_reasoning_inside_a_call_are_not_counted() -> None:
     watch = Reading(Spans(Thinking("<think>", "</think>"), ToolCalls("<call>", "</call>")))
     for token in ["<call>", "<think>", "a", "</call>", "<think>", "<call>", "</think>"]:
         watch.feed(token)
@@ -57,7 +57,7 @@ def written(watch: Reading, tokens: int) -> list[int | None]:
     return [budget.next(everything) for _ in range(3)]
 
 
-def test_a_thought_within_its_budget_goes_on() -> None:
+def test_reasoning_within_its_budget_goes_on() -> None:
     watch = thoughts(is_open=True)
     watch.feed("a")
 
@@ -78,7 +78,7 @@ def test_a_line_that_has_ended_is_not_ended_again() -> None:
     assert written(watch, 0)[0] == ALONE[0]
 
 
-def test_an_answer_outside_of_thoughts_has_no_budget() -> None:
+def test_an_output_without_reasoning_has_no_budget() -> None:
     watch = thoughts()
     watch.feed("a")
 

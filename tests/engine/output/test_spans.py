@@ -121,7 +121,7 @@ def test_text_that_waited_for_more_of_a_delimiter_comes_before_the_token_of_anot
     assert spans.feed("</think>ll>") == [Span("</think>", "reasoning", "end"), Span("ll>")]
 
 
-def test_only_what_may_begin_a_delimiter_is_held_back() -> None:
+def test_only_text_that_may_begin_a_delimiter_is_held_back() -> None:
     spans = Spans(THINKING)
 
     assert spans.feed("a<th") == [Span("a")]

@@ -25,7 +25,7 @@ def naive(text: str, stops: list[str]) -> str | None:
 
 
 @given(few, stops, places)
-def test_however_the_text_is_cut_what_comes_out_is_what_a_search_in_the_whole_finds(
+def test_however_the_text_is_cut_the_result_is_that_of_a_search_in_the_whole(
     text: str, stops: list[str], places: list[int]
 ) -> None:
     watch = StopStrings(stops)
@@ -40,7 +40,7 @@ def test_however_the_text_is_cut_what_comes_out_is_what_a_search_in_the_whole_fi
 
 
 @given(few, stops)
-def test_only_what_may_begin_a_stop_string_is_held_back(text: str, stops: list[str]) -> None:
+def test_only_text_that_may_begin_a_stop_string_is_held_back(text: str, stops: list[str]) -> None:
     watch = StopStrings(stops)
 
     said = watch.feed(text)
@@ -68,7 +68,7 @@ def test_examples(stops: list[str], pieces: list[str], said: list[str]) -> None:
     assert [watch.feed(piece) for piece in pieces] == said
 
 
-def test_what_comes_after_a_stop_string_is_gone() -> None:
+def test_text_after_a_stop_string_is_dropped() -> None:
     watch = StopStrings(["."])
 
     assert (watch.feed("a.b"), watch.feed("c"), watch.flush()) == ("a", "", "")

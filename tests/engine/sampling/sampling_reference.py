@@ -1,4 +1,4 @@
-"""What a draw should follow, as the definition says it: in double precision and with a sort."""
+"""Reference of the sampler: the exact distribution by its definition, in double precision and with a sort."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ Row = NDArray[np.float32]
 Exact = NDArray[np.float64]
 
 
-def adjusted(row: Row, how: Sampling, prompt: Sequence[int] = (), answer: Sequence[int] = ()) -> Exact:
+def processed(row: Row, how: Sampling, prompt: Sequence[int] = (), output: Sequence[int] = ()) -> Exact:
     """Return the logits after penalties and bias, token by token."""
     logits = row.astype(np.float64)
-    for token in {*prompt, *answer}:
+    for token in {*prompt, *output}:
         logits[token] *= 1 / how.repeat_penalty if logits[token] > 0 else how.repeat_penalty
-    for token, times in Counter(answer).items():
+    for token, times in Counter(output).items():
         logits[token] -= how.presence_penalty + times * how.frequency_penalty
     for token, bias in how.logit_bias.items():
         logits[token] += bias
@@ -30,9 +30,9 @@ def log_softmax(logits: Exact) -> Exact:
     return np.asarray(shifted - np.log(np.exp(shifted).sum()))
 
 
-def exact(row: Row, how: Sampling, prompt: Sequence[int] = (), answer: Sequence[int] = ()) -> Exact:
+def exact(row: Row, how: Sampling, prompt: Sequence[int] = (), output: Sequence[int] = ()) -> Exact:
     """Return the probability of each token."""
-    logits = adjusted(row, how, prompt, answer)
+    logits = processed(row, how, prompt, output)
     chances = np.exp(log_softmax(logits / how.temperature))
     if 0 < how.top_k < len(row):
         chances[logits < np.sort(logits)[-how.top_k]] = 0

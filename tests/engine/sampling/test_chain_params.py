@@ -1,4 +1,4 @@
-"""Which draws may be left to a backend."""
+"""Which sampling parameters a sampler chain of a backend can apply."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from localrouter.engine.sampling.chain_params import GREEDY, ChainParams, chain_
     "sampling",
     [Sampling(temperature=0), Sampling(top_k=1), Sampling(top_p=0), Sampling(temperature=0, seed=3, stop=("x",))],
 )
-def test_the_likeliest_token_is_a_recipe_whatever_else_is_said(sampling: Sampling) -> None:
+def test_greedy_sampling_has_a_chain_whatever_the_other_fields(sampling: Sampling) -> None:
     assert chain_params_of(sampling) == GREEDY
 
 
@@ -37,5 +37,5 @@ def test_a_few_of_the_likeliest_are_a_recipe() -> None:
         Sampling(temperature=0, logit_bias={3: 1.0}),
     ],
 )
-def test_what_a_backend_would_not_draw_as_we_do_is_none(sampling: Sampling) -> None:
+def test_parameters_that_a_chain_would_apply_otherwise_have_none(sampling: Sampling) -> None:
     assert chain_params_of(sampling) is None

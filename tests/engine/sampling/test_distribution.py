@@ -1,4 +1,4 @@
-"""The weights of a vocabulary, and the nucleus with and without a sort, are what the definition says."""
+"""Weights of a vocabulary, and the nucleus with and without a sort, follow their definition."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sampling_reference import Row, exact, log_softmax, mass_above
 
 from localrouter.engine.messages import Sampling
-from localrouter.engine.sampling.distribution import Distribution, nucleus, pick
+from localrouter.engine.sampling.distribution import Distribution, nucleus, sample_index
 
 
 @st.composite
@@ -38,7 +38,7 @@ def test_the_weights_are_the_softmax_of_the_tempered_logits(row: Row, temperatur
 
 
 @given(rows(), st.integers(1, 50))
-def test_what_is_not_kept_weighs_nothing(row: Row, top_k: int) -> None:
+def test_tokens_that_are_not_kept_weigh_nothing(row: Row, top_k: int) -> None:
     top_k = min(top_k, len(row))
 
     distribution = filled(row, 1, row >= np.sort(row)[-top_k])
@@ -80,20 +80,21 @@ def test_a_weight_of_zero_is_never_picked_whatever_the_clocks_say() -> None:
             return np.array(times.pop())
 
     times = [[0.0, 0.0, 1.0, 2.0, 0.0], [0.0] * 5]
-    source = Clocks(np.random.SFC64(0))
+    rng = Clocks(np.random.SFC64(0))
 
-    assert [pick(np.array([0, 0, 1, 1, 0], np.float32), source) for _ in range(2)] == [2, 2]
+    assert [sample_index(np.array([0, 0, 1, 1, 0], np.float32), rng) for _ in range(2)] == [2, 2]
 
 
 def test_weights_that_change_a_little_rarely_have_another_winner() -> None:
     """Or else the same seed would say something else whenever rounding differs."""
-    draw = np.random.default_rng(4)
-    weights = draw.gamma(0.1, size=50_000).astype(np.float32)
-    changed = (weights * draw.normal(1, 1e-3, weights.size)).astype(np.float32)
+    rng = np.random.default_rng(4)
+    weights = rng.gamma(0.1, size=50_000).astype(np.float32)
+    changed = (weights * rng.normal(1, 1e-3, weights.size)).astype(np.float32)
     apart = np.abs(weights / weights.sum() - changed / changed.sum()).sum() / 2
 
     others = sum(
-        pick(weights, np.random.default_rng(seed)) != pick(changed, np.random.default_rng(seed)) for seed in range(2000)
+        sample_index(weights, np.random.default_rng(seed)) != sample_index(changed, np.random.default_rng(seed))
+        for seed in range(2000)
     )
 
     assert others / 2000 < 10 * apart < 0.01

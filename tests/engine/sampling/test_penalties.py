@@ -1,4 +1,4 @@
-"""Penalties and bias change the logits as OpenAI and llama.cpp define them, counted as the answer grows."""
+"""Penalties and bias change the logits as OpenAI and llama.cpp define them, counted as the output grows."""
 
 from collections import Counter
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sampling_reference import Row, adjusted
+from sampling_reference import Row, processed
 
 from localrouter.engine.backends.base import Logits
 from localrouter.engine.backends.echo import EchoBackend
@@ -19,10 +19,10 @@ from localrouter.load_options import LoadOptions
 ROW = np.array([2, -2, 1, 0.5], np.float32)
 
 
-def apply(row: Row, how: Sampling, prompt: list[int], answer: list[int]) -> list[float]:
+def apply(row: Row, how: Sampling, prompt: list[int], output: list[int]) -> list[float]:
     tokens = list(prompt)
     penalties = Penalties(how, tokens)
-    tokens += answer
+    tokens += output
     values: list[float] = penalties.apply(row, np.empty_like(row)).tolist()
     return values
 
@@ -39,7 +39,7 @@ def test_the_model_s_row_is_left_as_it_is() -> None:
     assert row.tolist() == ROW.tolist()
 
 
-def test_the_presence_penalty_counts_a_token_of_the_answer_once() -> None:
+def test_the_presence_penalty_counts_a_token_of_the_output_once() -> None:
     assert apply(ROW, Sampling(presence_penalty=0.5), [2], [0, 0, 1]) == [1.5, -2.5, 1, 0.5]
 
 
@@ -56,12 +56,12 @@ def test_a_bias_is_added_after_the_repeat_penalty() -> None:
 
 
 @pytest.mark.parametrize("token", [-1, 4])
-def test_a_bias_on_no_token_of_the_vocabulary_is_our_own_bug(token: int) -> None:
-    with pytest.raises(AssertionError, match="no token"):
+def test_a_bias_outside_of_the_vocabulary_fails_an_assertion(token: int) -> None:
+    with pytest.raises(AssertionError, match="outside of the vocabulary"):
         apply(ROW, Sampling(logit_bias={0: 1, token: 1}), [], [])
 
 
-def test_what_is_impossible_or_nonsense_stays_so() -> None:
+def test_logits_of_minus_infinity_or_nan_stay_so() -> None:
     row = np.array([-np.inf, np.nan, np.inf], np.float32)
     how = Sampling(presence_penalty=1, frequency_penalty=-1, repeat_penalty=1.5, logit_bias={0: 100, 2: -100})
 
@@ -78,33 +78,33 @@ def test_what_is_impossible_or_nonsense_stays_so() -> None:
         logit_bias=st.dictionaries(st.integers(0, 29), st.floats(-100, 100), max_size=5),
     ),
     prompt=st.lists(st.integers(0, 29)),
-    answer=st.lists(st.integers(0, 29)),
+    output=st.lists(st.integers(0, 29)),
 )
-def test_every_step_of_an_answer_is_as_the_definition_says(
-    seed: int, how: Sampling, prompt: list[int], answer: list[int]
+def test_every_step_of_an_output_follows_the_definition(
+    seed: int, how: Sampling, prompt: list[int], output: list[int]
 ) -> None:
     row = np.random.default_rng(seed).normal(0, 5, 30).astype(np.float32)
     tokens, out = list(prompt), np.empty(30, np.float32)
     penalties = Penalties(how, tokens)
 
-    for length in range(len(answer) + 1):
-        expected = adjusted(row, how, prompt, answer[:length])
+    for length in range(len(output) + 1):
+        expected = processed(row, how, prompt, output[:length])
         assert penalties.apply(row, out) == pytest.approx(expected, abs=1e-4)
-        tokens += answer[length : length + 1]
+        tokens += output[length : length + 1]
 
 
 @given(st.lists(st.integers(0, 300)), st.lists(st.integers(0, 300), max_size=400))
-def test_seen_tokens_are_counted_one_by_one(prompt: list[int], answer: list[int]) -> None:
+def test_seen_tokens_are_counted_one_by_one(prompt: list[int], output: list[int]) -> None:
     seen = SeenTokens(prompt)
-    for token in answer:
+    for token in output:
         seen.add(token)
 
     counted = dict(zip(seen.tokens.tolist(), seen.times.tolist(), strict=True))
-    assert counted == {**dict.fromkeys(prompt, 0), **Counter(answer)}
+    assert counted == {**dict.fromkeys(prompt, 0), **Counter(output)}
 
 
-def test_the_engine_s_sequences_count_what_they_say() -> None:
-    """Greedy among equals is the first token; a penalty for each one said makes it go on to the next."""
+def test_sequences_of_the_engine_count_their_sampled_tokens() -> None:
+    """Greedy sampling takes the first of equal tokens; a penalty for each sampled one leads to the next."""
 
     class Flat(EchoBackend):
         def decode(self, batch: Batch) -> Logits:

@@ -31,7 +31,7 @@ def test_the_kth_largest_is_the_kth_of_a_sort(row: Row, data: st.DataObject) -> 
 
 
 @given(rows(), st.data())
-def test_what_reaches_a_threshold_is_found_unless_it_is_too_much(row: Row, data: st.DataObject) -> None:
+def test_numbers_that_reach_a_threshold_are_found_unless_they_are_too_many(row: Row, data: st.DataObject) -> None:
     threshold = row[data.draw(st.integers(0, len(row) - 1))]
 
     found, expected = Ranking(row).reaching(threshold), np.flatnonzero(row >= threshold)

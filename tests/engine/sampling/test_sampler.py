@@ -1,4 +1,4 @@
-"""Sampling: drawn tokens follow the exact distribution, and only the request's own seed decides."""
+"""Sampling: tokens follow the exact distribution, and only the request's own seed decides."""
 
 import numpy as np
 import pytest
@@ -13,11 +13,11 @@ from localrouter.engine.messages import Sampling
 from localrouter.engine.sampling.penalties import Penalties
 from localrouter.engine.sampling.sampler import CannotSample, NotFinite, SampledToken, Sampler, rng_of
 
-DRAWS = 30_000
+SAMPLES = 30_000
 
 
 class Clocks(np.random.Generator):
-    """A source of randomness whose clocks ring at the times that are given, one for each token that is drawn from."""
+    """Generator whose exponential times are given, one for each token that is sampled from."""
 
     def __init__(self, times: Row) -> None:
         super().__init__(np.random.SFC64(0))
@@ -36,13 +36,13 @@ def label(value: object) -> str:
     return ",".join(f"{name}={getattr(value, name)}" for name in changed)
 
 
-def draws(row: Row, sampling: Sampling, count: int) -> list[int]:
-    sampler, source = Sampler(len(row)), rng_of(7)
-    return [sampler.sample(row, sampling, source).token for _ in range(count)]
+def tokens_of(row: Row, sampling: Sampling, count: int) -> list[int]:
+    sampler, rng = Sampler(len(row)), rng_of(7)
+    return [sampler.sample(row, sampling, rng).token for _ in range(count)]
 
 
 def support(row: list[float], sampling: Sampling) -> set[int]:
-    return set(draws(np.array(row, np.float32), sampling, 200))
+    return set(tokens_of(np.array(row, np.float32), sampling, 200))
 
 
 @pytest.mark.parametrize(
@@ -63,11 +63,11 @@ def support(row: list[float], sampling: Sampling) -> set[int]:
     ],
     ids=label,
 )
-def test_draws_follow_the_exact_distribution(sampling: Sampling) -> None:
+def test_samples_follow_the_exact_distribution(sampling: Sampling) -> None:
     """Pearson's chi-square, tokens expected fewer than 5 times taken together; five standard deviations are allowed."""
     row = np.random.default_rng(3).normal(0, 2, 1283).astype(np.float32)
-    expected = exact(row, sampling) * DRAWS
-    seen = np.bincount(draws(row, sampling, DRAWS), minlength=len(row))
+    expected = exact(row, sampling) * SAMPLES
+    seen = np.bincount(tokens_of(row, sampling, SAMPLES), minlength=len(row))
     common = expected >= 5
     pairs = [*zip(seen[common], expected[common], strict=True), (seen[~common].sum(), expected[~common].sum())]
 
@@ -81,18 +81,18 @@ def test_draws_follow_the_exact_distribution(sampling: Sampling) -> None:
 def test_penalties_and_bias_act_before_everything_that_keeps_tokens() -> None:
     row = np.random.default_rng(4).normal(0, 2, 1283).astype(np.float32)
     best = np.argsort(-row)
-    prompt, answer = best[:3].tolist(), [*best[2:6].tolist(), int(best[4])]
+    prompt, output = best[:3].tolist(), [*best[2:6].tolist(), int(best[4])]
     how = Sampling(
         0.8, 0.9, top_k=12, min_p=0.02, presence_penalty=0.4, frequency_penalty=0.7, repeat_penalty=1.2,
         logit_bias={int(best[700]): 7.0, int(best[1]): -100.0},
     )  # fmt: skip
     tokens = list(prompt)
     penalties = Penalties(how, tokens)
-    tokens += answer
-    expected = exact(row, how, prompt, answer) * 20_000
+    tokens += output
+    expected = exact(row, how, prompt, output) * 20_000
 
-    sampler, source = Sampler(len(row)), rng_of(5)
-    seen = np.bincount([sampler.sample(row, how, source, penalties).token for _ in range(20_000)], minlength=len(row))
+    sampler, rng = Sampler(len(row)), rng_of(5)
+    seen = np.bincount([sampler.sample(row, how, rng, penalties).token for _ in range(20_000)], minlength=len(row))
 
     assert (np.abs(seen - expected) <= 5 * np.sqrt(expected)).all()
 
@@ -110,7 +110,7 @@ def test_each_kept_token_has_its_exact_share_of_the_randomness(
     """Where each token's clock rings at a time like its share all come first together; a moment decides."""
     row = np.random.default_rng(seed).normal(0, 2, 600).astype(np.float32)
     how, kept = Sampling(temperature, top_p, None, top_k, min_p), Sampling(temperature, 1, None, top_k, min_p)
-    assume(np.abs(mass_above(among := exact(row, kept)) - top_p)[among > 0].min() > 1e-5)  # float32 tells no closer
+    assume(np.abs(mass_above(among := exact(row, kept)) - top_p)[among > 0].min() > 1e-5)  # float32 resolves no less
     considered = np.flatnonzero(among)
     chances, sampler = exact(row, how)[considered], Sampler(len(row))
     assume(np.count_nonzero(chances) > 1)
@@ -131,7 +131,7 @@ def test_each_kept_token_has_its_exact_share_of_the_randomness(
     min_p=st.floats(0, 1),
     seed=st.integers(),
 )
-def test_every_draw_is_one_that_the_definition_keeps(
+def test_every_sampled_token_is_one_that_the_definition_keeps(
     row: Row, temperature: float, top_p: float, top_k: int, min_p: float, seed: int
 ) -> None:
     how = Sampling(temperature, top_p, None, top_k, min_p)
@@ -144,11 +144,11 @@ def test_every_draw_is_one_that_the_definition_keeps(
 
 @pytest.mark.parametrize("offset", [-300, -30, -15, 55, 300])
 @pytest.mark.parametrize("temperature", [1, 0.7])
-def test_what_all_logits_have_in_common_changes_nothing(offset: int, temperature: float) -> None:
+def test_a_constant_added_to_all_logits_changes_nothing(offset: int, temperature: float) -> None:
     row = np.random.default_rng(3).normal(0, 2, 200).astype(np.float32)
     expected = exact(row, Sampling(temperature)) * 5000
 
-    seen = np.bincount(draws(row + np.float32(offset), Sampling(temperature), 5000), minlength=200)
+    seen = np.bincount(tokens_of(row + np.float32(offset), Sampling(temperature), 5000), minlength=200)
 
     assert (np.abs(seen - expected) < 6 * np.sqrt(expected) + 3).all()
 
@@ -168,7 +168,7 @@ def test_what_all_logits_have_in_common_changes_nothing(offset: int, temperature
     ],
     ids=label,
 )
-def test_what_leaves_only_the_likeliest_is_greedy(sampling: Sampling) -> None:
+def test_fields_that_keep_only_the_likeliest_token_are_greedy(sampling: Sampling) -> None:
     assert support([0, 3, 2.9], sampling) == {1}
 
 
@@ -194,31 +194,31 @@ def test_a_top_k_of_the_whole_vocabulary_is_none(top_k: int) -> None:
     assert support([1, 1, 1.5, 1], Sampling(top_k=top_k)) == {0, 1, 2, 3}
 
 
-def test_a_top_p_that_drawing_hardly_ever_hits_is_exact_too() -> None:
+def test_a_top_p_that_sampling_hardly_ever_hits_is_exact_too() -> None:
     row = np.zeros(5000, np.float32)
     row[[17, 4711]] = 1e-3
 
-    assert set(draws(row, Sampling(top_p=1e-6), 50)) == {17, 4711}
+    assert set(tokens_of(row, Sampling(top_p=1e-6), 50)) == {17, 4711}
 
 
-def test_tokens_without_probability_are_never_drawn() -> None:
+def test_tokens_without_probability_are_never_sampled() -> None:
     row = np.full(1000, -np.inf, np.float32)
     row[[5, 999]] = 0
 
     for sampling in (Sampling(), Sampling(top_k=20), Sampling(min_p=1e-9), Sampling(0.5, 0.99, top_k=3)):
-        assert set(draws(row, sampling, 200)) == {5, 999}
+        assert set(tokens_of(row, sampling, 200)) == {5, 999}
 
 
 @pytest.mark.parametrize(("bias", "expected"), [(-100.0, {0, 1}), (100.0, {2})])
 @pytest.mark.parametrize("temperature", [0.0, 0.5, 2.0])
 def test_a_bias_of_a_hundred_bans_or_forces_a_token(bias: float, expected: set[int], temperature: float) -> None:
     row, sampling = np.array([2, 2, 5], np.float32), Sampling(temperature, logit_bias={2: bias})
-    sampler, source, penalties = Sampler(3), rng_of(1), Penalties(sampling, [])
+    sampler, rng, penalties = Sampler(3), rng_of(1), Penalties(sampling, [])
 
-    assert {sampler.sample(row, sampling, source, penalties).token for _ in range(100)} <= expected
+    assert {sampler.sample(row, sampling, rng, penalties).token for _ in range(100)} <= expected
 
 
-def test_the_same_seed_draws_the_same_whatever_the_neighbours_draw() -> None:
+def test_the_same_seed_samples_the_same_tokens_beside_other_requests() -> None:
     row = np.random.default_rng(1).normal(size=500).astype(np.float32)
     mine, theirs = Sampling(0.9, 0.9, min_p=1e-3, logprobs=3), Sampling(1.5, 0.5, repeat_penalty=1.3, logprobs=1)
     sampler, alone, together, others = Sampler(500), rng_of(5), rng_of(5), rng_of(6)
@@ -238,14 +238,14 @@ KINDS = [Sampling(), Sampling(0), Sampling(0.7, 0.9), Sampling(top_k=2), Samplin
 
 @pytest.mark.parametrize("sampling", KINDS, ids=label)
 @pytest.mark.parametrize("row", [[np.nan, 1, 2], [1, 2, np.nan], [-np.inf, -np.inf], [np.inf, 0], [np.inf, np.nan]])
-def test_logits_that_are_not_finite_are_told_apart(row: list[float], sampling: Sampling) -> None:
+def test_logits_that_are_not_finite_are_rejected(row: list[float], sampling: Sampling) -> None:
     with pytest.raises(NotFinite):
         Sampler(len(row)).sample(np.array(row, np.float32), sampling, rng_of(1))
 
 
 @pytest.mark.parametrize("place", [0, 700, 1279, 1282])
 @pytest.mark.parametrize("sampling", KINDS, ids=label)
-def test_a_single_nan_is_seen_wherever_it_is(place: int, sampling: Sampling) -> None:
+def test_a_single_nan_is_noticed_at_any_place(place: int, sampling: Sampling) -> None:
     row = np.random.default_rng(3).normal(0, 2, 1283).astype(np.float32)
     row[place] = np.nan
 
@@ -258,7 +258,7 @@ def test_a_single_nan_is_seen_wherever_it_is(place: int, sampling: Sampling) -> 
     st.sampled_from([*KINDS, Sampling(repeat_penalty=1.5), Sampling(logit_bias={0: 100.0}), Sampling(2, 0.5, top_k=5)]),
     st.integers(0, 1000),
 )
-def test_what_a_grammar_leaves_is_drawn_as_if_there_were_nothing_else(
+def test_tokens_that_a_grammar_allows_are_sampled_as_if_there_were_no_others(
     tokens: list[int], how: Sampling, seed: int
 ) -> None:
     logits = np.random.default_rng(seed).normal(0, 2, 41).astype(np.float32)
@@ -281,10 +281,10 @@ def _packed(bits: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def test_a_token_that_comes_alone_takes_no_randomness() -> None:
-    row, source = np.zeros(8, np.float32), rng_of(1)
+    row, rng = np.zeros(8, np.float32), rng_of(1)
 
-    assert Sampler(8).sample(row, Sampling(), source, None, 3).token == 3
-    assert source.random() == rng_of(1).random()
+    assert Sampler(8).sample(row, Sampling(), rng, None, 3).token == 3
+    assert rng.random() == rng_of(1).random()
 
 
 def test_the_row_is_left_as_it_is_by_a_grammar() -> None:
@@ -296,14 +296,14 @@ def test_the_row_is_left_as_it_is_by_a_grammar() -> None:
 
 
 @pytest.mark.parametrize("allowed", [np.array([3], np.uint8), np.array([255], np.uint8)])
-def test_a_nan_is_seen_behind_a_grammar(allowed: NDArray[np.uint8]) -> None:
+def test_a_nan_is_noticed_behind_a_grammar(allowed: NDArray[np.uint8]) -> None:
     row = np.array([0, 1, 2, np.nan], np.float32)
 
     with pytest.raises(NotFinite):
         Sampler(4).sample(row, Sampling(), rng_of(1), None, allowed)
 
 
-def test_a_grammar_that_leaves_only_the_impossible_is_told_from_nonsense() -> None:
+def test_a_grammar_that_allows_only_impossible_tokens_is_distinguished_from_logits_that_are_not_finite() -> None:
     row = np.array([-np.inf, -np.inf, 0, 1], np.float32)
 
     with pytest.raises(CannotSample) as caught:
@@ -313,10 +313,10 @@ def test_a_grammar_that_leaves_only_the_impossible_is_told_from_nonsense() -> No
 
 def test_log_probabilities_come_only_where_asked_for() -> None:
     row = np.array([0, 1, 1], np.float32)
-    sampler, source = Sampler(3), rng_of(1)
+    sampler, rng = Sampler(3), rng_of(1)
 
-    nothing = sampler.sample(row, Sampling(0), source)
-    own = sampler.sample(row, Sampling(0, logprobs=0), source)
+    nothing = sampler.sample(row, Sampling(0), rng)
+    own = sampler.sample(row, Sampling(0, logprobs=0), rng)
 
     assert nothing == SampledToken(1, None, ())
     assert own.logprob == pytest.approx(1 - np.log(1 + 2 * np.e), abs=1e-6)

@@ -21,7 +21,7 @@ from localrouter.engine.backends.llama.load_plan import LoadPlan, open_planned, 
 from localrouter.engine.backends.llama.logits_view import LogitsView
 from localrouter.engine.backends.llama.model import architecture_of, as_loaded, is_recurrent
 from localrouter.engine.backends.llama.rows import Rows
-from localrouter.engine.backends.llama.sampler_chains import SamplerChains, are_worth_it
+from localrouter.engine.backends.llama.sampler_chains import SamplerChains, sample_faster
 from localrouter.engine.backends.llama.sampler_probe import device_sampling_works
 from localrouter.engine.backends.llama.state_copies import StateCopies
 from localrouter.engine.backends.llama.vocabulary import Vocabulary
@@ -92,7 +92,7 @@ class LlamaBackend:
         return self._vocabulary.piece(token)
 
     def text(self, token: int) -> bytes:
-        """Return the bytes that a token stands for; for a control token the bytes of its name."""
+        """Return the bytes that a token stands for; for a control token the bytes of its spelling."""
         return self._vocabulary.text(token)
 
     def grammar_vocabulary(self) -> GrammarVocabulary:
@@ -242,7 +242,7 @@ class LlamaBackend:
             chains.prepare(batch, chain_params_of_slots)
             return self._decode(batch)
 
-        faster = are_worth_it(chains, decode, rows)
+        faster = sample_faster(chains, decode, rows)
         for slot in range(rows):
             self.clear(slot)
         return faster

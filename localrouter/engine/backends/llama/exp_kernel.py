@@ -1,6 +1,6 @@
-"""Exponentials as llama.cpp's own softmax computes them: numpy takes over twice as long where it has no AVX-512.
+"""Exponentials by ggml's softmax kernel: numpy takes over twice as long where it has no AVX-512.
 
-The kernel is no part of ggml's public interface, so it is used only where it is found and computes what it should.
+The kernel is no part of ggml's public interface, so it is used only where it exists and computes the right values.
 """
 
 import ctypes
@@ -16,9 +16,9 @@ KERNEL = "ggml_vec_soft_max_f32"
 
 
 def fastest_exponential(lib: ctypes.CDLL = library.ggml) -> Exponential:
-    """Return ggml's kernel; numpy's function where the library does not have it, or it computes something else."""
+    """Return ggml's kernel; numpy's function where the library has no such kernel, or its values are wrong."""
     try:
-        kernel = lib[KERNEL]  # a function of its own, so that its types are nobody else's
+        kernel = lib[KERNEL]  # a new function object, whose types are not shared
     except AttributeError:
         return exponential
     kernel.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_float]
@@ -34,7 +34,7 @@ def fastest_exponential(lib: ctypes.CDLL = library.ggml) -> Exponential:
 
 
 def is_right(exp: Exponential) -> bool:
-    """Whether this is the exponential function, as far as float32 goes and over all that it can tell from 0."""
+    """Whether a function computes exponentials to float32 precision, down to those that float32 rounds to 0."""
     numbers = np.concatenate([np.linspace(-110, 80, 4001), [-np.inf, 0]]).astype(np.float32)
     out = np.full(len(numbers), np.nan, np.float32)
     total = exp(numbers, out)

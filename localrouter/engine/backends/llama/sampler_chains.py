@@ -1,8 +1,8 @@
-"""Draws made by llama.cpp where its logits are, so that these need not be copied to the CPU in each step.
+"""Sampler chains of llama.cpp, which sample on the device that holds the logits, so that these need not be copied.
 
-A sequence id has a chain of samplers, or none. With llama.cpp 0c1e570 every change makes it plan its graph anew (0.1 s
-with 32 rows on a CPU), so a chain stays for the next request in the slot. What is left of the vocabulary after the
-chain is copied with its probabilities; without a top_k that would be all of it, twice.
+A sequence id has a sampler chain, or none. With llama.cpp 0c1e570 every change makes it plan its graph again (0.1 s
+with 32 rows on a CPU), so a chain stays for the next request in the slot. The tokens that the chain keeps are copied
+with their probabilities; without a top_k that would be the whole vocabulary, twice.
 """
 
 import time
@@ -18,31 +18,31 @@ from localrouter.engine.sampling.sampler import NotFinite
 from localrouter.engine.scheduling.batch import Batch
 
 _STEPS = 4
-"""Of which the fastest counts; the first one plans the graph."""
+"""Steps that are timed, of which the fastest counts; the first one plans the graph."""
 _GAIN = 0.95
-"""Share of the time without chains that steps may take at most with them: what is not faster stays on the CPU."""
+"""Most time that steps with chains may take, as a share of the time without them."""
 
 
 class SamplerChains:
-    """The chains of one context."""
+    """Sampler chains of one context."""
 
     def __init__(self, context: Any) -> None:
         self._context = context
         self._held: dict[int, tuple[ChainParams, Any]] = {}
-        """By sequence id; a chain has to live as long as it is set."""
-        self._drawn: list[int | None] = []
-        """Of the outputs of the last batch the row, or None for those that llama.cpp does not draw."""
+        """Parameters and chain by sequence id; a chain has to live as long as it is set."""
+        self._sampled_rows: list[int | None] = []
+        """Row of each output of the last batch, None for those without a chain."""
 
     def prepare(self, batch: Batch, chain_params_of_slots: Sequence[ChainParams | None]) -> None:
-        """Set the chains for the next decode of this batch, of whose outputs these are the recipes."""
-        self._drawn = [
+        """Set the chains for the next decode of this batch; the parameters are those of its outputs."""
+        self._sampled_rows = [
             row if self._set(batch.slots[row], chain_params) else None
             for row, chain_params in zip(batch.outputs, chain_params_of_slots, strict=True)
         ]
 
     def token(self, output: int) -> int | None:
-        """Return what was drawn for an output of the last batch; None where that is for us. Raises NotFinite."""
-        row = self._drawn[output]
+        """Return the token sampled for an output of the last batch, None without a chain. Raises NotFinite."""
+        row = self._sampled_rows[output]
         if row is None:
             return None
         count = api.llama_get_sampled_logits_count_ith(self._context, row)
@@ -57,7 +57,7 @@ class SamplerChains:
             self._set(slot, None)
 
     def _set(self, slot: int, chain_params: ChainParams | None) -> bool:
-        """Give a sequence id the chain of a recipe; return whether it has one."""
+        """Set the chain of a sequence id to one with these parameters; return whether it has a chain."""
         held, old = self._held.get(slot, (None, None))
         if held == chain_params:
             return chain_params is not None
@@ -73,12 +73,12 @@ class SamplerChains:
         return is_set
 
 
-def are_worth_it(
+def sample_faster(
     chains: SamplerChains, decode: Callable[[Batch, Sequence[ChainParams | None]], Logits], rows: int
 ) -> bool:
-    """Whether chains sample the largest logit of each row, and steps of so many rows take less time with them.
+    """Whether chains sample the largest logit of each row, and steps of so many rows take less time with chains.
 
-    `decode` computes a batch, all of whose rows are outputs; the slots 0 to `rows` are used, and not cleared.
+    `decode` computes a batch, all of whose rows are outputs. The slots 0 to `rows` are used, and not cleared.
     """
     seconds: dict[ChainParams | None, float] = {}
     tokens: dict[ChainParams | None, list[int | None]] = {}
@@ -95,12 +95,12 @@ def are_worth_it(
 
 
 def _chain(chain_params: ChainParams) -> Any:
-    """Return the samplers of a recipe, in our order. Their randomness is never the same."""
+    """Return a sampler chain in the order of `ChainParams`, with a fresh random seed."""
     chain = api.llama_sampler_chain_init(api.llama_sampler_chain_default_params())
     samplers = []
     if chain_params.temperature > 0:
         samplers.append(api.llama_sampler_init_top_k(chain_params.top_k))
-    samplers.append(api.llama_sampler_init_temp(chain_params.temperature))  # 0 leaves the likeliest token alone
+    samplers.append(api.llama_sampler_init_temp(chain_params.temperature))  # 0 keeps the likeliest token only
     if chain_params.min_p > 0:
         samplers.append(api.llama_sampler_init_min_p(chain_params.min_p, 1))
     if chain_params.top_p < 1:

@@ -32,29 +32,29 @@ from localrouter.load_options import LoadOptions
 log = logging.getLogger(__name__)
 
 PATIENCE = 120
-"""Seconds after which a trial counts as failed; it takes two, and more where a driver compiles its first shaders."""
+"""Seconds after which the probe counts as failed; it takes two, and more where a driver compiles its first shaders."""
 _F16 = 1
 _WIDTH, _FEED_FORWARD = 64, 128
 _PROMPT = 24
 _SEQUENCES = 4
 _TOLERANCE = 0.05
-"""Share of the logits' spread by which steps of other shapes may differ."""
+"""Difference allowed between logits of batches of different shapes, as a share of their standard deviation."""
 _TOP = ChainParams(1.0, top_k=5)
 _NUCLEUS = ChainParams(0.8, top_k=40, min_p=0.02, top_p=0.9)
 
 
 @cache
 def device_sampling_works(devices: str, vocabulary: int) -> bool:
-    """Whether sampling on these devices survives a trial, and samples what it should. Tried once in a process' life."""
+    """Whether sampling on these devices works in a child process. Probed once per process."""
     command = [sys.executable, "-m", "localrouter.engine.backends.llama.sampler_probe", devices, str(vocabulary)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)  # noqa: S603 - our own module
     except subprocess.TimeoutExpired:
-        log.info("sampling on %s is off: a trial took more than %d s", devices, PATIENCE)
+        log.info("sampling on %s is off: its probe took more than %d s", devices, PATIENCE)
         return False
     if done.returncode:
         words = done.stderr.strip().splitlines()[-1:] or ["no reason was given"]
-        log.info("sampling on %s is off: a trial ended with status %d: %s", devices, done.returncode, words[0])
+        log.info("sampling on %s is off: its probe exited with status %d: %s", devices, done.returncode, words[0])
     return done.returncode == 0
 
 
@@ -101,17 +101,17 @@ def _tensors(vocabulary: int) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 class WrongSample(Exception):
-    """The devices do not sample as they should; the message says what was seen."""
+    """A sampled token that the logits do not allow, or another failure; the message describes it."""
 
 
 class SamplerProbe:
-    """A model of one layer on the devices, on the CPU where there are none, and the samplers of its context."""
+    """A model of one layer on the devices, or on the CPU without any, and the sampler chains of its context."""
 
     def __init__(self, devices: str, vocabulary: int) -> None:
         library.start()
         gpus = machine_of(LoadOptions(device=devices or None)).gpus
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "trial.gguf"
+            path = Path(folder) / "probe.gguf"
             write_model(path, vocabulary)
             self._model = open_model(path, gpus=gpus, shares=[1.0] * len(gpus), gpu_layers=2)
         params = api.llama_context_default_params()
@@ -128,23 +128,23 @@ class SamplerProbe:
         self._chains = SamplerChains(self._context)
 
     def run(self) -> None:
-        """Sample in all ways that the engine does. Raises WrongSample for a token that the logits do not allow."""
-        everybody = list(range(_SEQUENCES))
-        self._prefill(everybody)
-        rows = self._step(everybody, [None] * _SEQUENCES)
-        self._prefill(everybody)
-        self._sample(everybody, [GREEDY] * _SEQUENCES, rows)
-        self._prefill(everybody)
-        self._sample(everybody, [GREEDY, _TOP, None, _NUCLEUS], rows)
-        self._prefill(everybody)
+        """Sample in all ways in which the engine does. Raises WrongSample for a token that the logits do not allow."""
+        all_slots = list(range(_SEQUENCES))
+        self._prefill(all_slots)
+        rows = self._step(all_slots, [None] * _SEQUENCES)
+        self._prefill(all_slots)
+        self._sample(all_slots, [GREEDY] * _SEQUENCES, rows)
+        self._prefill(all_slots)
+        self._sample(all_slots, [GREEDY, _TOP, None, _NUCLEUS], rows)
+        self._prefill(all_slots)
         fork = _SEQUENCES
         api.llama_memory_seq_cp(self._memory, 0, fork, -1, -1)
         self._sample([0, fork], [_NUCLEUS, GREEDY], rows[[0, 0]])
-        self._prefill(everybody)
+        self._prefill(all_slots)
         self._sample([1], [_TOP], rows[[1]])
 
     def _prefill(self, slots: list[int]) -> None:
-        """Read a prompt for each sequence anew, without an output."""
+        """Clear the cache, and compute a prompt for each sequence without an output."""
         api.llama_memory_clear(self._memory, True)
         for slot in slots:
             tokens = [(7 * slot + position) % self._vocabulary for position in range(_PROMPT)]
@@ -155,7 +155,7 @@ class SamplerProbe:
         for output, (chain_params, row) in enumerate(zip(chain_params_of_slots, rows, strict=True)):
             token = self._chains.token(output)
             if chain_params is None:
-                _require(token is None, "a sequence without a chain was sampled")
+                _require(token is None, "a token was sampled for a sequence without a chain")
                 continue
             if token is None or not 0 <= token < self._vocabulary:
                 raise WrongSample(f"token {token} is not in the vocabulary")
@@ -163,14 +163,14 @@ class SamplerProbe:
             _require(row[token] >= least, f"token {token} is not among the {chain_params.top_k} likeliest")
 
     def _step(self, slots: list[int], chain_params_of_slots: list[ChainParams | None]) -> Logits:
-        """Compute one more token of each sequence. Return a copy of the logits."""
+        """Compute one more token of each sequence; return a copy of the logits, shape (sequences, vocabulary)."""
         batch = Batch([1] * len(slots), [_PROMPT] * len(slots), slots, list(range(len(slots))))
         self._decode(batch, chain_params_of_slots)
         pointer = api.llama_get_logits(self._context)
         return np.ctypeslib.as_array(pointer, shape=(len(slots), self._vocabulary)).copy()
 
     def close(self) -> None:
-        """Free context and model."""
+        """Free the context and the model."""
         self._chains.close()
         api.llama_free(self._context)
         api.llama_model_free(self._model)
@@ -182,13 +182,13 @@ class SamplerProbe:
 
 
 def _require(right: bool, message: str) -> None:
-    """Raise WrongSample unless something is right; an assert would hold nothing where Python runs with -O."""
+    """Raise WrongSample with this message unless `right`; python -O would remove an assert."""
     if not right:
         raise WrongSample(message)
 
 
 def main() -> None:
-    """Run the trial, and end without what drivers do at the end of a process."""
+    """Run the probe, and exit without the destructors of drivers."""
     try:
         SamplerProbe(sys.argv[1], int(sys.argv[2])).run()
     except Exception as error:

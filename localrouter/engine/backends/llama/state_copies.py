@@ -1,4 +1,4 @@
-"""Copies of what is in the cache, in memory of our own: recurrent states, windows, and the cells of conversations."""
+"""Copies from the KV cache in RAM: recurrent states and windows of checkpoints, and the cells of the host store."""
 
 import ctypes
 from itertools import count as counting
@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from localrouter.engine.kv_cache.checkpoints import Checkpoint
 
 _PARTIAL = api.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
-"""Of a sequence, only what cannot be cut back: not its keys and values."""
+"""Flag to copy only the part of a sequence that cannot be truncated, without its keys and values."""
 _ALL = 0
 
 
 class StateCopies:
-    """Takes copies of the sequences of a context, and brings them back."""
+    """Copies of sequences of a context, made and restored through llama.cpp's state functions."""
 
     def __init__(self, context: Any, scratch: int) -> None:
-        """`scratch` is a sequence id that nobody else uses: llama.cpp copies whole sequences only."""
+        """`scratch` is a sequence id for copying parts: llama.cpp copies whole sequences only."""
         self._context = context
         self._memory = api.llama_get_memory(context)
         self._scratch = scratch
@@ -28,7 +28,7 @@ class StateCopies:
         self._handles = counting()
 
     def save_state(self, slot: int) -> Checkpoint | None:
-        """Copy the recurrent state of a slot, or the windows of sliding layers; None when there is no memory for it."""
+        """Copy the recurrent state of a slot, or the windows of sliding layers; None without memory for it."""
         try:
             handle, state = next(self._handles), self._copy(slot, _PARTIAL)
         except MemoryError:
@@ -37,15 +37,15 @@ class StateCopies:
         return Checkpoint(handle, state.size)
 
     def restore_state(self, checkpoint: Checkpoint, slot: int) -> None:
-        """Put the copied state into a slot."""
+        """Copy a saved state back into a slot."""
         self._put(self._states[checkpoint.handle], slot, _PARTIAL)
 
     def discard_state(self, checkpoint: Checkpoint) -> None:
-        """Free the copy."""
+        """Free the copy of a state."""
         del self._states[checkpoint.handle]
 
     def store(self, handle: int, slot: int, start: int, end: int) -> bool:
-        """Copy the cells of some positions; False when there is no memory for it."""
+        """Copy the cells of a slot from position `start` to `end`; False without memory for the copy."""
         api.llama_memory_seq_cp(self._memory, slot, self._scratch, start, end)
         try:
             self._cells[handle] = self._copy(self._scratch, _ALL)
@@ -56,7 +56,7 @@ class StateCopies:
         return True
 
     def restore(self, handle: int, slot: int, start: int, end: int) -> bool:
-        """Bring some positions of a copy back into a slot; False when there is no such copy, or no room for it."""
+        """Copy cells from position `start` to `end` back into a slot; False without such a copy, or room for it."""
         copy = self._cells.get(handle)
         if copy is None or not self._put(copy, self._scratch, _ALL):
             self._clear_scratch()
@@ -66,7 +66,7 @@ class StateCopies:
         return int(api.llama_memory_seq_pos_max(self._memory, slot)) == end - 1
 
     def forget(self, handle: int) -> None:
-        """Free a copy of cells; nothing where there is none."""
+        """Free a copy of cells, if there is one."""
         self._cells.pop(handle, None)
 
     def _clear_scratch(self) -> None:

@@ -1,4 +1,4 @@
-"""The vocabulary of a model: text to tokens and back."""
+"""Vocabulary of a model: text to tokens and back."""
 
 import ctypes
 import re
@@ -15,10 +15,10 @@ from localrouter.engine.model_info import TemplateSource
 from localrouter.gguf.turn_format import DELIMITERS, TurnFormat, turn_format
 
 _AT_ONCE = 1 << 14
-"""Characters after which a text is cut before the next token that llama.cpp finds in it by its spelling: it takes time
-that grows with the square of how many there are, 90 s for 65,536 short messages."""
+"""Characters after which a text is cut before the next special token: llama.cpp's time grows with the square of their
+number, 90 s for 65,536 short messages."""
 _REMEMBERED = 1 << 22
-"""Characters of segments whose tokens are kept: each turn of a conversation sends all of the turns before it again."""
+"""Characters of segments whose tokens are cached: each turn of a conversation sends all turns before it again."""
 
 _FALLBACKS: Mapping[TurnFormat, TemplateSource] = {
     "chatml": "fallback chatml",
@@ -29,7 +29,7 @@ _FALLBACKS: Mapping[TurnFormat, TemplateSource] = {
 
 
 class Vocabulary:
-    """Tokens, and what they stand for. It lives as long as its model."""
+    """Tokens of a loaded model, their bytes and their kinds. It lives as long as its model."""
 
     def __init__(self, model: Any, template: str | None) -> None:
         """`template` is a chat template to use in place of the model's own."""
@@ -41,31 +41,32 @@ class Vocabulary:
         self._characters = 0
         attributes = [(token, api.llama_vocab_get_attr(self._native, token)) for token in range(self.size)]
         self.controls = {self._text(token): token for token, each in attributes if each & api.LLAMA_TOKEN_ATTR_CONTROL}
-        """Control tokens, by the texts that are read as one of them."""
+        """Control tokens by their texts."""
         own_template = (api.llama_model_chat_template(model, None) or b"").decode(errors="replace")
         self.template = own_template if template is None else template
-        """Empty where there is none."""
+        """Chat template; empty without one."""
         own = {self._text(token): token for token, each in attributes if each & api.LLAMA_TOKEN_ATTR_USER_DEFINED}
         self._spelled = {True: _longest_first(own | self.controls), False: _longest_first(own)}
-        """Tokens that llama.cpp finds by their spelling, in control segments and in others."""
-        named = {text: token for text, token in own.items() if _is_mark(text, self.template)}
+        """Texts of tokens that llama.cpp finds by their spelling: for True in control segments, for False in others."""
+        named = {text: token for text, token in own.items() if _is_special(text, self.template)}
         self.template_source: TemplateSource = "manifest" if template is not None else "model"
         if not self.template:
             self.template_source = self._fall_back(turn_format(own.keys() | self.controls.keys()), own | self.controls)
         self.special_tokens = self.controls | named
-        """Control tokens, and tokens of the vocabulary's own definition that mark something."""
-        self._in_marks = re.compile("<(?=" + "|".join(re.escape(mark[1:]) for mark in named) + ")") if named else None
+        """Control tokens, and user-defined tokens that are special, such as `<think>`, by their texts."""
+        rests = "|".join(re.escape(text[1:]) for text in named)
+        self._first_of_special = re.compile(f"<(?={rests})") if named else None
 
     def _fall_back(self, turns: TurnFormat, special: Mapping[str, int]) -> TemplateSource:
-        """Return the name of the fallback template. The token that ends its turns ends answers, as `is_end` says."""
+        """Return the name of the fallback template, and make the token that ends its turns an end token."""
         if turns in DELIMITERS:
             self._ends[special[DELIMITERS[turns].end]] = True
         return _FALLBACKS[turns]
 
     def tokenize(self, prompt: list[Segment], *, begin: bool = True) -> list[int]:
-        """Return the tokens of a prompt; with `begin` the one that begins a text included, where the model wants one.
+        """Return the tokens of a prompt, with `begin` the begin-of-text token included where the model wants one.
 
-        Only in control segments are marks recognised.
+        Special tokens are recognised in control segments only.
         """
         tokens: list[int] = []
         for segment in prompt:
@@ -76,7 +77,7 @@ class Vocabulary:
         return tokens
 
     def _tokens_of(self, segment: Segment) -> list[int]:
-        """The tokens of a segment, which do not depend on what is around it."""
+        """Return the tokens of a segment, which do not depend on its neighbours; they are cached."""
         known = self._known.get(segment)
         if known is not None:
             self._known.move_to_end(segment)
@@ -84,23 +85,23 @@ class Vocabulary:
         tokens = self._known[segment] = self._tokenize(segment.text, segment.control)
         self._characters += len(segment.text)
         while self._characters > _REMEMBERED:
-            forgotten, _ = self._known.popitem(last=False)
-            self._characters -= len(forgotten.text)
+            evicted, _ = self._known.popitem(last=False)
+            self._characters -= len(evicted.text)
         return tokens
 
     def _tokenize(self, text: str, control: bool) -> list[int]:
-        """Return the tokens of a text. Where it is plain it is cut inside of marks.
+        """Return the tokens of a text. Plain text is cut inside the spelling of special tokens.
 
-        llama.cpp looks for tokens of the vocabulary's own definition in plain text too.
+        llama.cpp would find user-defined tokens in plain text too.
         """
-        if control or self._in_marks is None:
+        if control or self._first_of_special is None:
             return self._joined(text, control)
-        cuts = [0, *(found.end() for found in self._in_marks.finditer(text)), len(text)]
+        cuts = [0, *(found.end() for found in self._first_of_special.finditer(text)), len(text)]
         parts = (text[start:end] for start, end in pairwise(cuts))
         return [token for part in parts if part for token in self._joined(part, control=False)]
 
     def _joined(self, text: str, control: bool) -> list[int]:
-        """Return the tokens of a text, read a part at a time."""
+        """Return the tokens of a text, tokenised a part at a time."""
         parts = _parts(text, self._spelled[control], _AT_ONCE)
         return [token for part in parts for token in self._read(part.encode(), control)]
 
@@ -119,7 +120,7 @@ class Vocabulary:
         return known
 
     def text(self, token: int) -> bytes:
-        """Return the bytes that a token stands for; of a control token those by which it is written."""
+        """Return the bytes that a token stands for; for a control token the bytes of its spelling."""
         return self.piece(token) or self._bytes(token, control=True)
 
     def _bytes(self, token: int, control: bool) -> bytes:
@@ -131,16 +132,17 @@ class Vocabulary:
         return buffer.raw[:length]
 
     def for_grammars(self) -> GrammarVocabulary:
-        """Return what grammars have to know."""
+        """Return the vocabulary in the form that grammars need."""
         everything = range(self.size)
         pieces = [self._bytes(token, control=True) for token in everything]
         ends = [token for token in everything if self.is_end(token)]
         return GrammarVocabulary(pieces, list(self.special_tokens.values()), ends, self._plain())
 
     def _plain(self) -> Callable[[str], list[int]]:
-        """Return how text becomes tokens in the middle of an answer.
+        """Return a function that tokenises plain text in the middle of an output.
 
-        Some tokenizers put a space before each text. There a line end before it is read with it, and left out again.
+        Some tokenizers put a space before each text. For these a line end is put before the text, and its tokens are
+        removed again.
         """
         if b"".join(self._bytes(token, control=False) for token in self._tokenize("a", control=False)) == b"a":
             return lambda text: self._tokenize(text, control=False)
@@ -156,23 +158,23 @@ class Vocabulary:
 
     @property
     def bos(self) -> str:
-        """The text of the token that begins a text; empty where there is none."""
+        """Text of the begin-of-text token; empty without one."""
         return self._text(api.llama_vocab_bos(self._native))
 
     @property
     def eos(self) -> str:
-        """The text of the token that ends a text; empty where there is none."""
+        """Text of the end-of-text token; empty without one."""
         return self._text(api.llama_vocab_eos(self._native))
 
     def _text(self, token: int) -> str:
         return (api.llama_vocab_get_text(self._native, token) or b"").decode(errors="replace") if token >= 0 else ""
 
 
-def _is_mark(text: str, template: str) -> bool:
-    """Whether a token of a vocabulary's own definition marks something, rather than being HTML that users write too.
+def _is_special(text: str, template: str) -> bool:
+    """Whether a user-defined token is special, and not HTML that users write too, as Gemma's token `<table>`.
 
-    Marks look like `<...>`, and have a `|` or `_` in them (`<|channel>`, `<tool_call>`) or stand in the chat template
-    (`<think>`); Gemma has `<h1>` and `<table>` as tokens.
+    Special ones look like `<...>`, and contain `|` or `_` (`<|channel>`, `<tool_call>`) or are part of the chat
+    template (`<think>`).
     """
     return len(text) > 2 and text[0] + text[-1] == "<>" and (not {"|", "_"}.isdisjoint(text) or text in template)
 
@@ -183,9 +185,10 @@ def _longest_first(texts: Iterable[str]) -> list[str]:
 
 
 def _parts(text: str, spelled: Sequence[str], size: int) -> Iterator[str]:
-    """Yield a text cut before some of the `spelled` in it, each part at least `size` characters but the last.
+    """Yield the parts of a text, cut before `spelled` tokens in it; all but the last have at least `size` characters.
 
-    No token reaches over what is found by its spelling. Of those that begin alike the first in `spelled` counts.
+    No other token spans the border of a token that is found by its spelling. Where several match, the first one in
+    `spelled` counts.
     """
     start = 0
     if len(text) > size and (found := [each for each in spelled if each in text]):

@@ -1,0 +1,1 @@
+"""Engines of the server: started for requests, leased, and unloaded when idle."""
