@@ -161,8 +161,8 @@ def test_the_vocabulary_is_asked_for_once_and_not_before_there_is_a_grammar() ->
     assert len(asked) == 1
 
 
-def test_the_least_recently_used_grammar_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(constraint, "_KEPT", 2)
+def test_the_least_recently_used_grammar_is_evicted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constraint, "_CACHED", 2)
     grammars = Grammars(EchoBackend(LoadOptions()).grammar_vocabulary)
     larks = [f'start: "{letter}"' for letter in "abc"]
 

@@ -93,8 +93,8 @@ def test_bytes_that_are_no_frame_are_an_error(data: bytes) -> None:
         wire.reports().feed(data)
 
 
-def test_a_message_that_the_other_side_would_not_believe_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "LARGEST", 20)
+def test_a_message_that_is_too_large_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "MAX_FRAME", 20)
 
     assert wire.frame(Cancel(1))
     with pytest.raises(wire.WireError, match="too large"):
