@@ -2,9 +2,10 @@
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator
-from typing import NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -13,6 +14,12 @@ from localrouter.errors import InvalidRequest
 from localrouter.schema.field_kinds import JsonObject
 
 Model = TypeVar("Model", bound=BaseModel)
+
+MAX_DEPTH = 200
+"""Levels of objects and arrays inside each other. What handles a request recursively needs a limit."""
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+"""The beginning of an escape for half of a surrogate pair."""
 
 JSON_KINDS = {
     str: "a string",
@@ -33,7 +40,6 @@ def _value(expected: str) -> tuple[str, str]:
 
 
 WORDINGS = {
-    "json_invalid": ("invalid_json", "The body is not valid JSON: {error}."),
     "missing": ("missing_required_parameter", "Missing required parameter: {field}."),
     "unknown_parameter": ("unknown_parameter", "Unknown parameter: {field}."),
     "missing_field": ("missing_required_parameter", "Missing required parameter: {field}."),
@@ -72,39 +78,103 @@ OF_A_FIELD = {"unknown_parameter", "missing_field", "misplaced_parameter"}
 
 
 def parse_body(body: bytes, model: type[Model]) -> Model:
-    """Return the request in `body`, read as `model`. Raises InvalidRequest with the first thing that is wrong."""
+    """Return the request in `body`, validated as `model`. Raises InvalidRequest with the first error in the body.
+
+    The body is parsed once, by `json.loads`: pydantic's own JSON parser keeps the last of two equal keys and gives
+    no way to see the first, and it makes the same infinity of `Infinity`, which is no JSON, and of `1e999`.
+    """
+    parser = _BodyParser()
+    value = parser.parse(body)
     try:
-        request = model.model_validate_json(body)
+        request = model.model_validate(value)
     except ValidationError as error:
         raise _refusal(error.errors(include_url=False)[0]) from None
-    # Of two equal keys one would be dropped in silence, and a number that is none would reach templates and schemas as
-    # another value. Depth and encoding are known to be sound by now.
-    json.loads(body, object_pairs_hook=_no_key_twice, parse_constant=_no_number, parse_float=_float)
+    if parser.error is not None:
+        raise parser.error
     return request
 
 
-def _no_key_twice(pairs: list[tuple[str, object]]) -> JsonObject:
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        times_said = Counter(name for name, _ in pairs)
-        twice = next(name for name, times in times_said.items() if times > 1)
-        raise InvalidRequest(
-            f"The body says {_shortened(twice)!r} twice in one object.",
-            param=_shortened(twice),
-            code="duplicate_parameter",
-        )
-    return fields
+class _BodyParser:
+    """Parses one body. An error that does not stop the parser is kept: an error of a field says more about it."""
+
+    def __init__(self) -> None:
+        self.error: InvalidRequest | None = None
+        """The first duplicate key, or number that JSON has not or a float cannot hold."""
+
+    def parse(self, body: bytes) -> object:
+        """Return the value in `body`. Raises InvalidRequest where the body is not JSON, or nested too deep."""
+        try:
+            value: object = json.loads(
+                body.decode(),
+                object_pairs_hook=self._object,
+                parse_constant=self._constant,
+                parse_float=self._float,
+            )
+        except UnicodeDecodeError as error:
+            raise _not_json(f"byte {error.start} is not UTF-8") from None
+        except json.JSONDecodeError as error:
+            raise _not_json(str(error)) from None
+        except ValueError:  # int() refuses thousands of digits, because it takes quadratic time
+            raise _not_json("it has an integer with too many digits") from None
+        except RecursionError:
+            raise _too_deep() from None
+        if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
+            raise _too_deep()
+        if _SURROGATE.search(body):
+            _check_unicode(value)
+        return value
+
+    def _object(self, pairs: list[tuple[str, object]]) -> JsonObject:
+        fields = dict(pairs)
+        if len(fields) < len(pairs):
+            counts = Counter(name for name, _ in pairs)
+            name = _shortened(next(name for name, count in counts.items() if count > 1))
+            self._keep(f"The body has the key {name!r} twice in one object.", "duplicate_parameter", name)
+        return fields
+
+    def _constant(self, word: str) -> float:
+        self._keep(f"The body is not valid JSON: {word} is no number of JSON.", "invalid_json")
+        return float(word)
+
+    def _float(self, digits: str) -> float:
+        value = float(digits)
+        if math.isinf(value):
+            self._keep(f"The body has a number that is too large: {_shortened(digits)}.", "invalid_value")
+        return value
+
+    def _keep(self, message: str, code: str, param: str | None = None) -> None:
+        self.error = self.error or InvalidRequest(message, param=param, code=code)
 
 
-def _no_number(word: str) -> NoReturn:
-    raise InvalidRequest(f"The body is not valid JSON: {word} is no number of JSON.", code="invalid_json")
+def _is_deeper(value: object, limit: int) -> bool:
+    """Return whether objects and arrays in `value` are nested more than `limit` levels deep."""
+    level: list[Any] = [value] if isinstance(value, dict | list) else []
+    for _ in range(limit):
+        level = [
+            item
+            for container in level
+            for item in (container.values() if type(container) is dict else container)
+            if type(item) is dict or type(item) is list  # json.loads makes no subclasses, and isinstance is slower
+        ]
+        if not level:
+            return False
+    return True
 
 
-def _float(digits: str) -> float:
-    value = float(digits)
-    if math.isinf(value):
-        raise InvalidRequest(f"The body has a number that is too large: {_shortened(digits)}.", code="invalid_value")
-    return value
+def _check_unicode(value: object) -> None:
+    """Raise InvalidRequest for a string with half of a surrogate pair, which `json.loads` lets pass."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise _not_json("it has half of a surrogate pair, which is not Unicode text") from None
+
+
+def _too_deep() -> InvalidRequest:
+    return _not_json(f"it is nested deeper than {MAX_DEPTH} levels")
+
+
+def _not_json(reason: str) -> InvalidRequest:
+    return InvalidRequest(f"The body is not valid JSON: {reason}.", code="invalid_json")
 
 
 def _refusal(error: ErrorDetails) -> InvalidRequest:
@@ -117,8 +187,13 @@ def _refusal(error: ErrorDetails) -> InvalidRequest:
         "got": "null" if error["input"] is None else JSON_KINDS.get(type(error["input"]), "something else"),
         "message": error["msg"].replace("{field}", field),
     }
-    code, wording = WORDINGS.get(error["type"], ("invalid_value", "Invalid value for {field}."))
+    code, wording = WORDINGS.get(_kind(error), ("invalid_value", "Invalid value for {field}."))
     return InvalidRequest(wording.format(**{**context, **facts}), param=param or None, code=code)
+
+
+def _kind(error: ErrorDetails) -> str:
+    """Return the kind of an error; pydantic takes an integer beyond the range of floats for no number at all."""
+    return "finite_number" if error["type"] == "float_type" and type(error["input"]) is int else error["type"]
 
 
 def _steps(loc: tuple[int | str, ...]) -> Iterator[str]:
