@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Sequence
 
 from localrouter.chat.prompt.chat_prompt import Prompt, PromptRequest, prompt_of
+from localrouter.chat.prompt.model_template import ModelTemplate
 from localrouter.engine.messages import (
     Event,
     Finished,
@@ -39,8 +40,8 @@ INFO = ModelInfo(
 class HereRenderer:
     """Renders in this process, which takes no time to start."""
 
-    async def render(self, request: PromptRequest) -> Prompt:
-        return prompt_of(request)
+    async def render(self, model: ModelTemplate, request: PromptRequest) -> Prompt:
+        return prompt_of(model, request)
 
     async def close(self) -> None:
         pass

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from localrouter.chat.prompt.template import template_of
+from localrouter.chat.prompt.model_template import ModelTemplate
+from localrouter.chat.prompt.template import compiled
 from localrouter.engine.backends.llama.backend import LlamaBackend
 from localrouter.engine.engine import Engine
 from localrouter.engine.messages import Event, Finished, Generate, GenerationRequest, Piece, Sampling
@@ -51,7 +52,7 @@ class EngineCompleter:
     def __init__(self, path: Path, together: int = 16) -> None:
         options = LoadOptions(context=CONTEXT, max_sequences=together, gpu_layers=0, threads=1)
         self._engine = Engine(LlamaBackend(str(path), options))
-        self._template = template_of(self._engine.backend.info)
+        self._template = compiled(ModelTemplate.of(self._engine.backend.info))
 
     def complete(self, requests: Sequence[Request]) -> list[Completion]:
         """Return the answers in the order of the requests; the engine computes several at a time."""

@@ -12,7 +12,7 @@ from litestar.enums import HttpMethod
 from litestar.params import FromPath
 
 from localrouter.api.service import ModelCatalog, Service, service_of
-from localrouter.chat.prompt.template import template_digest
+from localrouter.chat.model_facts import facts_of
 from localrouter.engine.fallbacks import Fallback
 from localrouter.engine.model_info import TemplateSource
 from localrouter.errors import ModelNotDownloaded
@@ -109,5 +109,5 @@ def _object(name: str, model: ResolvedModel, created: int, loaded: Mapping[str, 
         layers=status.info.device.layers,
         fallbacks=list(status.info.fallbacks),
         chat_template=status.info.template_source,
-        chat_template_sha256=template_digest(status.info),
+        chat_template_sha256=facts_of(status.model, status.info).template.sha256,
     )

@@ -1,1 +1,1 @@
-"""Messages to prompt, tokens' text to answer."""
+"""From a chat request to a prompt, and from the engine's events to a response."""

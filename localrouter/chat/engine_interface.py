@@ -1,4 +1,4 @@
-"""What completions need of a loaded model."""
+"""The interface of a loaded model that completions use."""
 
 from collections.abc import AsyncGenerator
 from typing import Protocol
@@ -8,20 +8,20 @@ from localrouter.engine.model_info import ModelInfo
 
 
 class Generation(Protocol):
-    """One answer inside an engine."""
+    """One output that an engine generates."""
 
     async def accepted(self) -> int:
-        """Return the prompt's tokens once the engine took it; raise what it refused it with."""
+        """Return the number of prompt tokens once the engine accepts the prompt; raise the error that rejects it."""
 
     def events(self) -> AsyncGenerator[list[Event], None]:
-        """Yield what happened since the last look; the last event is the one `Finished`."""
+        """Yield lists of the events that arrived together; the last event is the one `Finished`."""
 
     def cancel(self) -> None:
-        """Free what it holds, at once. Does nothing when it has ended."""
+        """Free its resources at once. Does nothing when the generation has ended."""
 
 
 class LoadedEngine(Protocol):
-    """A loaded model."""
+    """A loaded model that generates outputs."""
 
     @property
     def model(self) -> str:
@@ -29,13 +29,13 @@ class LoadedEngine(Protocol):
 
     @property
     def info(self) -> ModelInfo:
-        """What is known of it."""
+        """Facts of the model; the same object for as long as the model is loaded."""
 
     def submit(self, request: GenerationRequest) -> Generation:
         """Hand a request in. Raises Overloaded when the queue is full."""
 
     async def tokenize(self, prompt: list[Segment], begin: bool = True) -> Tokens:
-        """Return the tokens of a prompt, the one that begins a text among them if `begin` and the model wants it."""
+        """Return the tokens of a prompt. With `begin`, the token that begins a text is first, if the model has one."""
 
     async def detokenize(self, tokens: list[int]) -> Tokens:
-        """Return the bytes of tokens. Raises InvalidRequest for numbers that are no tokens."""
+        """Return the bytes of tokens. Raises InvalidRequest for numbers outside of the vocabulary."""

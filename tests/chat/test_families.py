@@ -9,11 +9,12 @@ from msgspec.structs import replace
 from reading import Reader
 from real_vocabularies import needs_samples, template_text
 
-from localrouter.chat.families.detection import can_switch_thinking, family_of, shows_tools, thinks
+from localrouter.chat.families.detection import family_of
 from localrouter.chat.families.family import Family
 from localrouter.chat.families.gemma import GEMMA4
 from localrouter.chat.families.prompted_tools import FALLBACK, call_text, instructions, result_text
 from localrouter.chat.families.qwen import QWEN3, QWEN3_CODER
+from localrouter.chat.model_facts import facts_of
 from localrouter.chat.parsing.parser import Arguments, CallBegun, CallEnded
 from localrouter.chat.prompt.fallback_template import CHATML
 from localrouter.engine.model_info import ModelInfo
@@ -28,30 +29,28 @@ def model(template: str | None) -> ModelInfo:
 
 @needs_samples
 @pytest.mark.parametrize(
-    ("name", "family", "tools", "thoughts", "switch"),
+    ("name", "family", "can_reason"),
     [
-        ("Qwen-Qwen2.5-7B-Instruct.jinja", QWEN3, True, False, False),
-        ("Qwen-Qwen3-0.6B.jinja", QWEN3, True, True, True),
-        ("Qwen3-Coder.jinja", QWEN3_CODER, True, False, False),
-        ("Qwen3.5-4B.jinja", QWEN3_CODER, True, True, True),
-        ("google-gemma-4-31B-it.jinja", GEMMA4, True, True, True),
-        ("google-gemma-2-2b-it.jinja", FALLBACK, False, False, False),
+        ("Qwen-Qwen2.5-7B-Instruct.jinja", QWEN3, False),
+        ("Qwen-Qwen3-0.6B.jinja", QWEN3, True),
+        ("Qwen3-Coder.jinja", QWEN3_CODER, False),
+        ("Qwen3.5-4B.jinja", QWEN3_CODER, True),
+        ("google-gemma-4-31B-it.jinja", GEMMA4, True),
+        ("google-gemma-2-2b-it.jinja", FALLBACK, False),
     ],
 )
-def test_real_templates(name: str, family: Family, tools: bool, thoughts: bool, switch: bool) -> None:
+def test_real_templates(name: str, family: Family, can_reason: bool) -> None:
     info = model(template_text(name))
 
     assert family_of(info) == family
-    assert (shows_tools(info), thinks(info), can_switch_thinking(info)) == (tools, thoughts, switch)
+    assert facts_of(name, info).can_reason == can_reason
 
 
 def test_the_demo_model_writes_as_qwen3_does() -> None:
     info = model(gguf.GGUFReader(ASSET).fields["tokenizer.chat_template"].contents())
 
     assert family_of(info) == QWEN3
-    assert shows_tools(info)
-    assert thinks(info)
-    assert can_switch_thinking(info)
+    assert facts_of("demo", info).can_reason
 
 
 @pytest.mark.parametrize("template", [None, "", CHATML], ids=["none", "empty", "ChatML"])
@@ -59,22 +58,11 @@ def test_a_template_without_tools_leaves_them_to_the_system_message(template: st
     info = model(template)
 
     assert family_of(info) == FALLBACK
-    assert not shows_tools(info)
-    assert not thinks(info)
+    assert not facts_of("model", info).can_reason
 
 
-def test_the_same_marks_around_something_else_are_not_read_as_json() -> None:
-    info = model(GLM.replace("{function-name}", "{{ name }}"))
-
-    assert family_of(info) == FALLBACK
-    assert not shows_tools(info)
-
-
-def test_a_template_that_writes_calls_but_knows_no_definitions_does_not_show_tools() -> None:
-    info = model("{{ '<tool_call>\\n{\"name\": ' }}")
-
-    assert family_of(info) == QWEN3
-    assert not shows_tools(info)
+def test_the_same_delimiters_around_something_else_are_not_read_as_json() -> None:
+    assert family_of(model(GLM.replace("{function-name}", "{{ name }}"))) == FALLBACK
 
 
 def test_instructions_hold_every_definition_as_it_is() -> None:

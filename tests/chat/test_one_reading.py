@@ -22,7 +22,7 @@ NO_DELIMITER = 0
 
 
 def delimiters(family: Family) -> list[str]:
-    return [family.thought.begin, family.thought.end, family.call.begin, family.call.end]
+    return [family.reasoning.begin, family.reasoning.end, family.call.begin, family.call.end]
 
 
 @st.composite
@@ -63,7 +63,7 @@ def test_what_the_engine_takes_for_reasoning_or_text_is_sent_as_such(
 ) -> None:
     family, tokens = output
     numbers = {text: number for number, text in enumerate(delimiters(family), 1)} if has_tokens else {}
-    thinking = Thinking(family.thought.begin, family.thought.end, is_open)
+    thinking = Thinking(family.reasoning.begin, family.reasoning.end, is_open)
     reading = Reading(Spans(thinking, family.calls if has_tools else None, numbers, structured=structured))
     answer = Output(Sampling(), reading)
 
@@ -74,7 +74,7 @@ def test_what_the_engine_takes_for_reasoning_or_text_is_sent_as_such(
     message = parsed(family, spans)
 
     assert "".join(span.text for span in spans) == "".join(text for text, _ in tokens)
-    assert squeezed(message.thought, family) == squeezed(reasoning, family)
+    assert squeezed(message.reasoning, family) == squeezed(reasoning, family)
     assert (reading.reasoning_tokens > 0) == ((is_open and bool(tokens)) or bool(reasoning))
     assert message.calls == parsed(family, [span for span in spans if span.kind == "tool_call"]).calls
     if not message.calls:

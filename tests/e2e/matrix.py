@@ -10,7 +10,7 @@ from walks import matcher
 
 from localrouter.chat.families.family import Family
 from localrouter.chat.families.qwen import QWEN3
-from localrouter.chat.grammar.output_grammar import JsonSchema, OutputRules, answer_grammar
+from localrouter.chat.grammar.output_grammar import JsonSchema, OutputRules, output_grammar
 
 Json = dict[str, Any]
 
@@ -58,7 +58,7 @@ class Cell:
         `is_open`: its template begins the thought.
         """
         begins = [family.call.begin] if self.tools != "none" else []
-        begins += [family.thought.begin] if self.thinks and not is_open else []
+        begins += [family.reasoning.begin] if self.thinks and not is_open else []
         body: Json = {
             "model": "noise",
             "messages": [{"role": "user", "content": "Plan a trip."}],
@@ -118,7 +118,7 @@ def _check_choice(choice: Json, cell: Cell, family: Family) -> None:
     content, calls = message["content"], message.get("tool_calls", [])
     assert is_cut or choice["finish_reason"] == ("tool_calls" if calls else "stop")
     assert cell.thinks or "reasoning_content" not in message
-    marks = [family.thought.begin, family.thought.end]
+    marks = [family.reasoning.begin, family.reasoning.end]
     marks += [family.call.begin, family.call.end] if cell.tools != "none" else []
     assert not [mark for mark in marks if mark in (content or "")]
     if cell.tools == "none":
@@ -136,7 +136,7 @@ def _check_choice(choice: Json, cell: Cell, family: Family) -> None:
 def _check_json(text: str, schema: Json, *, is_cut: bool) -> None:
     """See to it that a text is what the schema says, or where it is cut that it may become that."""
     if is_cut and not _is_json(text):
-        grammar = answer_grammar(OutputRules(JsonSchema(schema)), QWEN3, {})
+        grammar = output_grammar(OutputRules(JsonSchema(schema)), QWEN3, {})
         assert grammar is not None
         tokens = [*text.encode()]
         assert matcher(grammar).validate_tokens(tokens) == len(tokens), text

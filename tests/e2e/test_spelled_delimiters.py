@@ -36,7 +36,7 @@ async def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 
 def spelled(model: LoadedModel) -> str:
     """Return JSON with a delimiter of the model's family in it, and one first."""
-    return f'{{"tag": "{family_of(model.engine.info).thought.begin} is a tag", "b": 1}}'
+    return f'{{"tag": "{family_of(model.engine.info).reasoning.begin} is a tag", "b": 1}}'
 
 
 def asked(text: str, **fields: object) -> Json:
@@ -69,7 +69,7 @@ async def test_a_delimiter_that_a_regex_spells_is_content(model: LoadedModel) ->
 
 
 async def test_a_text_that_begins_with_the_delimiter_is_content_where_there_is_no_reasoning(model: LoadedModel) -> None:
-    text = family_of(model.engine.info).thought.begin + " is a tag"
+    text = family_of(model.engine.info).reasoning.begin + " is a tag"
 
     plain, streamed = await model.answers(asked(text))
 
@@ -102,7 +102,7 @@ async def test_stop_strings_are_looked_for_behind_a_spelled_delimiter(model: Loa
 
 async def test_after_reasoning_a_spelled_delimiter_is_content(model: LoadedModel) -> None:
     text, info = spelled(model), model.engine.info
-    begin = family_of(info).thought.begin
+    begin = family_of(info).reasoning.begin
     bias = {str(info.special_tokens[begin]): 30} if begin in info.special_tokens else {}
     fields = {"chat_template_kwargs": {"enable_thinking": True}, "reasoning_effort": None, "reasoning_budget": 8}
 

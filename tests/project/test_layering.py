@@ -33,7 +33,7 @@ ROOMS = {
         "model_info",
         "fallbacks",
     ],
-    "chat": ["response", "request", "grammar parsing prompt", "engine_interface families"],
+    "chat": ["response", "request", "model_facts", "grammar parsing prompt", "engine_interface families"],
     "weights": [
         "bundle",
         "catalog",

@@ -22,7 +22,7 @@ from pydantic import TypeAdapter
 import localrouter
 from localrouter.bench.synthetic import model_shapes, model_writer, synthetic_vocabulary
 from localrouter.chat.families.qwen import QWEN3
-from localrouter.chat.grammar.output_grammar import JsonSchema, OutputRules, answer_grammar
+from localrouter.chat.grammar.output_grammar import JsonSchema, OutputRules, output_grammar
 from localrouter.engine.backends.llama.backend import LlamaBackend
 from localrouter.engine.engine import Engine
 from localrouter.engine.messages import Finished, Generate, GenerationRequest, Grammar, Piece, Sampling, Segment
@@ -105,7 +105,7 @@ def _outcomes(engine: Engine, schemas: Mapping[str, Any], sampling: Sampling) ->
     texts: dict[int, list[str]] = {}
     while True:
         while len(texts) < TOGETHER and (number := next(waiting, None)) is not None:
-            lark = answer_grammar(OutputRules(JsonSchema(schemas[names[number]])), QWEN3, {})
+            lark = output_grammar(OutputRules(JsonSchema(schemas[names[number]])), QWEN3, {})
             assert lark is not None
             command = Generate(number, GenerationRequest(PROMPT, sampling, MAX_TOKENS, Grammar(lark)))
             refusal = engine.submit(command)

@@ -1,1 +1,1 @@
-"""How families of models write what is more than text: thoughts, and calls of functions."""
+"""How families of models write reasoning and tool calls."""

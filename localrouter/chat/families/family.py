@@ -1,4 +1,4 @@
-"""What a family of models writes around its thoughts and its calls of functions, as data."""
+"""Families of models: the delimiters and the syntax of their reasoning and tool calls, as data."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -6,18 +6,18 @@ from typing import Literal, TypeAlias
 from localrouter.engine.messages import ToolCalls
 
 Syntax: TypeAlias = Literal["json", "parameters", "gemma"]
-"""How a call is spelled between its marks, white space aside:
+"""Syntax of a tool call between its delimiters, white space aside:
 
 - json: `{"name": "add", "arguments": {"a": 1}}`
 - parameters: `<function=add>`, for each argument `<parameter=a>`, a line with its value, `</parameter>`, and last
-  `</function>`; strings stand as they are, all else as JSON
-- gemma: `call:add{a:1,b:<|"|>text<|"|>,c:{d:true}}`; strings stand as they are between their marks, keys are bare
+  `</function>`; strings are written as they are, other values as JSON
+- gemma: `call:add{a:1,b:<|"|>text<|"|>,c:{d:true}}`; strings as they are between `<|"|>`, keys without quotes
 """
 
 
 @dataclass(frozen=True)
-class Marks:
-    """What stands before and after something."""
+class Delimiters:
+    """The two texts around a span."""
 
     begin: str
     end: str
@@ -28,21 +28,21 @@ _QUOTES: dict[Syntax, tuple[tuple[str, str], str]] = {
     "parameters": (("<parameter=", "</parameter>"), ""),
     "gemma": (('<|"|>', '<|"|>'), ""),
 }
-"""What stands around text inside a call, in which the end of a call is text too, and what escapes a quote there."""
+"""Quotes around text inside a call, in which the closing delimiter of the call is text, and the escape character."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """One way of writing. White space next to a mark belongs to the mark, not to what it encloses."""
+    """How a family of models writes. White space next to a delimiter belongs to the delimiter, not to the span."""
 
     name: str
-    thought: Marks
-    call: Marks
+    reasoning: Delimiters
+    call: Delimiters
     syntax: Syntax
-    thought_title: str = ""
-    """What stands first inside a thought and is no part of it."""
+    reasoning_title: str = ""
+    """The word that reasoning begins with and that is no part of it; "" for none."""
 
     @property
     def calls(self) -> ToolCalls:
-        """How an engine finds calls of this family."""
+        """Delimiters and quotes with which the engine recognises tool calls of this family."""
         return ToolCalls(self.call.begin, self.call.end, *_QUOTES[self.syntax])

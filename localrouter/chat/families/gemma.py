@@ -1,7 +1,11 @@
-"""Gemma 4; earlier ones have no way of their own to think or to call."""
+"""Gemma 4; earlier versions have no syntax of their own for reasoning or tool calls."""
 
-from localrouter.chat.families.family import Family, Marks
+from localrouter.chat.families.family import Delimiters, Family
 
 GEMMA4 = Family(
-    "gemma4", Marks("<|channel>", "<channel|>"), Marks("<|tool_call>", "<tool_call|>"), "gemma", thought_title="thought"
+    "gemma4",
+    Delimiters("<|channel>", "<channel|>"),
+    Delimiters("<|tool_call>", "<tool_call|>"),
+    "gemma",
+    reasoning_title="thought",
 )

@@ -1,20 +1,20 @@
-"""Models whose chat template shows no tools, or shows them in a way that we do not read.
+"""Tools in the system message, for models whose chat template shows no tools or has an unknown syntax of calls.
 
-They are told in the system message what they can call and how. The spelling is the most common one there is, so that
-many of them have seen it.
+The system message describes the tools and the syntax of calls. The syntax is the most common one, so that many models
+have seen it in training.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from localrouter.chat.families.family import Family, Marks
-from localrouter.chat.families.qwen import CALL, THOUGHT
+from localrouter.chat.families.family import Delimiters, Family
+from localrouter.chat.families.qwen import CALL, REASONING
 
-FALLBACK = Family("fallback", THOUGHT, CALL, "json")
+FALLBACK = Family("fallback", REASONING, CALL, "json")
 
-RESULT = Marks("<tool_response>", "</tool_response>")
-"""What stands around a call's result, each mark on a line of its own, in a message of the user."""
+RESULT = Delimiters("<tool_response>", "</tool_response>")
+"""Delimiters of a tool result in a user message, each on a line of its own."""
 
 INSTRUCTIONS = """\
 # Functions
@@ -34,7 +34,7 @@ answer in plain text."""
 
 
 def instructions(functions: Sequence[Mapping[str, Any]]) -> str:
-    """Return what a system message says of `functions`: each has a name, and maybe a description and parameters."""
+    """Return the text of a system message that describes `functions`, each with its JSON Schema."""
     return INSTRUCTIONS.format(
         definitions="\n".join(_json(function) for function in functions),
         example=call_text("the function's name", {"an argument": "its value"}),
@@ -44,12 +44,12 @@ def instructions(functions: Sequence[Mapping[str, Any]]) -> str:
 
 
 def call_text(name: str, arguments: Mapping[str, Any]) -> str:
-    """Return a call as a message of the assistant has it, in the history and in an answer."""
+    """Return a tool call as text of an assistant message, as the model writes it and as the prompt shows it."""
     return f"{CALL.begin}\n{_json({'name': name, 'arguments': arguments})}\n{CALL.end}"
 
 
 def result_text(result: str) -> str:
-    """Return a call's result as a message of the user has it."""
+    """Return a tool result as text of a user message."""
     return f"{RESULT.begin}\n{result}\n{RESULT.end}"
 
 

@@ -1,12 +1,12 @@
-"""Qwen: two ways to spell a call between the same marks."""
+"""Qwen: two syntaxes of tool calls between the same delimiters."""
 
-from localrouter.chat.families.family import Family, Marks
+from localrouter.chat.families.family import Delimiters, Family
 
-THOUGHT = Marks("<think>", "</think>")
-CALL = Marks("<tool_call>", "</tool_call>")
+REASONING = Delimiters("<think>", "</think>")
+CALL = Delimiters("<tool_call>", "</tool_call>")
 
-QWEN3 = Family("qwen3", THOUGHT, CALL, "json")
-"""Qwen 2.5 and Qwen3, Hermes, and all others that took over this way."""
+QWEN3 = Family("qwen3", REASONING, CALL, "json")
+"""Qwen 2.5 and Qwen3, Hermes, and other models with the same syntax."""
 
-QWEN3_CODER = Family("qwen3-coder", THOUGHT, CALL, "parameters")
+QWEN3_CODER = Family("qwen3-coder", REASONING, CALL, "parameters")
 """Qwen3-Coder, Qwen3.5 and Qwen3.6."""

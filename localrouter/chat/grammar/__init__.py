@@ -1,1 +1,1 @@
-"""From what a request wants of an answer to one grammar for all of it, in llguidance's dialect of Lark; pure."""
+"""From the tools and the structured output of a request to one grammar, in llguidance's dialect of Lark; pure."""

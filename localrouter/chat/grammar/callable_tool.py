@@ -1,4 +1,4 @@
-"""A function that an answer may call, as grammars need it."""
+"""A function that the model may call, with its schema read for grammars."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from localrouter.chat.grammar.plain import Read
 from localrouter.chat.grammar.values import refusal
 
 NO_ARGUMENTS = {"type": "object", "properties": {}, "additionalProperties": False}
-"""What OpenAI takes a function without `parameters` for."""
+"""The schema that OpenAI assumes for a function without `parameters`."""
 
 
 @dataclass(frozen=True)
 class CallableTool:
-    """A function by its name and the JSON schema of its arguments; `param` is where that stands in the request."""
+    """A function's name and the JSON Schema of its arguments; `param` is the place of the schema in the request."""
 
     name: str
     parameters: Mapping[str, Any] | None = None
@@ -23,10 +23,10 @@ class CallableTool:
 
     @cached_property
     def schema(self) -> Schema:
-        """The schema of the arguments, which are an object. Raises InvalidRequest as `read_schema` does.
+        """Schema of the arguments object. Raises InvalidRequest as `read_schema` does.
 
-        Where it declares properties, there are no others unless it says that there may be, or requires them: functions
-        rarely take any.
+        A schema that declares properties allows no others, unless it allows or requires them explicitly: functions
+        rarely accept others.
         """
         read = read_schema(dict(NO_ARGUMENTS if self.parameters is None else self.parameters), self.param)
         return Schema(_object(read.root, self.param), read.definitions)
@@ -42,12 +42,12 @@ def _object(root: Read, param: str) -> Read:
 
 
 def _closing(root: dict[str, Any]) -> dict[str, Any]:
-    """Return the keywords that leave an object with what it declares, and with what it requires all the same."""
+    """Return keywords that restrict an object to its declared and its required properties."""
     declared = root["properties"]
     required: dict[str, Read] = {name: {} for name in root.get("required", ()) if name not in declared}
     return {"properties": {**declared, **required}, "additionalProperties": False}
 
 
 def _is_closed(root: dict[str, Any]) -> bool:
-    told = {"additionalProperties", "patternProperties", "$ref", "allOf", "anyOf"} & root.keys()
-    return "properties" in root and not told
+    explicit = {"additionalProperties", "patternProperties", "$ref", "allOf", "anyOf"} & root.keys()
+    return "properties" in root and not explicit

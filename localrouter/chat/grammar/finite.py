@@ -1,4 +1,4 @@
-"""Whether a schema can be satisfied by a value that ends, or needs parts of itself without end."""
+"""Whether a finite value can satisfy a schema, or whether the schema requires parts of itself without end."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -8,9 +8,9 @@ from localrouter.chat.grammar.references import definition_name, references
 
 
 def has_finite_value(root: Any, definitions: Mapping[str, Any]) -> bool:
-    """Return whether some value that ends may satisfy a schema that was read, and all of its definitions too.
+    """Return whether finite values can satisfy a schema that was read, and each of its definitions.
 
-    A definition has one as soon as all that it requires have one; what never gets there refers to itself for ever.
+    A definition has a finite value once all definitions that it requires have one.
     """
     users: defaultdict[str, set[str]] = defaultdict(set)
     for name, schema in definitions.items():
@@ -28,7 +28,7 @@ def has_finite_value(root: Any, definitions: Mapping[str, Any]) -> bool:
 
 def _is_finite(schema: Any, known: set[str]) -> bool:
     if not isinstance(schema, dict):
-        return True  # a false one is refused as such, by llguidance
+        return True  # llguidance rejects the schema `false` itself
     if "$ref" in schema and definition_name(schema["$ref"]) not in known:
         return False
     if "anyOf" in schema and not any(_is_finite(each, known) for each in schema["anyOf"]):
@@ -37,7 +37,7 @@ def _is_finite(schema: Any, known: set[str]) -> bool:
 
 
 def _needed(schema: dict[str, Any]) -> list[Any]:
-    """Return the schemas of all parts that every value of a schema has."""
+    """Return the schemas of all parts that every value of a schema must have."""
     if schema.get("type") == "object":
         properties = schema.get("properties", {})
         return [properties.get(name) for name in schema.get("required", ())]

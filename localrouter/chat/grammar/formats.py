@@ -1,7 +1,7 @@
 """Regular expressions for the formats of strings, each for a whole string.
 
-They are a little narrower than the standards, so that what they match is read by the usual libraries: no year 0, no
-leap second, no comments in addresses.
+They are a little narrower than the standards, so that the usual libraries parse every match: no year 0, no leap second,
+no comments in addresses.
 """
 
 _YEAR = r"(?:[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])"
@@ -50,9 +50,9 @@ FORMATS = {
     rf"(?:\?(?:{_CHARACTER}|[/?])*)?(?:#(?:{_CHARACTER}|[/?])*)?",
     "uuid": _uuid("[0-9a-fA-F]", "[0-9a-fA-F]"),
 } | {f"uuid{version}": _uuid(str(version), "[89abAB]") for version in range(1, 9)}
-"""The formats that are enforced; those of one version of UUID are pydantic's names."""
+"""Formats that are enforced; `uuid1` to `uuid8` are pydantic's names."""
 
-REFUSED = frozenset(
+UNSUPPORTED = frozenset(
     {
         "idn-email",
         "idn-hostname",
@@ -65,4 +65,4 @@ REFUSED = frozenset(
         "uri-template",
     }
 )
-"""Formats of the standard that are not enforced, and refused instead; those that it does not know are annotations."""
+"""Formats of the standard that cannot be enforced and are rejected; formats outside of it are annotations."""

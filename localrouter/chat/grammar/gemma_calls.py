@@ -1,4 +1,4 @@
-"""Calls as Gemma 4 writes them: bare keys, strings between marks of their own, no white space."""
+"""Grammar of tool calls in Gemma 4's syntax: keys without quotes, strings between `<|"|>`, no white space."""
 
 import json
 import re
@@ -21,7 +21,7 @@ _NAME = r"[a-zA-Z_][a-zA-Z0-9_.-]{0,63}"
 
 
 def gemma_call(grammar: LarkGrammar, tool: CallableTool) -> str:
-    """Return a body for a call between its marks. Raises InvalidRequest for a schema that cannot be written so."""
+    """Return a body for a call between its delimiters. Raises InvalidRequest for a schema beyond this syntax."""
     writer = _Values(grammar, tool)
     arguments = one_of(writer.members(each) for each in members_of(tool, writer.variants))
     return f"{literal(f'call:{tool.name}{{')} {arguments} {literal('}')}"
@@ -38,7 +38,7 @@ class _Values:
         self._depth = 0
 
     def members(self, members: Members) -> str:
-        """Return a body for what stands between braces, sorted as the template sorts what it shows."""
+        """Return a body for the members between braces, sorted as the template sorts the tools that it shows."""
         names = sorted(members.properties, key=str.lower)
         declared = [
             (f"{self._key(name)} {self.value(members.properties[name])}", name in members.required) for name in names
@@ -49,16 +49,19 @@ class _Values:
         return in_order(self._grammar, "members", declared, literal(","))
 
     def value(self, schema: Read) -> str:
-        """Return a rule for one value; what is the same schema is the same rule, which may be part of itself."""
+        """Return a rule for one value. Equal schemas share one rule, which may be part of itself."""
         key = json.dumps(schema)
         if key not in self._rules:
             if self._depth == MAX_DEPTH:
                 raise refusal(
-                    "With what it refers to it is nested too deep.", self._tool.param, (), "unsupported_schema"
+                    "With the definitions that it refers to, it is nested too deep.",
+                    self._tool.param,
+                    (),
+                    "unsupported_schema",
                 )
             self._depth += 1
-            self._rules[key] = self._grammar.promise("value")
-            self._grammar.keep(self._rules[key], self._body(schema))
+            self._rules[key] = self._grammar.declare("value")
+            self._grammar.define(self._rules[key], self._body(schema))
             self._depth -= 1
         return self._rules[key]
 
@@ -101,7 +104,7 @@ class _Values:
         return f"{literal(QUOTE)} {self._grammar.lazy('text', f'( {body} ) {literal(QUOTE)}')}"
 
     def _quoted(self, text: str) -> str:
-        return f"{self._grammar.mark(QUOTE)} {text} {self._grammar.mark(QUOTE)}"
+        return f"{self._grammar.delimiter(QUOTE)} {text} {self._grammar.delimiter(QUOTE)}"
 
     def _items(self, variant: JsonObject) -> str:
         least, most = variant.get("minItems", 0), variant.get("maxItems")
@@ -115,7 +118,7 @@ class _Values:
         return _nested(self._grammar, parts)
 
     def _listed(self, body: str, least: int, most: int | None) -> str:
-        """Return a body for at least one of something, with commas between."""
+        """Return a body for `least` to `most` repetitions of a body, at least one, with commas between them."""
         body = self._grammar.rule("listed", body)
         following = times(f"{literal(',')} {body}", least - 1, None if most is None else most - 1)
         return body if following == EMPTY else f"{body} {following}"
@@ -148,7 +151,7 @@ def _with_commas(bodies: list[str]) -> list[str]:
 
 
 def _nested(grammar: LarkGrammar, parts: list[tuple[str, bool]]) -> str:
-    """Return a body for parts in their order of which those that are not required may be missing from the end."""
+    """Return a body for parts in their order. Parts at the end that are not required may be missing."""
     following = EMPTY
     for index in reversed(range(len(parts))):
         body, is_required = parts[index]

@@ -1,7 +1,7 @@
-"""JSON schemas as people send them, read into the few keywords that a grammar can hold an answer to.
+"""JSON Schemas of requests, read into the few keywords that a grammar can enforce.
 
-What is read admits no value that the original refuses. It may admit less where that is what people mean: a schema with
-`properties` and no `type` is one of objects, and a branch of `anyOf` that cannot be enforced is never taken.
+The schema that is read admits no value that the original rejects. It may admit less where that is the usual meaning: a
+schema with `properties` and no `type` is one of objects, and branches of `anyOf` that cannot be enforced are dropped.
 """
 
 import json
@@ -23,22 +23,22 @@ MAX_DEPTH = 100
 MAX_NODES = 10_000
 MAX_DEFINITIONS = 1000
 MAX_OPTIONAL = 500
-"""Properties of one object that need not be there: any of them may come next, and llguidance follows only so many."""
+"""Optional properties of one object: any of them may come next, and llguidance follows only so many alternatives."""
 MAX_BYTES = 1_000_000
 
 WHITE_SPACE = r" |\r?\n[ \t]{0,64}"
-"""What may stand between the parts of JSON, at most once. Without a bound, models at a loss write it for ever."""
+"""White space between the parts of JSON, at most once. Without a limit, confused models write it without end."""
 
 
 @dataclass(frozen=True)
 class Schema:
-    """A schema that was read, with the definitions that its references name (`#/$defs/NAME`)."""
+    """A schema that was read, with the definitions that its references (`#/$defs/NAME`) name."""
 
     root: Read
     definitions: Mapping[str, Read]
 
     def embedded(self, part: Read) -> str:
-        """Return a part of this schema as llguidance's Lark takes it, with the definitions that it needs."""
+        """Return a part of this schema in llguidance's dialect of Lark, with the definitions that the part needs."""
         names = definition_names(part, self.definitions)
         options = {"whitespace_flexible": False, "whitespace_pattern": WHITE_SPACE}
         if not isinstance(part, dict):
@@ -53,16 +53,12 @@ class Schema:
         return self.definitions[definition_name(reference)]
 
 
-def check_schema(schema: object, param: str) -> None:
-    """Raise InvalidRequest where a schema is wrong, too large or cannot be enforced. `param` is where it stands.
-
-    The error's `param` is the place in the schema. What only llguidance finds out is not found here.
-    """
-    read_schema(schema, param)
-
-
 def read_schema(schema: object, param: str) -> Schema:
-    """Return a schema as grammars need it. Raises InvalidRequest as `check_schema` does."""
+    """Return a schema of a request, read for grammars. `param` is the place of the schema in the request.
+
+    Raises InvalidRequest, with the place inside of the schema as its `param`, where the schema is wrong, too large or
+    cannot be enforced. Errors that only llguidance finds are not found here.
+    """
     check_size(schema, param, MAX_BYTES)
     reader = _Reader(Document(schema), param)
     root = reader.read(schema, ())
@@ -77,7 +73,7 @@ def read_schema(schema: object, param: str) -> Schema:
 
 @dataclass
 class _Reader:
-    """Reads one document, and the definitions that are referred to as they come up."""
+    """Reads one schema, and the definitions that it references as they are met."""
 
     document: Document
     param: str
@@ -88,14 +84,14 @@ class _Reader:
     _depth: int = 0
 
     def finish(self) -> None:
-        """Read what was referred to and not read yet."""
+        """Read the definitions that were referenced and not read yet."""
         while self._pending:
             reference, required = self._pending.pop()
             target, steps = self._target(reference)
             self.definitions[self._names[reference, required]] = self.read(target, steps, required)
 
     def read(self, schema: object, steps: Steps, required: str | None = None) -> Read:
-        """Return a schema that stands at `steps`; `required` is a property that it needs beside its own."""
+        """Return the schema at the path `steps`, read. `required` is a property that it requires beside its own."""
         self._nodes += 1
         if self._nodes > MAX_NODES:
             raise refusal(f"The schema has more than {MAX_NODES} parts.", self.param, ())
@@ -113,7 +109,9 @@ class _Reader:
 
     def _object(self, schema: JsonObject, steps: Steps, required: str | None) -> Read:
         read: JsonObject = {}
-        for keyword in sorted(schema, key=lambda name: name == "propertyNames"):  # it rules what is said of properties
+        for keyword in sorted(
+            schema, key=lambda name: name == "propertyNames"
+        ):  # last, because it changes the meaning of properties
             value = schema[keyword]
             for name, contents in self._keyword(keyword, value, schema, (*steps, keyword)).items():
                 read[name] = [*read[name], *contents] if name == "allOf" and name in read else contents
@@ -125,9 +123,9 @@ class _Reader:
         return plain(typed(read))
 
     def _keyword(self, keyword: str, value: Any, schema: JsonObject, steps: Steps) -> JsonObject:
-        """Return what one keyword comes to, which may be nothing."""
-        if keyword in keywords.REFUSED:
-            read = self._refused(keyword, value, schema, steps)
+        """Return the keywords that one keyword is read into, which may be none."""
+        if keyword in keywords.UNSUPPORTED:
+            read = self._unenforceable(keyword, value, schema, steps)
         elif keyword in keywords.SINGLE or keyword == "additionalItems":
             read = self._single(keyword, value, schema, steps)
         elif keyword in keywords.LISTS:
@@ -146,15 +144,17 @@ class _Reader:
             read = read_value(keyword, value, schema, self.param, steps)
         return read
 
-    def _refused(self, keyword: str, value: Any, schema: JsonObject, steps: Steps) -> JsonObject:
-        """Return nothing for a keyword that asks for nothing here. Raises InvalidRequest for any other."""
-        asks_nothing = keywords.REFUSED[keyword]
-        if any(type(value) is type(each) and value == each for each in asks_nothing) or self._is_idle(keyword, schema):
+    def _unenforceable(self, keyword: str, value: Any, schema: JsonObject, steps: Steps) -> JsonObject:
+        """Return nothing for a value that has no effect. Raises InvalidRequest for any other: it cannot be enforced."""
+        without_effect = keywords.UNSUPPORTED[keyword]
+        if any(type(value) is type(each) and value == each for each in without_effect) or self._has_no_effect(
+            keyword, schema
+        ):
             return {}
         raise self._unsupported(f"The keyword '{keyword}' cannot be enforced, and is not supported.", steps)
 
-    def _is_idle(self, keyword: str, schema: JsonObject) -> bool:
-        """Return whether a keyword has no effect by what stands beside it."""
+    def _has_no_effect(self, keyword: str, schema: JsonObject) -> bool:
+        """Return whether a keyword has no effect beside the other keywords of its schema."""
         if keyword == "if":
             return all(schema.get(branch, True) in (True, {}) for branch in ("then", "else"))
         return (keyword in {"then", "else"} and "if" not in schema) or (
@@ -178,7 +178,7 @@ class _Reader:
         return {keyword: [self.read(each, (*steps, index)) for index, each in enumerate(value)]}
 
     def _branches(self, schemas: list[Any], steps: Steps) -> list[Read]:
-        """Return those branches that can be enforced. Raises InvalidRequest for the first that cannot, if none can."""
+        """Return the branches that can be enforced. Raises InvalidRequest for the first branch if none can."""
         branches: list[Read] = []
         errors: list[InvalidRequest] = []
         for index, schema in enumerate(schemas):
@@ -242,7 +242,7 @@ class _Reader:
         return {"allOf": [plain({"anyOf": branches})]}
 
     def _tagged(self, schema: Any, name: str, steps: Steps) -> Read:
-        """Return a branch that is not another one's too, because it has the property `name` if that is not empty."""
+        """Return a branch of `oneOf`, read. `name`, if not empty, is the property that tells branches apart."""
         if not name or not is_tagged(schema, name, self.document):
             return self.read(schema, steps)
         if "$ref" in schema:
@@ -252,7 +252,7 @@ class _Reader:
         return self.read(schema, steps, name)
 
     def _property_names(self, value: Any, schema: JsonObject, steps: Steps) -> JsonObject:
-        """Return the same said of properties: all that are named in an enumeration, or those that match a pattern."""
+        """Return `propertyNames` as keywords of properties: an enumeration of names, or a pattern that names match."""
         names = self.read(value, steps)
         while isinstance(names, dict) and names.keys() == {"$ref"}:
             value, where = self._target(value["$ref"])
@@ -271,9 +271,9 @@ class _Reader:
             length = f"^[\\s\\S]{{{names.get('minLength', 0)},{names.get('maxLength', '')}}}$"
             return {"patternProperties": {length: values}, "additionalProperties": False}
         if bounds in ({"enum"}, {"const"}):
-            told = names.get("enum", [names.get("const")])
+            allowed = names.get("enum", [names.get("const")])
             return {
-                "properties": {name: values for name in told if isinstance(name, str)},
+                "properties": {name: values for name in allowed if isinstance(name, str)},
                 "additionalProperties": False,
             }
         raise self._unsupported("'propertyNames' is supported with one of enum, const, pattern, or lengths.", steps)
@@ -284,7 +284,7 @@ class _Reader:
         types = schema.get("type", "string")
         if "string" not in (types if isinstance(types, list) else [types]):
             return {}
-        if value in formats.REFUSED:
+        if value in formats.UNSUPPORTED:
             raise self._unsupported(f"The format '{value}' cannot be enforced, and is not supported.", steps)
         if value not in formats.FORMATS:
             return {}

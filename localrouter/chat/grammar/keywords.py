@@ -1,4 +1,4 @@
-"""What becomes of every keyword of a JSON schema: enforced, passed over as an annotation, or refused."""
+"""The keywords of JSON Schema: enforced, ignored as annotations, or rejected."""
 
 ANNOTATIONS = frozenset(
     {
@@ -22,23 +22,23 @@ ANNOTATIONS = frozenset(
         "writeOnly",
     }
 )
-"""They say nothing of what is valid. Keywords that no draft knows are passed over as well, as the standard wants it."""
+"""Keywords that restrict nothing. Unknown keywords are ignored too, as the standard requires."""
 
 COUNTS = frozenset({"minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"})
 NUMBERS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"})
 LISTS = frozenset({"allOf", "anyOf", "prefixItems"})
-"""Lists of schemas."""
+"""Keywords whose value is a list of schemas."""
 MAPS = frozenset({"properties", "patternProperties"})
-"""Names, or patterns of them, with schemas."""
+"""Keywords whose value has a schema for each name or pattern."""
 SINGLE = frozenset({"items", "additionalProperties"})
-"""One schema."""
+"""Keywords whose value is one schema."""
 REWRITTEN = frozenset({"$ref", "oneOf", "propertyNames", "format", "additionalItems"})
-"""Enforced, by saying the same with other keywords."""
+"""Keywords that are enforced by rewriting them to others."""
 VALUES = frozenset({"type", "enum", "const", "required", "pattern"})
 
 ENFORCED = COUNTS | NUMBERS | LISTS | MAPS | SINGLE | REWRITTEN | VALUES
 
-REFUSED: dict[str, tuple[object, ...]] = {
+UNSUPPORTED: dict[str, tuple[object, ...]] = {
     "$dynamicAnchor": (),
     "$dynamicRef": (),
     "$recursiveAnchor": (False,),
@@ -57,7 +57,7 @@ REFUSED: dict[str, tuple[object, ...]] = {
     "unevaluatedProperties": (True, {}),
     "uniqueItems": (False,),
 }
-"""What the grammar cannot hold an answer to, with the values that ask for nothing."""
+"""Keywords that a grammar cannot enforce, with the values that have no effect and are accepted."""
 
 TYPES = ("null", "boolean", "integer", "number", "string", "array", "object")
 
@@ -77,4 +77,4 @@ OF_TYPE = {
         }
     ),
 }
-"""Keywords that bind values of one type only."""
+"""Keywords that restrict values of one type only."""

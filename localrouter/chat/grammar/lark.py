@@ -1,7 +1,7 @@
 """A grammar in llguidance's dialect of Lark, written piece by piece.
 
-Names in lower case are rules, of which a parser makes a tree; names in capitals are terminals, of which a lexer makes
-one automaton. The lexer takes the longest terminal, so no two that may stand in the same place should both go on.
+Names in lower case are rules, which a parser builds a tree of; names in capitals are terminals, which a lexer compiles
+to one automaton. The lexer takes the longest terminal, so no two terminals at the same place should both continue.
 """
 
 import json
@@ -12,16 +12,16 @@ EMPTY = '""'
 
 
 class LarkGrammar:
-    """Rules and terminals, each with a name of its own."""
+    """Rules and terminals, each with a unique name."""
 
-    def __init__(self, marks: Mapping[str, int]) -> None:
-        """`marks` are the texts that are one token each, which no text of a terminal matches."""
-        self._marks = marks
+    def __init__(self, special_tokens: Mapping[str, int]) -> None:
+        """`special_tokens`: token ids by text. A terminal never matches a special token."""
+        self._special_tokens = special_tokens
         self._lines: list[str] = []
         self._named: dict[tuple[str, str], str] = {}
 
     def rule(self, stem: str, body: str) -> str:
-        """Return the name of a rule with this body, whose name begins like `stem`."""
+        """Return the name of a rule with this body; the name begins with `stem`."""
         return self._name(stem, "", body)
 
     def lazy(self, stem: str, body: str) -> str:
@@ -32,26 +32,26 @@ class LarkGrammar:
         """Return the name of a terminal with this body."""
         return self._name(stem.upper(), "", body)
 
-    def promise(self, stem: str) -> str:
-        """Return the name of a rule that is to be kept with `keep`: it may be part of itself."""
+    def declare(self, stem: str) -> str:
+        """Return the name of a rule that is defined later, with `define`, and may therefore be part of itself."""
         name = f"{stem}_{len(self._named)}"
         self._named["", name] = name
         return name
 
-    def keep(self, name: str, body: str) -> None:
-        """Say what a promised rule is."""
+    def define(self, name: str, body: str) -> None:
+        """Define the rule that `declare` has named."""
         self._lines.append(f"{name}: {body}")
 
-    def mark(self, text: str) -> str:
-        """Return a mark as its token, or as text where the vocabulary has no token for it."""
-        return f"<[{self._marks[text]}]>" if text in self._marks else literal(text)
+    def delimiter(self, text: str) -> str:
+        """Return a delimiter as its special token, or as text where the vocabulary has no such token."""
+        return f"<[{self._special_tokens[text]}]>" if text in self._special_tokens else literal(text)
 
     def is_token(self, text: str) -> bool:
-        """Whether a mark is one token, which ends every text before it."""
-        return text in self._marks
+        """Return whether a delimiter is one special token, which ends any text before it."""
+        return text in self._special_tokens
 
     def written(self, start: str) -> str:
-        """Return the grammar whose answer is `start`."""
+        """Return the grammar as text, for outputs that match the body `start`."""
         return "\n".join([f"start: {start}", *self._lines]) + "\n"
 
     def _name(self, stem: str, options: str, body: str) -> str:
@@ -63,35 +63,35 @@ class LarkGrammar:
 
 
 def literal(text: str) -> str:
-    """Return text that stands for itself."""
+    """Return a body that matches exactly this text."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def regex(pattern: str) -> str:
-    """Return a regular expression of llguidance's own kind, which matches all of a text."""
+    """Return a regular expression in llguidance's dialect as a body; it matches a whole text."""
     return f"/{pattern}/"
 
 
 def escaped(text: str) -> str:
-    """Return a regular expression for text that stands for itself."""
+    """Return a regular expression that matches exactly this text."""
     return re.sub(r"[\\.+*?()|\[\]{}^$/&~#-]", r"\\\g<0>", text).replace("\n", "\\n")
 
 
 def one_of(bodies: Iterable[str]) -> str:
-    """Return a choice, in brackets where it needs them."""
+    """Return a body for any of these bodies, in brackets where it needs them."""
     distinct = list(dict.fromkeys(bodies))
     return distinct[0] if len(distinct) == 1 else f"( {' | '.join(distinct)} )"
 
 
 def text_without(*texts: str) -> str:
-    """Return the body of a terminal for any text, even none, that has none of `texts` in it."""
+    """Return the body of a terminal for any text, the empty one included, that contains none of `texts`."""
     if not texts:
         return "/(?s:.*)/"
     return rf"/(?s:.*)/ & ~/(?s:.*)(?:{'|'.join(map(escaped, sorted(texts)))})(?s:.*)/"
 
 
 def times(body: str, least: int, most: int | None) -> str:
-    """Return a repetition."""
+    """Return a body for `least` to `most` repetitions; None: without limit."""
     if most == 0:
         return EMPTY
     if (least, most) == (1, 1):
@@ -102,10 +102,10 @@ def times(body: str, least: int, most: int | None) -> str:
 
 
 def in_order(grammar: LarkGrammar, stem: str, members: Sequence[tuple[str, bool]], separator: str) -> str:
-    """Return a body for members in their order, the optional ones left out or not, with `separator` between them.
+    """Return a body for members in their order, with `separator` between them; optional ones may be missing.
 
-    Each is given as its body and whether it is required. Two rules for each make it: what begins with it or later, and
-    what follows once something has been written.
+    A member is its body and whether it is required. Each has two rules: one for a list that begins with this member or
+    a later one, and one for the rest of a list after an earlier member.
     """
     first, following = EMPTY, EMPTY
     for body, is_required in reversed(members):

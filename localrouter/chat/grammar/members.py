@@ -1,4 +1,4 @@
-"""What stands in an object: its declared properties, and which others may."""
+"""The members of an object: its declared properties, and the others that it may have."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,15 +18,15 @@ class Members:
     properties: Mapping[str, Read]
     required: frozenset[str]
     others: Read = False
-    """What undeclared properties obey; False: there are none."""
+    """Schema of undeclared properties; False: there are none."""
     pattern: str | None = None
-    """What the names of the others match as a whole; None: any name."""
+    """Regular expression that the names of undeclared properties match as a whole; None: any name."""
     least_others: int = 0
     most_others: int | None = None
 
 
 def members_of(tool: CallableTool, variants: Variants) -> list[Members]:
-    """Return the alternatives for the arguments of a function. Raises InvalidRequest for what cannot be told apart."""
+    """Return the alternatives for the arguments of a function. Raises InvalidRequest where the schema has none."""
     found = [variant for variant in variants.of(tool.schema.root) if variant.get("type") == "object"]
     if not found:
         raise InvalidRequest(f"The schema at '{tool.param}' admits no object.", param=tool.param, code="invalid_schema")
@@ -34,10 +34,10 @@ def members_of(tool: CallableTool, variants: Variants) -> list[Members]:
 
 
 def members(variant: JsonObject, param: str) -> Members:
-    """Return what stands in the objects of one variant.
+    """Return the members of the objects of one variant.
 
-    Objects whose properties are declared have others only where the schema speaks of others; where it bounds how many
-    there are, all that is declared has to be required. Raises InvalidRequest, naming `param`.
+    Objects with declared properties have others only where the schema mentions them. Where the schema limits the number
+    of properties, all declared ones must be required. Raises InvalidRequest, naming `param`.
     """
     properties: dict[str, Read] = {
         name: each for name, each in variant.get("properties", {}).items() if each is not False
@@ -60,7 +60,7 @@ def members(variant: JsonObject, param: str) -> Members:
 
 
 def _others(variant: JsonObject, param: str) -> tuple[Read, str | None]:
-    """Return what undeclared properties obey, if there may be any, and what their names match."""
+    """Return the schema of undeclared properties and the regular expression that their names match."""
     patterns = variant.get("patternProperties", {})
     if patterns:
         if len(patterns) > 1 or variant.get("additionalProperties", True) is not False or variant.get("properties"):

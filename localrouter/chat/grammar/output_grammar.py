@@ -1,4 +1,4 @@
-"""From what a request wants to one grammar for all of an answer: thoughts, text, calls, content in a promised form."""
+"""The grammar of a whole output: reasoning, text, tool calls and structured output."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from localrouter.chat.grammar.pattern import anchored, check_pattern
 from localrouter.errors import InvalidRequest
 
 _BREAK = regex(r"\n{1,2}")
-"""What may stand after a thought and between calls."""
+"""Line breaks that may follow reasoning and separate calls."""
 
 
 @dataclass(frozen=True)
 class AnyText:
-    """Content without a promised form."""
+    """Content without structured output: any text."""
 
 
 @dataclass(frozen=True)
 class JsonSchema:
-    """Content that is JSON of this schema; `param` is where the schema stands in the request."""
+    """Content that is JSON of this schema; `param` is the place of the schema in the request."""
 
     schema: Any
     param: str = "response_format.json_schema.schema"
@@ -40,7 +40,7 @@ class Regex:
 
 @dataclass(frozen=True)
 class Lark:
-    """Content of a grammar that the client wrote, in llguidance's dialect."""
+    """Content that obeys the client's own grammar, in llguidance's dialect of Lark."""
 
     grammar: str
 
@@ -48,42 +48,42 @@ class Lark:
 Content: TypeAlias = AnyText | JsonSchema | Regex | Lark
 
 ANY_OBJECT = {"type": "object"}
-"""The schema of `json_object`."""
+"""JSON Schema of the `response_format` `json_object`."""
 
 
 @dataclass(frozen=True)
 class OutputRules:
-    """What a request wants of an answer."""
+    """The rules for the output of one request."""
 
     content: Content = AnyText()
-    thought: Literal["none", "open", "optional"] = "none"
-    """Whether there is one: open where the prompt ends inside it, optional where the model may begin one."""
+    reasoning: Literal["none", "open", "optional"] = "none"
+    """Whether there is reasoning: open where the prompt ends inside it, optional where the model may begin it."""
     tools: Sequence[CallableTool] = ()
-    """The functions that may be called."""
+    """Functions that may be called."""
     must_call: bool = False
-    """Whether at least one of them must be called; then there is no content."""
+    """Whether at least one function must be called; then there is no content."""
     parallel: bool = True
-    """Whether there may be several calls; else the answer ends with the first."""
+    """Whether there may be several calls; otherwise the output ends with the first."""
     has_shown_tools: bool = False
-    """Whether the prompt shows functions, although none may be called: then the text has no calls in it."""
+    """Whether the prompt shows functions: even where none may be called, the text must not look like a call."""
 
 
-def answer_grammar(answer: OutputRules, family: Family, marks: Mapping[str, int]) -> str | None:
-    """Return the grammar of an answer, in llguidance's Lark; None where any text will do.
+def output_grammar(rules: OutputRules, family: Family, special_tokens: Mapping[str, int]) -> str | None:
+    """Return the grammar of an output, in llguidance's dialect of Lark; None where the rules allow any text.
 
-    `marks` are the control tokens of the model, with their numbers. Raises InvalidRequest for a schema or a regular
-    expression that is wrong or cannot be enforced, naming its place.
+    `special_tokens` has the token ids of the model's special tokens by text. Raises InvalidRequest for a schema or a
+    regular expression that is wrong or cannot be enforced; the error names its place.
     """
-    if isinstance(answer.content, AnyText) and not answer.tools and not answer.has_shown_tools:
+    if isinstance(rules.content, AnyText) and not rules.tools and not rules.has_shown_tools:
         return None
-    if isinstance(answer.content, Lark) and not answer.tools and answer.thought == "none":
-        return answer.content.grammar
-    writer = _Writer(answer, family, marks)
+    if isinstance(rules.content, Lark) and not rules.tools and rules.reasoning == "none":
+        return rules.content.grammar
+    writer = _Writer(rules, family, special_tokens)
     return writer.written()
 
 
 def _check_regex(regex: Regex) -> None:
-    """Raise InvalidRequest for what is no regular expression, or none that can be enforced; it is no schema."""
+    """Raise InvalidRequest for a regular expression that is wrong or cannot be enforced."""
     try:
         check_pattern(regex.pattern, regex.param)
     except InvalidRequest as error:
@@ -91,41 +91,41 @@ def _check_regex(regex: Regex) -> None:
 
 
 class _Writer:
-    def __init__(self, answer: OutputRules, family: Family, marks: Mapping[str, int]) -> None:
-        self._answer = answer
+    def __init__(self, rules: OutputRules, family: Family, special_tokens: Mapping[str, int]) -> None:
+        self._rules = rules
         self._family = family
-        self._grammar = LarkGrammar(marks)
+        self._grammar = LarkGrammar(special_tokens)
 
     def written(self) -> str:
-        return self._grammar.written(f"{self._thought()} {self._rest()}".strip())
+        return self._grammar.written(f"{self._reasoning()} {self._rest()}".strip())
 
     def _rest(self) -> str:
-        if not self._answer.tools:
+        if not self._rules.tools:
             return self._content()
-        if self._answer.must_call:
+        if self._rules.must_call:
             return self._calls()
-        if isinstance(self._answer.content, AnyText):
+        if isinstance(self._rules.content, AnyText):
             return self._text_and_calls()
         return one_of([self._content(), self._calls()])
 
-    def _thought(self) -> str:
-        if self._answer.thought == "none":
+    def _reasoning(self) -> str:
+        if self._rules.reasoning == "none":
             return ""
-        begin, end = self._family.thought.begin, self._family.thought.end
-        closing = self._until("thought", end, text_without(end))
+        begin, end = self._family.reasoning.begin, self._family.reasoning.end
+        closing = self._until("reasoning", end, text_without(end))
         after = self._grammar.terminal("break", _BREAK)
-        if self._answer.thought == "open":
+        if self._rules.reasoning == "open":
             return f"{closing} {after}?"
-        return f"({self._grammar.mark(begin)} {closing} {after}?)?"
+        return f"({self._grammar.delimiter(begin)} {closing} {after}?)?"
 
-    def _until(self, stem: str, mark: str, text: str) -> str:
-        """Return a body for text and the mark that ends it."""
-        if self._grammar.is_token(mark):
-            return f"{self._grammar.terminal(stem, text)} {self._grammar.mark(mark)}"
-        return self._grammar.lazy(stem, f"( {text} ) {literal(mark)}")
+    def _until(self, stem: str, delimiter: str, text: str) -> str:
+        """Return a body for text and the delimiter that ends it."""
+        if self._grammar.is_token(delimiter):
+            return f"{self._grammar.terminal(stem, text)} {self._grammar.delimiter(delimiter)}"
+        return self._grammar.lazy(stem, f"( {text} ) {literal(delimiter)}")
 
     def _content(self) -> str:
-        content = self._answer.content
+        content = self._rules.content
         match content:
             case JsonSchema():
                 schema = read_schema(content.schema, content.param)
@@ -139,29 +139,29 @@ class _Writer:
                 return self._text()
 
     def _text(self) -> str:
-        """Return a terminal for text that begins neither a thought nor a call."""
-        begins = [mark for mark in (self._family.thought.begin, self._family.call.begin) if mark]
+        """Return a terminal for text that begins neither reasoning nor a call."""
+        begins = [begin for begin in (self._family.reasoning.begin, self._family.call.begin) if begin]
         return self._grammar.terminal("text", text_without(*begins))
 
     def _text_and_calls(self) -> str:
         begin = self._family.call.begin
-        thought = [mark for mark in [self._family.thought.begin] if mark]
-        before = text_without(begin, *thought) if self._grammar.is_token(begin) else text_without(*thought)
+        reasoning = [self._family.reasoning.begin] if self._family.reasoning.begin else []
+        before = text_without(begin, *reasoning) if self._grammar.is_token(begin) else text_without(*reasoning)
         called = f"{self._until('text', begin, before)} {self._call()}"
-        if self._answer.parallel:
+        if self._rules.parallel:
             return f"({called})* {self._text()}"
         return one_of([called, self._text()])
 
     def _calls(self) -> str:
-        call = self._grammar.rule("called", f"{self._grammar.mark(self._family.call.begin)} {self._call()}")
-        if not self._answer.parallel:
+        call = self._grammar.rule("called", f"{self._grammar.delimiter(self._family.call.begin)} {self._call()}")
+        if not self._rules.parallel:
             return call
         return f"{call} ({self._grammar.terminal('break', _BREAK)}? {call})*"
 
     def _call(self) -> str:
-        """Return a rule for a call of any function, from after the mark that begins it to the one that ends it."""
-        bodies = [self._written_call(tool) for tool in self._answer.tools]
-        return self._grammar.rule("call", f"{one_of(bodies)} {self._grammar.mark(self._family.call.end)}")
+        """Return a rule for a call of any function, from after its opening delimiter to its closing one."""
+        bodies = [self._written_call(tool) for tool in self._rules.tools]
+        return self._grammar.rule("call", f"{one_of(bodies)} {self._grammar.delimiter(self._family.call.end)}")
 
     def _written_call(self, tool: CallableTool) -> str:
         match self._family.syntax:

@@ -1,4 +1,4 @@
-"""Calls as Qwen3-Coder and Qwen3.5 write them: a line for each mark, strings as they are, all else as JSON."""
+"""Grammar of tool calls in the syntax of Qwen3-Coder and Qwen3.5: strings as they are, other values as JSON."""
 
 import json
 
@@ -19,7 +19,7 @@ _PLAIN = {"null": '"null"', "boolean": '( "true" | "false" )', "integer": INTEGE
 
 
 def parameters_call(grammar: LarkGrammar, tool: CallableTool) -> str:
-    """Return a body for a call between its marks. Raises InvalidRequest for a schema that cannot be written so."""
+    """Return a body for a call between its delimiters. Raises InvalidRequest for a schema beyond this syntax."""
     writer = _Parameters(grammar, tool)
     arguments = one_of(writer.arguments(members) for members in members_of(tool, writer.variants))
     begin, end = f"\n<function={tool.name}>\n", "</function>\n"
@@ -34,7 +34,7 @@ class _Parameters:
         self.variants = Variants(tool.schema, tool.param)
 
     def arguments(self, members: Members) -> str:
-        """Return a body for all arguments: the declared ones in their order, then others, if others may be."""
+        """Return a body for all arguments: the declared ones in their order, then others if the schema allows them."""
         bodies = [
             self._declared(name, schema) + ("" if name in members.required else "?")
             for name, schema in members.properties.items()
@@ -60,7 +60,7 @@ class _Parameters:
         return self._grammar.rule("parameter", f"{begin} {self._value(members.others)}")
 
     def _value(self, schema: Read) -> str:
-        """Return a body for a value and the mark after it."""
+        """Return a body for a value and its closing delimiter."""
         found = self.variants.of(schema)
         texts = [variant for variant in found if _has_strings(variant)]
         others = [variant for variant in map(_without_strings, found) if variant is not None]
@@ -75,7 +75,7 @@ class _Parameters:
         return f"( {terminal} | {self._schema.embedded({'anyOf': rest})} {literal(_END)} )"
 
     def _text(self, texts: list[JsonObject], others: list[JsonObject], rest: list[JsonObject]) -> str | None:
-        """Return a body for the strings, without those that would be read as one of the other values."""
+        """Return a body for strings, except for those that would be parsed as one of the other values."""
         bodies = [body for body in (bounded_text(variant, [CLOSING]) for variant in texts) if body is not None]
         if not bodies:
             return None

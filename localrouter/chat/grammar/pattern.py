@@ -1,4 +1,4 @@
-"""Regular expressions as JSON schemas have them, which are JavaScript's and may match any part of a string."""
+"""Regular expressions of JSON Schemas: JavaScript's dialect, matching any part of a string."""
 
 import re
 from collections.abc import Iterator
@@ -16,15 +16,15 @@ _UNSUPPORTED = {
     "\\k<": "a reference back to a group",
 }
 _ASCII = {"\\d": "[0-9]", "\\D": "[^0-9]", "\\w": "[0-9a-zA-Z_]", "\\W": "[^0-9a-zA-Z_]"}
-"""What JavaScript means by these; elsewhere they mean the same for all of Unicode."""
+"""JavaScript's meaning of these escapes; in llguidance's dialect they include all of Unicode."""
 _ESCAPES = {"/": "\\/", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _OPERATORS = {"[", "&", "~"}
-"""In a class of characters JavaScript means these characters; elsewhere they nest, intersect and subtract classes."""
+"""Literal characters inside a class of JavaScript's; operators on classes in llguidance's dialect."""
 _ANYTHING = "(?s:.*)"
 
 
 def check_pattern(pattern: str, param: str) -> None:
-    """Raise InvalidRequest, naming `param`, for what no automaton can do, and for what is no regular expression."""
+    """Raise InvalidRequest, naming `param`, for a pattern that is invalid or that an automaton cannot match."""
     for step, in_class in _steps(pattern):
         what = None if in_class else _UNSUPPORTED.get(step)
         if not in_class and re.fullmatch(r"\\[1-9]", step):
@@ -43,7 +43,7 @@ def check_pattern(pattern: str, param: str) -> None:
 
 
 def without_operators(pattern: str) -> str:
-    """Return a pattern of JavaScript's with nothing in its classes that llguidance's dialect takes for an operator."""
+    """Return a JavaScript pattern with the operators of llguidance's dialect escaped inside of classes."""
     return "".join(f"\\{step}" if in_class and step in _OPERATORS else step for step, in_class in _steps(pattern))
 
 
@@ -53,7 +53,7 @@ def whole(pattern: str) -> str:
 
 
 def anchored(pattern: str) -> str:
-    """Return `pattern` in llguidance's dialect, where it stands for the whole of a string anyway."""
+    """Return `pattern` in llguidance's dialect, for a place where an expression always matches a whole string."""
     return "".join(_translated(step) for step, _ in _steps(pattern))
 
 
@@ -65,7 +65,7 @@ def _whole(steps: list[str]) -> str:
 
 
 def _branches(pattern: str) -> list[list[str]]:
-    """Return the steps between the bars that stand outside all groups."""
+    """Return the alternatives of a pattern, each as its steps: the parts between bars outside of groups."""
     branches: list[list[str]] = [[]]
     depth = 0
     for step, in_class in _steps(pattern):
@@ -83,7 +83,7 @@ def _translated(step: str) -> str:
 
 
 def _steps(pattern: str) -> Iterator[tuple[str, bool]]:
-    """Yield the pattern in its smallest parts, and whether each stands inside a class of characters."""
+    """Yield the smallest parts of a pattern, and whether each is inside of a character class."""
     in_class = False
     for found in _STEP.finditer(pattern):
         step = found[0]

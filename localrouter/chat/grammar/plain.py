@@ -1,4 +1,4 @@
-"""Schemas that were read, said in a plainer way."""
+"""Simplification of schemas that were read."""
 
 from typing import TypeAlias
 
@@ -10,9 +10,9 @@ Read: TypeAlias = JsonObject | bool
 
 
 def typed(schema: JsonObject) -> JsonObject:
-    """Return a schema with the type that its keywords are about, where it has none and they are about one.
+    """Return a schema with a type added, where it has none and all of its keywords restrict one type.
 
-    Where names are bound to patterns and nothing is said of others, there are none: such an object is a map.
+    An object with `patternProperties` and no rule for other properties has no others: it is a map.
     """
     if "patternProperties" in schema and not {"properties", "additionalProperties"} & schema.keys():
         schema = {**schema, "additionalProperties": False}
@@ -23,20 +23,20 @@ def typed(schema: JsonObject) -> JsonObject:
 
 
 def plain(schema: JsonObject) -> Read:
-    """Return a schema without lists of one schema, and without those that ask for nothing.
+    """Return a schema without lists of one schema, and without schemas that restrict nothing.
 
-    So a reference beside nothing but annotations is a reference again, which may be to something around it.
+    A reference beside annotations alone becomes a plain reference, which may be to an enclosing schema.
     """
-    told = dict(schema)
-    if "anyOf" in told and ({} in told["anyOf"] or len(told["anyOf"]) == 1):
-        branches = told.pop("anyOf")
+    simple = dict(schema)
+    if "anyOf" in simple and ({} in simple["anyOf"] or len(simple["anyOf"]) == 1):
+        branches = simple.pop("anyOf")
         if {} not in branches:
-            told["allOf"] = [*told.get("allOf", []), *branches]
-    if "allOf" in told:
-        told["allOf"] = [each for each in told["allOf"] if each != {}]
-        if not told["allOf"]:
-            del told["allOf"]
-    if told.keys() == {"allOf"} and len(told["allOf"]) == 1:
-        only: Read = told["allOf"][0]
+            simple["allOf"] = [*simple.get("allOf", []), *branches]
+    if "allOf" in simple:
+        simple["allOf"] = [each for each in simple["allOf"] if each != {}]
+        if not simple["allOf"]:
+            del simple["allOf"]
+    if simple.keys() == {"allOf"} and len(simple["allOf"]) == 1:
+        only: Read = simple["allOf"][0]
         return only
-    return told
+    return simple

@@ -1,4 +1,4 @@
-"""Strings that are written as they are, between marks, rather than in JSON: what bounds them as terminals."""
+"""Terminals for strings that a call has between delimiters, without JSON's quotes and escapes."""
 
 from collections.abc import Iterable, Sequence
 
@@ -11,10 +11,10 @@ NUMBER = regex(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
 
 def bounded_text(variant: JsonObject, forbidden: Sequence[str]) -> str | None:
-    """Return a terminal for the strings of a variant with none of `forbidden` in them; None: no string."""
+    """Return a terminal for the strings of a variant that contain none of `forbidden`; None where there are none."""
     if "enum" in variant:
         values = [value for value in variant["enum"] if isinstance(value, str)]
-        fit = [value for value in values if not any(mark in value for mark in forbidden)]
+        fit = [value for value in values if not any(each in value for each in forbidden)]
         return one_of(literal(value) for value in fit) if fit else None
     parts = [text_without(*forbidden)]
     least, most = variant.get("minLength", 0), variant.get("maxLength")
@@ -25,11 +25,11 @@ def bounded_text(variant: JsonObject, forbidden: Sequence[str]) -> str | None:
 
 
 def not_read_as(types: Iterable[str]) -> list[str]:
-    """Return what to join to a text with `&`, so that nobody reads it as JSON of one of these types."""
+    """Return the terminals to intersect a string with, so that it is not parsed as JSON of one of these types."""
     opening = {"object": r"\{", "array": r"\["}
     spelled = {"null": "null", "boolean": "true|false"}
     number = NUMBER[1:-1] + "|NaN|-?Infinity"
-    told = [spelled.get(name, number) for name in types if name not in opening]
+    exact = [spelled.get(name, number) for name in types if name not in opening]
     begun = [opening[name] for name in types if name in opening]
-    exact = [rf"~/\s*(?:{'|'.join(dict.fromkeys(told))})\s*/"] if told else []
-    return exact + ([rf"~/\s*(?:{'|'.join(begun)})(?s:.*)/"] if begun else [])
+    wholes = [rf"~/\s*(?:{'|'.join(dict.fromkeys(exact))})\s*/"] if exact else []
+    return wholes + ([rf"~/\s*(?:{'|'.join(begun)})(?s:.*)/"] if begun else [])

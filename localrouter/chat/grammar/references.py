@@ -1,4 +1,4 @@
-"""References inside a schema: what they point at, and which definitions a part of a schema needs."""
+"""References inside a schema: their targets, and the definitions that a part of a schema needs."""
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -6,20 +6,20 @@ from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 Steps: TypeAlias = tuple[str | int, ...]
-"""The way from the root of a schema to a part of it."""
+"""Path from the root of a schema to a part of it: keys and indices."""
 
 PREFIX = "#/$defs/"
 MAX_HOPS = 30
 
 
 class Document:
-    """A schema as it was sent, in which references are looked up."""
+    """A schema as it was sent, for looking up references."""
 
     def __init__(self, root: object) -> None:
         self._root = root
 
     def resolved(self, reference: str) -> tuple[Any, Steps] | None:
-        """Return what a JSON pointer (`#/$defs/a`) or an `$anchor` (`#a`) refers to, and where it is; None: nothing."""
+        """Return the target of a JSON pointer (`#/$defs/a`) or `$anchor` (`#a`) and its path; None if there is none."""
         if not reference.startswith("#"):
             return None
         pointer = unquote(reference[1:])
@@ -38,15 +38,15 @@ class Document:
         return part, steps
 
     def followed(self, schema: Any) -> Any:
-        """Return a schema with what it refers to, told by its own keywords first; circles are not followed for ever."""
-        told = schema
+        """Return a schema merged with its reference's target, own keywords first; at most MAX_HOPS are followed."""
+        merged = schema
         for _ in range(MAX_HOPS):
-            if not isinstance(told, dict) or not isinstance(told.get("$ref"), str):
+            if not isinstance(merged, dict) or not isinstance(merged.get("$ref"), str):
                 break
-            target = self.resolved(told["$ref"])
-            own = {keyword: value for keyword, value in told.items() if keyword != "$ref"}
-            told = {**target[0], **own} if target and isinstance(target[0], dict) else own
-        return told
+            target = self.resolved(merged["$ref"])
+            own = {keyword: value for keyword, value in merged.items() if keyword != "$ref"}
+            merged = {**target[0], **own} if target and isinstance(target[0], dict) else own
+        return merged
 
     @cached_property
     def _anchors(self) -> dict[str, tuple[Any, Steps]]:
@@ -67,7 +67,7 @@ def definition_name(reference: str) -> str:
 
 
 def definition_names(part: Any, definitions: Mapping[str, Any]) -> list[str]:
-    """Return the names of all definitions that a part of a schema needs, directly or through others."""
+    """Return the names of all definitions that a part of a schema needs, directly or indirectly."""
     names: dict[str, None] = {}
     waiting = [part]
     while waiting:
@@ -80,7 +80,7 @@ def definition_names(part: Any, definitions: Mapping[str, Any]) -> list[str]:
 
 
 def references(part: Any) -> Iterator[str]:
-    """Yield the references of a schema that was read. What stands in `enum` and `const` is no schema."""
+    """Yield the references in a schema that was read. Values of `enum` and `const` are not schemas."""
     if isinstance(part, list):
         for each in part:
             yield from references(each)

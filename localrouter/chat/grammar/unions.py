@@ -1,4 +1,4 @@
-"""Whether the branches of a `oneOf` exclude each other, so that it is the same as `anyOf`."""
+"""Whether the branches of a `oneOf` exclude each other, so that it equals `anyOf`."""
 
 import itertools
 import json
@@ -10,13 +10,13 @@ from localrouter.chat.grammar.keywords import TYPES
 from localrouter.chat.grammar.references import Document
 
 MOST = 100
-"""Of more branches than this, it is not found out."""
+"""Branches that are compared; a `oneOf` with more is not known to be exclusive."""
 
 
 def tag(schemas: Sequence[Any], document: Document) -> str | None:
-    """Return the property that tells the branches apart where it must be there, "" if they differ without one.
+    """Return the property that tells the branches apart if it is required; "" if they exclude each other anyway.
 
-    None: some value may satisfy two of them, as far as can be told here.
+    None: some value may satisfy two branches.
     """
     if len(schemas) > MOST:
         return None
@@ -34,17 +34,17 @@ def tag(schemas: Sequence[Any], document: Document) -> str | None:
 
 
 def is_tagged(schema: Any, name: str, document: Document) -> bool:
-    """Return whether a branch has the property that tells it apart."""
+    """Return whether a branch declares the property `name`."""
     return name in _properties(document.followed(schema))
 
 
 @dataclass(frozen=True)
 class _Admitted:
-    """Which values a schema may admit, by its types and by what it enumerates."""
+    """The values that a schema may admit, by type and by enumeration."""
 
     types: frozenset[str]
     values: frozenset[str] | None = None
-    """Each as JSON; None where the schema enumerates none."""
+    """Enumerated values as JSON; None where the schema enumerates none."""
 
     @staticmethod
     def of(schema: Any) -> "_Admitted":
@@ -52,9 +52,9 @@ class _Admitted:
             return _Admitted(frozenset())
         if not isinstance(schema, dict):
             return _Admitted(frozenset(TYPES))
-        told = [schema["const"]] if "const" in schema else schema.get("enum")
-        if isinstance(told, list):
-            return _Admitted(frozenset(map(_type, told)), frozenset(map(_canonical, told)))
+        listed = [schema["const"]] if "const" in schema else schema.get("enum")
+        if isinstance(listed, list):
+            return _Admitted(frozenset(map(_type, listed)), frozenset(map(_canonical, listed)))
         types = schema.get("type", TYPES)
         named = types if isinstance(types, list | tuple) else [types]
         return _Admitted(frozenset("number" if name == "integer" else str(name) for name in named))
@@ -71,7 +71,7 @@ def _properties(schema: Any) -> dict[str, Any]:
 
 
 def _canonical(value: Any) -> str:
-    """Return JSON that is the same for equal values: 1.0 is 1, and the order of keys is none."""
+    """Return JSON that is the same for equal values: 1.0 is 1, and the order of keys does not matter."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return json.dumps(value, sort_keys=True)

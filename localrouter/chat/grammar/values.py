@@ -1,4 +1,4 @@
-"""The values of keywords: whether they are what the standard wants, and how a refusal names their place."""
+"""Checks of the values of keywords, and errors that name a place in a schema."""
 
 import json
 import math
@@ -11,22 +11,22 @@ from localrouter.errors import InvalidRequest
 from localrouter.schema.field_kinds import JsonObject
 
 MAX_LEVELS = 300
-"""How deep all of a schema may be nested, its examples and constants too."""
+"""Levels of nesting of a whole schema, examples and constants included."""
 
 
 def place(param: str, steps: Steps) -> str:
-    """Return the place of a part as OpenAI writes it: `a.b[0].c`."""
+    """Return the place of a part of a schema in OpenAI's form: `a.b[0].c`."""
     return param + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
 
 
 def refusal(message: str, param: str, steps: Steps, code: str = "invalid_schema") -> InvalidRequest:
-    """Return an error that names the place of what is wrong with a schema."""
+    """Return an error for the part of a schema at `steps`."""
     where = place(param, steps)
     return InvalidRequest(f"Invalid schema at '{where}': {message}", param=where, code=code)
 
 
 def check_size(schema: object, param: str, limit: int) -> None:
-    """Raise InvalidRequest for a schema that is nested too deep, has text that is no Unicode, or over `limit` bytes."""
+    """Raise InvalidRequest for a schema that is nested too deep, has invalid Unicode, or has over `limit` bytes."""
     level = [schema]
     for _ in range(MAX_LEVELS):
         level = [
@@ -47,7 +47,7 @@ def check_size(schema: object, param: str, limit: int) -> None:
 
 
 def read_value(keyword: str, value: Any, schema: JsonObject, param: str, steps: Steps) -> JsonObject:
-    """Return what a keyword without schemas comes to. Raises InvalidRequest for a value that it cannot have."""
+    """Return the keywords that a keyword without schemas is read into. Raises InvalidRequest for an invalid value."""
     if keyword in keywords.COUNTS:
         return {keyword: _count(value, param, steps)}
     if keyword in keywords.NUMBERS:
@@ -87,7 +87,7 @@ def _number(keyword: str, value: Any, schema: JsonObject, param: str, steps: Ste
 
 
 def _is_number(value: Any) -> bool:
-    """Return whether a value is a number that a float can hold, which is what llguidance computes with."""
+    """Return whether a value is a number within the range of floats, with which llguidance computes."""
     try:
         return not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
     except OverflowError:

@@ -1,6 +1,6 @@
-"""Schemas as alternatives that each stand alone: of one type, or an enumeration, without references on the outside.
+"""Schemas as alternatives, each of one type or an enumeration, without references at the top.
 
-llguidance does this for JSON. For calls that are not written in JSON it is done here.
+llguidance does this for JSON; this module does it for tool calls in other syntaxes.
 """
 
 import json
@@ -14,7 +14,7 @@ from localrouter.errors import InvalidRequest
 from localrouter.schema.field_kinds import JsonObject
 
 BUDGET = 50_000
-"""So many alternatives are looked at for the schema of one function."""
+"""Alternatives that are compared for the schema of one function."""
 
 _TYPES = ("null", "boolean", "number", "string", "array", "object")
 _LARGEST = {"minLength", "minItems", "minProperties", "minimum", "exclusiveMinimum"}
@@ -22,23 +22,23 @@ _LEAST = {"maxLength", "maxItems", "maxProperties", "maximum", "exclusiveMaximum
 
 
 class Impossible(Exception):
-    """Two schemas that are not joined here."""
+    """Two schemas whose conjunction is not supported."""
 
 
 class Variants:
     """The alternatives of the parts of one schema."""
 
     def __init__(self, schema: Schema, param: str) -> None:
-        """`param` is where the schema stands in the request."""
+        """`param` is the place of the schema in the request."""
         self._schema = schema
         self._param = param
         self._budget = BUDGET
 
     def of(self, part: Read) -> list[JsonObject]:
-        """Return what a part admits, each either `{"enum": [...]}` or with one `type` and what binds that type.
+        """Return the alternatives of a part, each `{"enum": [...]}` or one `type` with keywords that restrict it.
 
-        The patterns of a string stand in a list, under `patterns`. Raises InvalidRequest for schemas that are too much
-        to be joined.
+        `patterns` has the list of the patterns of a string. Raises InvalidRequest for schemas with too many
+        alternatives, or with a conjunction that is not supported.
         """
         try:
             return self._of(part, frozenset())
@@ -86,9 +86,9 @@ def fits_type(value: Any, name: str) -> bool:
 
 
 def _own(schema: JsonObject) -> list[JsonObject]:
-    """Return the alternatives of a schema that has neither references nor lists of schemas."""
-    told = schema.get("type", _TYPES)
-    types = [told] if isinstance(told, str) else list(told)
+    """Return the alternatives of a schema without references, `anyOf` and `allOf`."""
+    declared = schema.get("type", _TYPES)
+    types = [declared] if isinstance(declared, str) else list(declared)
     if "const" in schema or "enum" in schema:
         values = [schema["const"]] if "const" in schema else schema["enum"]
         enumeration: JsonObject = {"enum": [value for value in values if any(fits_type(value, name) for name in types)]}
@@ -113,7 +113,7 @@ def _joined(ones: list[JsonObject], others: list[JsonObject]) -> list[JsonObject
 
 
 def _join(one: JsonObject, other: JsonObject) -> JsonObject | None:
-    """Return what satisfies both, or None if nothing does."""
+    """Return the conjunction of two alternatives, or None if no value satisfies both."""
     if "enum" in one and "enum" in other:
         values = [value for value in one["enum"] if value in other["enum"]]
         return {"enum": values} if values else None
@@ -150,7 +150,7 @@ def _both(keyword: str, one: JsonObject, other: JsonObject) -> Any:
 
 
 def _properties(one: JsonObject, other: JsonObject) -> JsonObject:
-    """Return the properties of what is both: each obeys what either says of it, as of a further one if need be."""
+    """Return the properties of a conjunction; each obeys both schemas, `additionalProperties` where one lacks it."""
     if not {"properties"} & (one.keys() | other.keys()):
         return {}
     if {"patternProperties"} & (one.keys() | other.keys()):
@@ -160,8 +160,8 @@ def _properties(one: JsonObject, other: JsonObject) -> JsonObject:
 
 
 def _property(schema: JsonObject, name: str) -> Read:
-    told: Read = schema.get("properties", {}).get(name, schema.get("additionalProperties", {}))
-    return told
+    declared: Read = schema.get("properties", {}).get(name, schema.get("additionalProperties", {}))
+    return declared
 
 
 def _all_of(one: Read, other: Read) -> Read:

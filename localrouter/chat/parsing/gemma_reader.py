@@ -1,7 +1,7 @@
 """Reads `call:add{a:1,b:<|"|>text<|"|>,c:{d:true}}`.
 
-Strings stand as they are between their marks, keys are bare or between the same marks, everything else is JSON's.
-Strings and keys as JSON has them are taken too. The JSON that comes out is spelled as json.dumps does.
+Strings are written as they are between `<|"|>`, keys without quotes or between `<|"|>`, other values as JSON. JSON
+strings are accepted too. The arguments are written as json.dumps does.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ def read_gemma_call(source: Source, tools: Mapping[str, Schema]) -> Reading:
 
 
 def _object(source: Source) -> Reading:
-    """Read the rest of an object whose bracket was taken, with all that is nested in it."""
+    """Read the rest of an object whose opening bracket was taken, nested values included."""
     closing = ["}"]
     comma = ""
     yield "{"
@@ -47,7 +47,7 @@ def _object(source: Source) -> Reading:
 
 
 def _is_over(source: Source, closing: str, *, is_first: bool) -> Waiting[bool]:
-    """Take what stands before the next member, and return whether it was the container's end instead."""
+    """Take the comma before the next member or the closing bracket; return whether the container has ended."""
     if not is_first:
         return (yield from source.expect(",", closing)) == closing
     yield from source.skip_white()
@@ -64,9 +64,9 @@ def _key(source: Source) -> Waiting[str]:
         yield from source.expect(QUOTE)
         key, _ = yield from source.through(_END_OF_STRING)
     else:
-        key, mark = yield from source.through(_END_OF_KEY)
+        key, end = yield from source.through(_END_OF_KEY)
         key = key.rstrip(WHITE)
-        if mark != ":" or not key:
+        if end != ":" or not key:
             raise Mismatch
         return key
     yield from source.expect(":")
@@ -74,7 +74,7 @@ def _key(source: Source) -> Waiting[str]:
 
 
 def _scalar(source: Source) -> Reading:
-    """Read a value that is no object and no array."""
+    """Read a value that is neither an object nor an array."""
     first = yield from source.peek()
     if first == QUOTE[0]:
         yield from source.expect(QUOTE)

@@ -1,8 +1,8 @@
 """Reads `{"name": "add", "arguments": {"a": 1}}`.
 
-The keys may come in any order, `parameters` may stand for `arguments`, and other keys are passed over. Arguments are
-passed on exactly as they were written, held back only until the name is known; without any they are `{}`. Arguments
-inside a JSON string are unwrapped when that string is whole, for some models write them as OpenAI's API does.
+The keys may come in any order, `parameters` may stand for `arguments`, and other keys are skipped. Arguments are passed
+on exactly as they were written, held back only until the name is known; a call without arguments has `{}`. Arguments
+inside a JSON string are unwrapped when the string is whole, because some models write them as OpenAI's API does.
 """
 
 from collections.abc import Iterator, Mapping
@@ -32,7 +32,7 @@ def read_json_call(source: Source, tools: Mapping[str, Schema]) -> Reading:
 
 
 def _members(source: Source, tools: Mapping[str, Schema]) -> Reading:
-    """Read the object: yield the name and pieces of the arguments in the order in which they stand."""
+    """Read the object: yield the name and pieces of the arguments in their order in the text."""
     seen: set[str] = set()
     yield from source.expect("{")
     while True:
@@ -63,7 +63,7 @@ def _name(source: Source, tools: Mapping[str, Schema]) -> Waiting[str]:
 
 
 def _arguments(source: Source) -> Iterator[str | None]:
-    """Read the arguments: yield pieces of an object's text, and None to wait for more."""
+    """Read the arguments: yield pieces of an object's text, and None when more is needed."""
     first = yield from source.peek()
     if first == "{":
         yield from json_value(source)

@@ -1,4 +1,4 @@
-"""JSON that comes in pieces: where a value ends, and that it is valid so far. Nothing is kept but the open brackets."""
+"""JSON that arrives in pieces: whether it is valid so far, and where a value ends. Only open brackets are kept."""
 
 import json
 import re
@@ -8,11 +8,11 @@ from localrouter.chat.parsing.source import WHITE, Finder, Mismatch, Source, Wai
 
 _PLAIN = re.compile(r'[^"\\\x00-\x1f\ud800-\udfff]+')
 _FIRST = {'"': "string", "-": "minus", "0": "zero", **dict.fromkeys("123456789", "integer"), **{c: c for c in "tfn"}}
-"""The state of a scalar after its first character."""
+"""State of a scalar after its first character."""
 
 
 def _scalars() -> dict[str, dict[str, str]]:
-    """Return, for every state inside a scalar, the next state for each character; "done" is its last one's."""
+    """Return, for every state inside a scalar, the next state for each character; the last character's is "done"."""
     power = dict.fromkeys("eE", "exponent")
     table = {
         "string": {'"': "done", "\\": "escape"},
@@ -36,29 +36,29 @@ def _scalars() -> dict[str, dict[str, str]]:
 
 _NEXT = _scalars()
 _NUMBER = {"zero", "integer", "fraction", "power"}
-"""The states in which a number may end."""
+"""States in which a number may end."""
 
 
 class JsonScanner:
-    """Reads one value. Only what follows a number shows that it has ended, and is not part of it."""
+    """Scans one JSON value. The end of a number only shows in the character after it."""
 
     def __init__(self) -> None:
         self.is_complete = False
         """Whether the value has ended."""
         self._open: list[str] = []
-        """The closing brackets that are still to come, the next one last."""
+        """Closing brackets that are missing, the next one last."""
         self._state = "value"
         self._is_key = False
 
     @property
     def may_end(self) -> bool:
-        """Whether what was read so far is a whole value."""
+        """Whether the text so far is a whole value."""
         return self.is_complete or (not self._open and self._state in _NUMBER)
 
     def scan(self, text: str, start: int) -> int:
-        """Return the end of what belongs to the value in `text` from `start` on.
+        """Return the index after the last character that belongs to the value, in `text` from `start` on.
 
-        Short of the text's end either the value is complete, or the next character is an error.
+        Where this is not the end of `text`, either the value is complete or the next character is an error.
         """
         at = start
         while at < len(text) and not self.is_complete:
@@ -72,7 +72,7 @@ class JsonScanner:
         return at
 
     def _step(self, char: str) -> bool:
-        """Go on by one character; return whether it belongs to the value."""
+        """Scan one character; return whether it belongs to the value."""
         following = _NEXT.get(self._state, {}).get(char)
         if following == "done":
             self._end_scalar()
@@ -88,7 +88,7 @@ class JsonScanner:
         return True
 
     def _structure(self, char: str) -> bool:
-        """Go on by a character between scalars, and not white space."""
+        """Scan a character between scalars that is not white space; return whether it belongs to the value."""
         state = self._state
         if char == self._closing:
             self._open.pop()
@@ -138,12 +138,12 @@ def kind_of(text: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """Return `text` as it stands between the quotes of a JSON string."""
+    """Return `text` escaped as inside the quotes of a JSON string."""
     return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
 def json_value(source: Source) -> Iterator[str | None]:
-    """Read a value: yield pieces of its text, and None to wait for more. Raises Mismatch before what is not JSON."""
+    """Read a value: yield pieces of its text, and None when more is needed. Raises Mismatch where it is not JSON."""
     scanner = JsonScanner()
     while not scanner.is_complete:
         text, at = yield from source.window()
@@ -155,7 +155,7 @@ def json_value(source: Source) -> Iterator[str | None]:
 
 
 def whole_value(source: Source) -> Waiting[str]:
-    """Read a value and return its text. Raises Mismatch before what is not JSON."""
+    """Read a value and return its text. Raises Mismatch for text that is not JSON."""
     pieces = []
     for piece in json_value(source):
         if piece is None:
@@ -166,7 +166,7 @@ def whole_value(source: Source) -> Waiting[str]:
 
 
 def string_value(source: Source) -> Waiting[str]:
-    """Read white space and a string, and return what it says. Raises Mismatch when something else comes."""
+    """Read white space and a JSON string, and return its value. Raises Mismatch for any other text."""
     yield from source.skip_white()
     if (yield from source.peek()) != '"':
         raise Mismatch
@@ -174,11 +174,11 @@ def string_value(source: Source) -> Waiting[str]:
 
 
 def quoted(source: Source, end: Finder) -> Iterator[str | None]:
-    """Take plain text and the mark after it: yield pieces of the text as a JSON string, and None to wait for more."""
+    """Take raw text and the delimiter after it: yield pieces of a JSON string, and None when more is needed."""
     yield '"'
-    mark = ""
-    while not mark:
-        text, mark = yield from source.upto(end)
+    delimiter = ""
+    while not delimiter:
+        text, delimiter = yield from source.upto(end)
         if text:
             yield escaped(text)
     yield '"'

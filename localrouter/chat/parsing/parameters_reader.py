@@ -1,8 +1,8 @@
 """Reads `<function=add>`, for each argument `<parameter=a>`, a line with its value, `</parameter>`, then `</function>`.
 
-Values do not say of which type they are, so the function's schema decides. Text is passed on as it comes; what may be
-something else is held back until it is whole. One line break after the opening mark and one before the closing mark
-belong to the marks. The JSON that comes out is spelled as json.dumps does.
+Values have no type, so the function's schema decides. Text is passed on as it arrives; a value that may have another
+type is held back until it is whole. One line break after the opening delimiter and one before the closing delimiter
+belong to the delimiters. The arguments are written as json.dumps does.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ PARAMETER = "<parameter="
 _END_OF_VALUE = Finder("\n</parameter>", "</parameter>")
 _END_OF_KEY = Finder(">", "\n")
 _PYTHON = {"True": "true", "False": "false", "None": "null"}
-"""How the chat templates of this family show these values in the history, so that models write them too."""
+"""Values as the chat templates of this family show them in the history, so that models write them too."""
 
 
 def read_parameters_call(source: Source, tools: Mapping[str, Schema]) -> Reading:
@@ -26,8 +26,8 @@ def read_parameters_call(source: Source, tools: Mapping[str, Schema]) -> Reading
     yield "{"
     comma = ""
     while (yield from source.expect(PARAMETER, "</function>")) == PARAMETER:
-        key, mark = yield from source.through(_END_OF_KEY)
-        if mark != ">" or not key:
+        key, end = yield from source.through(_END_OF_KEY)
+        if end != ">" or not key:
             raise Mismatch
         yield from source.choose(("\n",))
         yield from _member(source, f'{comma}"{escaped(key)}": ', argument_kinds(tools[name], key))
@@ -36,7 +36,7 @@ def read_parameters_call(source: Source, tools: Mapping[str, Schema]) -> Reading
 
 
 def _member(source: Source, begin: str, kinds: Kinds) -> Reading:
-    """Read a value that may be of `kinds`, and yield it with what stands before it in a JSON object."""
+    """Read a value that may be of `kinds`, and yield it after `begin`, its key in the JSON object."""
     if kinds == TEXT:
         yield begin
         yield from quoted(source, _END_OF_VALUE)
@@ -46,9 +46,9 @@ def _member(source: Source, begin: str, kinds: Kinds) -> Reading:
 
 
 def _spelled(value: str, kinds: Kinds) -> str:
-    """Return `value` as JSON: as what it spells where `kinds` have that, else as text.
+    """Return `value` as JSON: as the JSON value that it spells where `kinds` allow its type, else as a string.
 
-    Where it may not be text, JSON of any type is taken as it is: that says more than a string of it.
+    Where `kinds` do not allow strings, JSON of any type is taken as it is: it is closer to the schema than a string.
     """
     plain = value.strip(WHITE)
     plain = _PYTHON.get(plain, plain)

@@ -1,7 +1,7 @@
-"""Makes thoughts, content and calls of functions of an answer's pieces, of which the engine has said what each is.
+"""Turns the pieces of an output into reasoning, content and tool calls. The engine has set the kind of each piece.
 
-No delimiter is looked for here. Only the bodies of tool calls are read; text is passed on as soon as nothing that comes
-can change what it is, and reading takes linear time.
+The parser searches for no delimiters and parses only the bodies of tool calls. Text is passed on as soon as no later
+text can change its kind, and parsing takes linear time.
 """
 
 from collections.abc import Callable, Generator, Iterable, Mapping
@@ -19,24 +19,25 @@ from localrouter.engine.messages import Piece
 
 @dataclass(frozen=True)
 class Reasoning:
-    """More of what the model thinks before it answers."""
+    """More text of the reasoning."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Content:
-    """More of what the model says."""
+    """More text of the content."""
 
     text: str
     start: int = field(default=0, compare=False)
-    """Where it begins in all that was fed, in characters."""
+    """Where the text begins in the whole output, in characters."""
     end: int = field(default=0, compare=False)
+    """Where the text ends in the whole output, in characters."""
 
 
 @dataclass(frozen=True)
 class CallBegun:
-    """The model calls a function. Calls are numbered from 0, and one ends before the next begins."""
+    """The beginning of a tool call. Calls are numbered from 0, and one ends before the next begins."""
 
     index: int
     name: str
@@ -44,7 +45,7 @@ class CallBegun:
 
 @dataclass(frozen=True)
 class Arguments:
-    """More of the JSON text of a call's arguments, which are an object."""
+    """More of the JSON text of a tool call's arguments, which are an object."""
 
     index: int
     text: str
@@ -52,7 +53,7 @@ class Arguments:
 
 @dataclass(frozen=True)
 class CallEnded:
-    """The arguments of a call are all there: valid JSON if they are `complete`, else the beginning of it."""
+    """The end of a tool call. Its arguments are valid JSON if they are `complete`, else the beginning of it."""
 
     index: int
     complete: bool
@@ -60,7 +61,7 @@ class CallEnded:
 
 Part: TypeAlias = Reasoning | Content | CallBegun | Arguments | CallEnded
 _Parts: TypeAlias = Generator[Part | None, None, None]
-"""Yields None when it needs more text."""
+"""Yields parts, and None when more text is needed."""
 
 _READERS: dict[Syntax, Callable[[Source, Mapping[str, Schema]], Reading]] = {
     "json": read_json_call,
@@ -70,68 +71,68 @@ _READERS: dict[Syntax, Callable[[Source, Mapping[str, Schema]], Reading]] = {
 
 
 class Parser:
-    """Reads one answer.
+    """Parses one output.
 
-    White space next to a delimiter belongs to the delimiter; only what stands before it is kept if more text of the
-    same kind follows later, so that the two do not run together.
+    White space next to a delimiter belongs to the delimiter; white space before a delimiter is kept if more text of the
+    same kind follows later, so that the two texts do not run together.
 
-    - A title first inside a thought is no part of it.
-    - A call is sent once it has named one of the tools. At the first character that cannot belong to it, it ends: what
-      was taken of it and not sent is content, verbatim and with its opening delimiter if the name was not sent, and so
-      is all that follows, its closing delimiter included. A call whose name was sent ends there with the arguments it
-      has, not complete.
-    - When the answer ends inside a call that was named, the call ends there too, not complete; what was held back of
-      it is part of nothing. Without a name it is content.
+    - A title at the beginning of reasoning is no part of the reasoning.
+    - A call is sent once it has named one of the tools. It ends at the first character that cannot belong to it. Text
+      of the call that was not sent by then is content, verbatim and with the opening delimiter if the name was not
+      sent; so is all text after it, the closing delimiter included. A call whose name was sent ends there with the
+      arguments so far, not complete.
+    - When the output ends inside a call that was named, the call ends too, not complete; text of it that was held back
+      is dropped. Without a name it is content.
     """
 
     def __init__(self, family: Family, tools: Mapping[str, Schema] | None = None) -> None:
-        """`tools`: for each function that may be called the schema of its arguments, {} where it takes none."""
+        """`tools`: the JSON Schema of the arguments, by name, of each function that may be called."""
         self._family = family
         self._tools = tools or {}
         self._end = 0
-        """How many characters have come."""
-        self._thought = _Reasoning(family.thought_title)
+        """Characters fed so far."""
+        self._reasoning = _Reasoning(family.reasoning_title)
         self._content = _Text(Content)
         self._calls = 0
         self._source = Source()
-        """The body of the call that is being read."""
+        """The body of the current tool call."""
         self._reading: _Parts | None = None
-        """The call that is being read."""
+        """Parser of the current tool call; None outside of calls."""
         self._is_verbatim = False
-        """Whether what comes of this call is content."""
+        """Whether the rest of the current tool call is content."""
         self._has_ended = False
 
     @property
     def expects_calls(self) -> bool:
-        """Whether the answer may call functions."""
+        """Whether the output may have tool calls."""
         return bool(self._tools)
 
     def feed(self, piece: Piece) -> list[Part]:
-        """Return what is certain by now, and was not returned yet."""
+        """Return the parts that are certain after this piece."""
         self._end += len(piece.text)
         match piece.kind:
             case "text":
-                return list(self._content.say(piece.text, self._end))
+                return list(self._content.add(piece.text, self._end))
             case "reasoning":
-                return list(self._reasoning(piece))
+                return list(self._feed_reasoning(piece))
             case "tool_call":
-                return list(self._tool_call(piece))
+                return list(self._feed_call(piece))
 
     def flush(self) -> list[Part]:
-        """Return what was held back: the answer has ended, and so has the parser."""
+        """Return the parts that were held back: the output has ended."""
         self._has_ended = True
-        return [*self._end_call(), *self._thought.end(), *self._content.end()]
+        return [*self._end_call(), *self._reasoning.end(), *self._content.end()]
 
-    def _reasoning(self, piece: Piece) -> Iterable[Part]:
-        self._content.mark()
+    def _feed_reasoning(self, piece: Piece) -> Iterable[Part]:
+        self._content.delimiter()
         if piece.edge == "begin":
-            self._thought.begin()
+            self._reasoning.begin()
         elif piece.edge == "end":
-            yield from self._thought.close()
+            yield from self._reasoning.close()
         else:
-            yield from self._thought.say(piece.text)
+            yield from self._reasoning.add(piece.text)
 
-    def _tool_call(self, piece: Piece) -> Iterable[Part]:
+    def _feed_call(self, piece: Piece) -> Iterable[Part]:
         if piece.edge == "begin":
             self._source = Source()
             self._reading = self._call(piece.text, self._end)
@@ -139,26 +140,26 @@ class Parser:
         elif piece.edge == "end":
             yield from self._end_call()
             if self._is_verbatim:
-                yield from self._content.say(piece.text, self._end)
+                yield from self._content.add(piece.text, self._end)
         else:
             self._source.add(piece.text)
             yield from self._ready()
 
     def _end_call(self) -> Iterable[Part]:
-        """Return the rest of the call that is being read: nothing more of its body comes."""
+        """Return the last parts of the current tool call: its body has ended."""
         self._source.end()
         yield from self._ready()
         self._reading = None
 
     def _ready(self) -> Iterable[Part]:
-        """Return what the call that is being read has made certain."""
+        """Return the parts of the current tool call that are certain by now."""
         for part in self._reading or ():
             if part is None:
                 break
             yield part
 
     def _call(self, begin: str, start: int) -> _Parts:
-        """Read a call that begins with this delimiter; its body has the place `start` in the answer."""
+        """Parse a call that begins with this delimiter; its body begins at `start` in the output."""
         index, source = self._calls, self._source
         self._is_verbatim = False
         source.record()
@@ -172,7 +173,7 @@ class Parser:
                     return
             self._is_verbatim = True
             unread = source.recorded() if is_named else begin + source.recorded()
-            yield from self._content.say(unread, start + source.position)
+            yield from self._content.add(unread, start + source.position)
         else:
             yield CallEnded(index, complete=True)
         yield from self._after_call(start)
@@ -182,7 +183,7 @@ class Parser:
         for step in _READERS[self._family.syntax](self._source, self._tools):
             if isinstance(step, Named):
                 self._calls += 1
-                self._content.mark()
+                self._content.delimiter()
                 yield CallBegun(index, step.name)
             elif step is not None:
                 yield Arguments(index, step)
@@ -192,89 +193,89 @@ class Parser:
             self._source.record()
 
     def _after_call(self, start: int) -> _Parts:
-        """Pass on as content what follows in the body of a call, but for white space after a whole one."""
+        """Yield as content all text that follows in the body of a call, but for white space after a complete call."""
         source = self._source
         source.recorded()
         try:
             if not self._is_verbatim:
                 yield from source.skip_white()
-                yield from source.choose((self._family.call.end,))  # the end of the answer may cut it
+                yield from source.choose((self._family.call.end,))  # the end of the output may cut it
             while True:
                 yield from source.window()
                 self._is_verbatim = True
                 text = source.rest()
-                yield from self._content.say(text, start + source.position)
+                yield from self._content.add(text, start + source.position)
         except EndOfText:
             if not self._has_ended and (text := source.rest()):
                 self._is_verbatim = True
-                yield from self._content.say(text, start + source.position)
+                yield from self._content.add(text, start + source.position)
 
 
 class _Text:
-    """One of the two texts of an answer, without the white space next to delimiters."""
+    """The content or the reasoning of an output, without the white space next to delimiters."""
 
     def __init__(self, part: Callable[[str, int, int], Part]) -> None:
-        """`part` makes a part of a text, where it begins, and where it ends."""
+        """`part` makes a part of a text, its start and its end, both in characters of the output."""
         self._part = part
         self._held: list[str] = []
         """White space that is passed on if text follows."""
         self._start: int | None = None
-        """Where the part begins that is to be passed on next, if that is known."""
+        """Where the next part begins, if that is known."""
         self._is_empty = True
-        self._is_after_mark = False
+        self._is_after_delimiter = False
 
-    def say(self, text: str, end: int) -> Iterable[Part]:
-        """Return the next text, which ends at `end`, but white space that a delimiter may follow."""
-        if self._is_after_mark:
+    def add(self, text: str, end: int) -> Iterable[Part]:
+        """Return the parts for more text, which ends at `end`. White space at its end is held back."""
+        if self._is_after_delimiter:
             text = text.lstrip(WHITE)
-        said = text.rstrip(WHITE)
-        if self._start is None or self._is_after_mark:
+        stripped = text.rstrip(WHITE)
+        if self._start is None or self._is_after_delimiter:
             self._start = end - len(text)
-        if said:
+        if stripped:
             before = "".join(self._held)
             self._held.clear()
-            self._is_empty = self._is_after_mark = False
-            end -= len(text) - len(said)
-            yield self._part(before + said, self._start, end)
+            self._is_empty = self._is_after_delimiter = False
+            end -= len(text) - len(stripped)
+            yield self._part(before + stripped, self._start, end)
             self._start = end
-        if said != text:
-            self._held.append(text[len(said) :])
+        if stripped != text:
+            self._held.append(text[len(stripped) :])
 
-    def mark(self) -> None:
-        """Note that a delimiter stands here."""
-        self._is_after_mark = True
+    def delimiter(self) -> None:
+        """Note that a delimiter follows the text so far."""
+        self._is_after_delimiter = True
         if self._is_empty:
             self._held.clear()
 
     def end(self) -> Iterable[Part]:
-        """Return the white space that is held back: the answer has ended, and not with a delimiter."""
+        """Return the white space that was held back, unless the output ends with a delimiter."""
         held = "".join(self._held)
-        if held and not self._is_after_mark:
+        if held and not self._is_after_delimiter:
             start = self._start or 0
             yield self._part(held, start, start + len(held))
 
 
 class _Reasoning:
-    """The thoughts of an answer, without their titles."""
+    """The reasoning of an output, without its title."""
 
     def __init__(self, title: str) -> None:
-        """`title` is what may stand first inside a thought as a word of its own; "": nothing."""
+        """`title` is the word that each span of reasoning may begin with; "" for none."""
         self._title = title
         self._text = _Text(lambda text, start, end: Reasoning(text))
         self._is_inside = False
         self._start: str | None = None
-        """The beginning of a thought, as long as it may turn out to be the title."""
+        """The beginning of a span of reasoning, for as long as it may be the title."""
 
     def begin(self) -> None:
-        """Note that a thought begins."""
-        self._text.mark()
+        """Note that a span of reasoning begins."""
+        self._text.delimiter()
         self._is_inside = True
         self._start = "" if self._title else None
 
-    def say(self, text: str) -> Iterable[Part]:
-        """Return the next text. A thought that was not begun has been begun, and titled, by the prompt."""
+    def add(self, text: str) -> Iterable[Part]:
+        """Return the parts for more text. Without a `begin`, the prompt has begun the span, title included."""
         if not self._is_inside:
-            self._text.mark()
+            self._text.delimiter()
             self._is_inside = True
         if self._start is not None:
             self._start = text = (self._start + text).lstrip(WHITE)
@@ -283,20 +284,20 @@ class _Reasoning:
             self._start = None
             if text.startswith(self._title) and text[len(self._title)] in WHITE:
                 text = text.removeprefix(self._title)
-        return self._text.say(text, 0)
+        return self._text.add(text, 0)
 
     def close(self) -> Iterable[Part]:
-        """Return the rest of a thought that ends with its delimiter."""
+        """Return the last parts of a span that ends with its delimiter."""
         yield from self._rest()
-        self._text.mark()
+        self._text.delimiter()
         self._is_inside = False
 
     def end(self) -> Iterable[Part]:
-        """Return what was held back: the answer has ended."""
+        """Return the parts that were held back: the output has ended."""
         yield from self._rest()
         yield from self._text.end()
 
     def _rest(self) -> Iterable[Part]:
         start, self._start = self._start, None
         if start and start != self._title:
-            yield from self._text.say(start, 0)
+            yield from self._text.add(start, 0)

@@ -1,6 +1,6 @@
-"""Which types a schema lets an argument have, as far as it takes to tell text from JSON.
+"""The types that a JSON Schema allows for an argument, in as much detail as telling text from JSON needs.
 
-A schema says more than this looks at; what is not looked at allows every type.
+Keywords that are not considered here allow every type.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,18 +13,18 @@ Kinds: TypeAlias = frozenset[str]
 EVERY: Kinds = frozenset(("string", "integer", "number", "boolean", "null", "object", "array"))
 TEXT: Kinds = frozenset(("string",))
 MAX_DEPTH = 50
-"""How many schemas inside or behind each other are looked at; what lies deeper allows every type."""
+"""Levels of nested and referenced schemas that are considered; deeper ones allow every type."""
 
 _CIRCLE: Kinds = frozenset(("circle",))
-"""What a schema that refers to itself allows by that: nothing new."""
+"""The types that a reference of a schema to itself adds: none."""
 _HINTS = {"properties", "required", "additionalProperties", "items", "prefixItems", "minimum", "maximum", "multipleOf"}
-"""Keywords that are pointless for text, so that a schema with one of them means something else too."""
+"""Keywords without meaning for strings: a schema with one of them allows other types too."""
 
 
 def argument_kinds(parameters: Schema, name: str) -> Kinds:
     """Return the types that a function's `parameters` allow for the argument `name`.
 
-    An argument that they do not know, or say no type of, is text.
+    An argument that the schema does not declare, or declares without a type, is a string.
     """
     declared: list[Any] = []
     others: list[Any] = []
@@ -38,7 +38,7 @@ def argument_kinds(parameters: Schema, name: str) -> Kinds:
 
 
 def _branches(root: Schema) -> Iterator[Mapping[str, Any]]:
-    """Yield `root` and all schemas that it combines or refers to."""
+    """Yield `root` and all schemas that it combines or references."""
     waiting: list[Any] = [root]
     seen: set[str] = set()
     while waiting:
@@ -54,9 +54,9 @@ def _branches(root: Schema) -> Iterator[Mapping[str, Any]]:
 
 
 def _kinds(schema: Any, root: Schema, known: dict[str, Kinds], depth: int = 0) -> Kinds:
-    """Return the types that `schema` allows; none where it says nothing of them.
+    """Return the types that `schema` allows; an empty set where it does not restrict them.
 
-    `known` holds those of references that were met already.
+    `known` holds the types of references that were resolved before.
     """
     if not isinstance(schema, Mapping):
         return frozenset()
@@ -75,19 +75,19 @@ def _kinds(schema: Any, root: Schema, known: dict[str, Kinds], depth: int = 0) -
             known[reference] = _kinds(_resolved(reference, root), root, known, depth + 1)
         limits.append(known[reference])
     limits += [_union(each("anyOf")), _union(each("oneOf")), *each("allOf")]
-    said = [limit for limit in limits if limit]
-    if not said and _HINTS & schema.keys():
+    typed = [limit for limit in limits if limit]
+    if not typed and _HINTS & schema.keys():
         return EVERY
-    return said[0].intersection(*said) if said else frozenset()
+    return typed[0].intersection(*typed) if typed else frozenset()
 
 
 def _union(alternatives: list[Kinds]) -> Kinds:
-    """Return all types of the alternatives; if only some say nothing, these allow every type."""
+    """Return the types of any alternative. One without types allows every type, if others have some."""
     return frozenset[str]().union(*(each or EVERY for each in alternatives)) if any(alternatives) else frozenset()
 
 
 def _resolved(reference: str, root: Schema) -> Any:
-    """Return what the JSON pointer `reference` points at inside `root`, or None."""
+    """Return the value at the JSON pointer `reference` inside `root`, or None."""
     if reference != "#" and not reference.startswith("#/"):
         return None
     found: Any = root
@@ -103,13 +103,13 @@ def _resolved(reference: str, root: Schema) -> Any:
 
 
 def _typed(value: Any) -> Kinds:
-    """Return the types that the keyword `type` names; each integer is a number too."""
+    """Return the types that the keyword `type` names; "number" includes integers."""
     names = {value} if isinstance(value, str) else {name for name in _items(value) if isinstance(name, str)}
     return EVERY & (names | {"integer"} if "number" in names else names)
 
 
 def _kind(value: Any) -> str:
-    """Return the type of a value that a schema spells out."""
+    """Return the JSON Schema type of a constant in a schema."""
     if isinstance(value, bool):
         return "boolean"
     names = {str: "string", int: "integer", float: "number", type(None): "null", list: "array"}

@@ -1,8 +1,8 @@
-"""The body of a call as a reader sees it: what has come and was not taken yet, and waiting for more.
+"""The body of a tool call, fed piece by piece and taken from front to back by a reader.
 
-A reader is a generator. It yields None when it needs more text, so it reads like a parser of the whole text and goes on
-wherever that was cut. What waits here untaken is never longer than the longest mark or literal that is looked for, so
-that reading takes linear time.
+A reader is a generator that yields None when it needs more text, so its code reads like a parser of the whole text.
+Text that is not taken is never longer than the longest delimiter or literal that is searched, so that reading takes
+linear time.
 """
 
 import re
@@ -12,49 +12,49 @@ from typing import TypeAlias, TypeVar
 
 T = TypeVar("T")
 Waiting: TypeAlias = Generator[None, None, T]
-"""Yields None for as long as it needs more text, then returns."""
+"""A generator that yields None for as long as more text is needed, then returns a value."""
 
 WHITE = " \t\r\n"
-"""White space; the same in JSON, in all syntaxes and next to marks."""
-_DARK = re.compile(f"[^{WHITE}]")
+"""White space, in JSON, in all syntaxes of calls and next to delimiters."""
+_NOT_WHITE = re.compile(f"[^{WHITE}]")
 
 
 class EndOfText(Exception):
-    """The call has ended where more of it was needed."""
+    """The body of the call ended where more text was needed."""
 
 
 class Mismatch(Exception):
-    """What comes next cannot be read as what was expected."""
+    """The next text of the call is not what the syntax expects."""
 
 
 @dataclass(frozen=True)
 class Named:
-    """The name of a called function; one that the request has."""
+    """The name of the called function, which is one of the request's."""
 
     name: str
 
 
 Reading: TypeAlias = Generator[Named | str | None, None, None]
-"""Reads one call: yields `Named` once, then pieces of its arguments' JSON, and None when it needs more text.
+"""A reader of one call: yields `Named` once, then pieces of the arguments' JSON, and None when it needs more.
 
-It returns after the call's last character, before the end mark. Raises `Mismatch` and `EndOfText`.
+It returns after the call's last character, before the closing delimiter. Raises `Mismatch` and `EndOfText`.
 """
 
 
 class Finder:
-    """Looks for the first of some marks. None of them is the beginning of another."""
+    """Searches for the first of some delimiters. No delimiter is the beginning of another."""
 
-    def __init__(self, *marks: str) -> None:
-        self._pattern = re.compile("|".join(map(re.escape, marks)))
-        self._beginnings = {mark[:end] for mark in marks for end in range(1, len(mark))}
+    def __init__(self, *delimiters: str) -> None:
+        self._pattern = re.compile("|".join(map(re.escape, delimiters)))
+        self._beginnings = {each[:end] for each in delimiters for end in range(1, len(each))}
         self._longest = max(map(len, self._beginnings), default=0)
 
     def search(self, text: str, start: int) -> re.Match[str] | None:
-        """Return the first mark in `text` from `start` on."""
+        """Return the match of the first delimiter in `text` from `start` on, or None."""
         return self._pattern.search(text, start)
 
     def certain(self, text: str, start: int) -> int:
-        """Return the end of what cannot belong to a mark, in `text` that has no whole one from `start` on."""
+        """Return the end of the text that cannot belong to a delimiter. From `start` on there is no whole delimiter."""
         for begin in range(max(start, len(text) - self._longest), len(text)):
             if text[begin:] in self._beginnings:
                 return begin
@@ -62,7 +62,7 @@ class Finder:
 
 
 class Source:
-    """What has come of a call, taken from front to back."""
+    """Text of a call that has arrived, and how much of it was taken."""
 
     def __init__(self) -> None:
         self._text = ""
@@ -72,31 +72,31 @@ class Source:
         self._record: list[str] | None = None
 
     def add(self, text: str) -> None:
-        """Append what has come."""
+        """Append text that has arrived."""
         self._text = self._text[self._at :] + text
         self._dropped += self._at
         self._at = 0
 
     @property
     def position(self) -> int:
-        """How many characters of the call were taken."""
+        """Characters of the call that were taken."""
         return self._dropped + self._at
 
     def end(self) -> None:
-        """Say that nothing more will come: waiting for more raises `EndOfText`."""
+        """Note that no more text will arrive: waiting for more raises `EndOfText`."""
         self._has_ended = True
 
     def record(self) -> None:
-        """Remember, from now on, what is taken."""
+        """Begin to record the text that is taken."""
         self._record = []
 
     def recorded(self) -> str:
-        """Return what was taken since `record`, and stop remembering it."""
+        """Return the text that was taken since `record`, and stop recording."""
         record, self._record = self._record or [], None
         return "".join(record)
 
     def take(self, count: int) -> str:
-        """Take the next `count` characters, all of which have come."""
+        """Take the next `count` characters, all of which have arrived."""
         taken = self._text[self._at : self._at + count]
         self._at += count
         if self._record is not None:
@@ -104,7 +104,7 @@ class Source:
         return taken
 
     def rest(self) -> str:
-        """Take everything that has come."""
+        """Take all text that has arrived."""
         return self.take(len(self._text) - self._at)
 
     def more(self) -> Waiting[None]:
@@ -114,7 +114,7 @@ class Source:
         yield None
 
     def window(self) -> Waiting[tuple[str, int]]:
-        """Wait until something is there. Return a text and where in it begins what was not taken."""
+        """Wait until text is there. Return a text and the index in it of the first character that was not taken."""
         while self._at == len(self._text):
             yield from self.more()
         return self._text, self._at
@@ -128,13 +128,13 @@ class Source:
         """Take white space, up to the first other character."""
         while True:
             text, at = yield from self.window()
-            found = _DARK.search(text, at)
+            found = _NOT_WHITE.search(text, at)
             self.take((found.start() if found else len(text)) - at)
             if found:
                 return
 
     def choose(self, literals: Collection[str]) -> Waiting[str | None]:
-        """Take the one of `literals` that comes next, or nothing. None of them is the beginning of another."""
+        """Take and return the literal that comes next, or return None. No literal is the beginning of another."""
         longest = max(map(len, literals))
         while True:
             rest = self._text[self._at : self._at + longest]
@@ -146,7 +146,7 @@ class Source:
             yield from self.more()
 
     def expect(self, *literals: str) -> Waiting[str]:
-        """Take white space and one of `literals`. Raises Mismatch when something else comes, which is not taken."""
+        """Take white space and one of `literals`. Raises Mismatch, without taking it, for any other text."""
         yield from self.skip_white()
         literal = yield from self.choose(literals)
         if literal is None:
@@ -154,9 +154,9 @@ class Source:
         return literal
 
     def upto(self, finder: Finder) -> Waiting[tuple[str, str]]:
-        """Take text that certainly comes before the next mark, and the mark, "" while it has not come.
+        """Take text that certainly comes before the next delimiter, and the delimiter, "" while it has not arrived.
 
-        One of the two is not empty.
+        At least one of the two is not empty.
         """
         while True:
             found = finder.search(self._text, self._at)
@@ -167,10 +167,10 @@ class Source:
             yield from self.more()
 
     def through(self, finder: Finder) -> Waiting[tuple[str, str]]:
-        """Take all text before the next mark, and the mark."""
+        """Take all text before the next delimiter, and the delimiter."""
         texts: list[str] = []
-        mark = ""
-        while not mark:
-            text, mark = yield from self.upto(finder)
+        delimiter = ""
+        while not delimiter:
+            text, delimiter = yield from self.upto(finder)
             texts.append(text)
-        return "".join(texts), mark
+        return "".join(texts), delimiter

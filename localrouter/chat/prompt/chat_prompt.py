@@ -1,4 +1,4 @@
-"""From the turns of a request to the prompt of a model: normalised, rendered, and looked at. Pure."""
+"""From the normalised messages of a request to the prompt of a model. Pure."""
 
 from typing import Any, Protocol
 
@@ -6,52 +6,50 @@ import msgspec
 
 from localrouter.chat.families.family import Family
 from localrouter.chat.prompt.conversation import PromptChange, conversation_of
-from localrouter.chat.prompt.template import ChatTemplate, template_of
-from localrouter.chat.prompt.turns import Turn
+from localrouter.chat.prompt.model_template import ModelTemplate
+from localrouter.chat.prompt.normalised_message import NormalisedMessage
+from localrouter.chat.prompt.template import ChatTemplate, compiled
 from localrouter.engine.messages import Segment
-from localrouter.engine.model_info import ModelInfo
 
 
 class PromptRequest(msgspec.Struct, frozen=True):
-    """All that a prompt is made of."""
+    """The parts of a request that its prompt is rendered from."""
 
-    info: ModelInfo
-    family: Family
-    turns: list[Turn]
+    messages: list[NormalisedMessage]
     tools: list[dict[str, Any]] = []
     variables: dict[str, Any] = {}
-    """What the client tells the template."""
+    """Variables of the chat template that the client sets."""
     continue_final: bool = False
     """Whether the prompt ends inside the last message, which is the assistant's."""
 
 
 class Prompt(msgspec.Struct, frozen=True):
-    """What the engine is to continue, and what was done to the conversation before."""
+    """The rendered prompt that the engine continues, and the changes that fitted the messages to the template."""
 
     segments: list[Segment]
     steps: list[PromptChange]
     in_reasoning: bool
-    """Whether the prompt ends inside a thought."""
+    """Whether the prompt ends inside reasoning."""
 
 
 class Renderer(Protocol):
-    """Whoever makes prompts for requests."""
+    """Renders the prompts of requests."""
 
-    async def render(self, request: PromptRequest) -> Prompt:
-        """Return the prompt. Raises InvalidRequest when the template is broken, or refuses or fails on it."""
+    async def render(self, model: ModelTemplate, request: PromptRequest) -> Prompt:
+        """Return the prompt. Raises InvalidRequest when the template is broken, or rejects or fails on the request."""
 
     async def close(self) -> None:
-        """Free what it holds. Called when no request is left."""
+        """Free processes and pipes. Called when no request is left."""
 
 
-def prompt_of(request: PromptRequest) -> Prompt:
-    """Return the prompt for a request. Raises InvalidRequest when the template is broken or refuses it.
+def prompt_of(model: ModelTemplate, request: PromptRequest) -> Prompt:
+    """Return the prompt for a request to a model. Raises InvalidRequest when the template is broken or rejects it.
 
-    This runs the template, which may take for ever: the serving process leaves it to `renderer.RendererPool`.
+    The template runs in this process and may never end: the server uses `renderer_pool.RendererPool` instead.
     """
-    template = template_of(request.info)
+    template = compiled(model)
     conversation = conversation_of(
-        request.turns, request.tools, template, request.family, continue_final=request.continue_final
+        request.messages, request.tools, template, model.family, continue_final=request.continue_final
     )
     segments = template.render(
         conversation.messages,
@@ -60,20 +58,20 @@ def prompt_of(request: PromptRequest) -> Prompt:
         variables=request.variables,
     )
     steps = conversation.steps
-    if request.turns[-1].role == "tool" and (opening := _missing_opening(template, segments, request.variables)):
+    if request.messages[-1].role == "tool" and (opening := _missing_opening(template, segments, request.variables)):
         why = "The template ended the turn after these results, so the assistant's next one was begun."
         segments, steps = (
             [*segments, Segment(opening, control=True)],
             [*steps, PromptChange("added_opening", None, why)],
         )
-    return Prompt(segments, steps, ends_in_reasoning(segments, request.family))
+    return Prompt(segments, steps, ends_in_reasoning(segments, model.family))
 
 
 def _missing_opening(template: ChatTemplate, segments: list[Segment], variables: dict[str, Any]) -> str:
-    """Return what begins the assistant's turn, if a prompt that ends with results lacks it.
+    """Return the text that begins the assistant's turn, if a prompt that ends with tool results lacks it.
 
-    After results Gemma 4's template leaves the assistant's turn open, so nothing has to begin. But where the answer
-    with the calls had a text too, it writes the text after the results, ends the turn, and begins no other.
+    After results Gemma 4's template leaves the assistant's turn open, and no new turn has to begin. But for a message
+    with calls and text, it writes the text after the results, ends the turn, and begins no other.
     """
     last = {"role": "assistant", "content": "alpha"}
     turns = [{"role": "user", "content": "beta"}, last]
@@ -88,8 +86,8 @@ def _text(segments: list[Segment]) -> str:
 
 
 def ends_in_reasoning(segments: list[Segment], family: Family) -> bool:
-    """Whether a prompt ends with the beginning of a thought that the template has opened, white space aside."""
+    """Return whether a prompt ends with an opening delimiter of reasoning from the template, white space aside."""
     if not segments or not segments[-1].control:
         return False
-    begin = family.thought.begin
-    return segments[-1].text.rstrip().endswith((begin, begin + family.thought_title))
+    begin = family.reasoning.begin
+    return segments[-1].text.rstrip().endswith((begin, begin + family.reasoning_title))

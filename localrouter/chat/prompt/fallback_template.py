@@ -1,12 +1,12 @@
-"""The chat templates for models that have none of their own, one for each turn format that a vocabulary may have.
+"""Chat templates for models without one of their own, one for each turn format that a vocabulary may have.
 
-Delimiters that are special tokens end the answer in the engine. The plain format has none, so its stop strings do.
+Delimiters that are special tokens end the output in the engine. The plain format has none: stop strings end it.
 """
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from localrouter.engine.model_info import ModelInfo, TemplateSource
+from localrouter.engine.model_info import TemplateSource
 
 CHATML = """\
 {%- for message in messages %}
@@ -40,8 +40,8 @@ GEMMA = """\
 {%- endif %}
 """
 
-# A label stands on a line of its own: after `Assistant:` and a space most tokenizers would cut the answer's first word
-# otherwise than in the texts that the model was trained on, and without the space the answer would begin with one.
+# A label is on a line of its own: after `Assistant:` and a space most tokenizers would split the output's first word
+# otherwise than in the training texts, and without the space the output would begin with one.
 PLAIN = """\
 {%- for message in messages %}
     {{- message.role | capitalize + ':\\n' + message.content + '\\n\\n' }}
@@ -53,7 +53,7 @@ PLAIN = """\
 
 
 class FallbackTemplate(NamedTuple):
-    """A chat template, and the strings that end an answer where no special token does."""
+    """A chat template, and its stop strings where no special token ends a turn."""
 
     source: str
     stop: tuple[str, ...] = ()
@@ -63,17 +63,7 @@ FALLBACK_TEMPLATES: Mapping[TemplateSource, FallbackTemplate] = {
     "fallback chatml": FallbackTemplate(CHATML),
     "fallback gemma4": FallbackTemplate(GEMMA4),
     "fallback gemma": FallbackTemplate(GEMMA),
-    # A model that was only trained on documents goes on with the dialogue: the label of the next turn ends its own.
-    # Those with two line ends come first in the text and take the empty line with them.
+    # A model that was only trained on documents continues the dialogue: the label of the next turn ends the output.
+    # Labels after two line breaks match earlier in the text, so that the empty line is cut too.
     "fallback plain": FallbackTemplate(PLAIN, ("\n\nUser:", "\nUser:", "\n\nAssistant:", "\nAssistant:")),
 }
-
-
-def effective_template(info: ModelInfo) -> str:
-    """Return the text of the chat template that a model is asked with: its own, or the fallback for its vocabulary."""
-    return info.chat_template or FALLBACK_TEMPLATES[info.template_source].source
-
-
-def template_stop(info: ModelInfo) -> tuple[str, ...]:
-    """Return the strings that end an answer in the format of the model's chat template; empty where a token does."""
-    return () if info.chat_template else FALLBACK_TEMPLATES[info.template_source].stop

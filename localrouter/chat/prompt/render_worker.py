@@ -1,7 +1,7 @@
-"""The process that renders prompts: `python -m localrouter.chat.prompt.render_worker SECONDS`, started by `renderer`.
+"""A process that renders prompts, started by `renderer_pool` as `python -m localrouter.chat.prompt.render_worker N`.
 
 A chat template is a program that came with a model. Jinja's sandbox keeps it from files and from our objects, but not
-from using all time and memory, so it runs in a process for which the system counts both.
+from using all time and memory, so it runs in a process for which the kernel limits both.
 """
 
 import sys
@@ -9,6 +9,7 @@ import sys
 import msgspec
 
 from localrouter.chat.prompt.chat_prompt import Prompt, PromptRequest, prompt_of
+from localrouter.chat.prompt.model_template import ModelTemplate
 from localrouter.errors import InvalidRequest
 from localrouter.sandbox.child import serve
 from localrouter.sandbox.framing import frames
@@ -18,8 +19,20 @@ MEMORY = 2 << 30
 """Bytes of address space of the process. A conversation of the largest body takes a tenth."""
 
 
+class RenderCommand(msgspec.Struct, frozen=True):
+    """One request for a prompt. The server decides which models the process keeps, so that the two always agree."""
+
+    key: str
+    """The `key` of the model's template."""
+    request: PromptRequest
+    learn: ModelTemplate | None = None
+    """The model's template, when the process does not keep it yet."""
+    forget: str | None = None
+    """The key of a template that the process drops."""
+
+
 class Refused(msgspec.Struct, tag=True, frozen=True):
-    """There is no prompt, for a reason that the client can be told: the fields of InvalidRequest."""
+    """The prompt was rejected; the fields are those of InvalidRequest."""
 
     message: str
     param: str | None
@@ -27,7 +40,7 @@ class Refused(msgspec.Struct, tag=True, frozen=True):
 
 
 class Rendered(msgspec.Struct, tag=True, frozen=True):
-    """The prompt."""
+    """The rendered prompt."""
 
     prompt: Prompt
 
@@ -35,19 +48,30 @@ class Rendered(msgspec.Struct, tag=True, frozen=True):
 Reply = Refused | Rendered
 
 
-def answered(body: bytes) -> bytes:
-    """Return the reply to a PromptRequest, both as JSON, which unlike msgpack limits no integer."""
-    try:
-        reply: Reply = Rendered(prompt_of(msgspec.json.decode(body, type=PromptRequest)))
-    except InvalidRequest as error:
-        reply = Refused(error.message, error.param, error.reason)
-    return msgspec.json.encode(reply)
+class RenderWorker:
+    """Answers commands, and keeps the templates of models between them."""
+
+    def __init__(self) -> None:
+        self._models: dict[str, ModelTemplate] = {}
+
+    def answer(self, body: bytes) -> bytes:
+        """Return the reply to a RenderCommand, both as JSON, which unlike msgpack does not limit integers."""
+        command = msgspec.json.decode(body, type=RenderCommand)
+        if command.forget is not None:
+            del self._models[command.forget]
+        if command.learn is not None:
+            self._models[command.key] = command.learn
+        try:
+            reply: Reply = Rendered(prompt_of(self._models[command.key], command.request))
+        except InvalidRequest as error:
+            reply = Refused(error.message, error.param, error.reason)
+        return msgspec.json.encode(reply)
 
 
 def main() -> None:
-    """Limit what this process may use, then answer requests."""
+    """Limit the time and memory of this process, then answer commands."""
     confine(MEMORY)
-    serve(answered, frames(sys.stdin.buffer), sys.stdout.buffer, float(sys.argv[1]))
+    serve(RenderWorker().answer, frames(sys.stdin.buffer), sys.stdout.buffer, float(sys.argv[1]))
 
 
 if __name__ == "__main__":

@@ -1,50 +1,53 @@
-"""Has prompts rendered in processes of their own, where a template cannot hold up the server or take its memory."""
+"""Renders prompts in child processes, where a template can neither block the server nor use up its memory."""
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import msgspec
 
 from localrouter.chat.prompt.chat_prompt import Prompt, PromptRequest
-from localrouter.chat.prompt.render_worker import Refused, Rendered
-from localrouter.chat.prompt.template import ADVICE, LARGE, template_digest
+from localrouter.chat.prompt.model_template import ModelTemplate
+from localrouter.chat.prompt.render_worker import Refused, RenderCommand, Rendered
+from localrouter.chat.prompt.template import ADVICE, LARGE
 from localrouter.errors import InvalidRequest, ShuttingDown
 from localrouter.sandbox.child import command
 from localrouter.sandbox.framing import LENGTH_BYTES, framed
 from localrouter.sandbox.limits import OUT_OF_TIME
 
 SECONDS = 10.0
-"""Of computing for one prompt. Gemma 4's template, whose time grows with the square of the messages, renders some 2,000
-in them."""
+"""CPU seconds for one prompt. Gemma 4's template, whose time grows with the square of the messages, renders some 2,000
+messages in this time."""
 LONGEST_REPLY = 1 << 29
-"""Bytes; a longer one is not read."""
+"""Bytes of a reply; a longer one is not read, and the process ends."""
 MOST = 4
-"""Processes that render at the same time; what comes beyond them waits."""
+"""Processes that render at the same time; further requests wait."""
+KEPT_MODELS = 8
+"""Models whose templates a process keeps; the one used longest ago is dropped first."""
 PATIENCE = 0.1
-"""Seconds to wait for a process that is there before another is started, which takes twice as long."""
+"""Seconds to wait for a running process before another is started, which takes twice as long."""
 
 
 class RendererPool:
-    """Makes prompts. Processes start when they are needed, and one stays for what comes next."""
+    """Renders prompts in child processes, which start when needed; one idle process is kept for the next request."""
 
     def __init__(self, seconds: float = SECONDS, most: int = MOST, patience: float = PATIENCE) -> None:
-        """At most `most` processes compute, each `seconds` for a prompt; when to start one more `patience` says."""
+        """`seconds` of CPU time for a prompt, at most `most` processes, another after `patience` seconds."""
         self._seconds, self._most, self._patience = seconds, most, patience
         self._processes = 0
         self._idle: list[_Process] = []
         self._freed = asyncio.Event()
         self._asking: set[asyncio.Task[Refused | Rendered]] = set()
 
-    async def render(self, request: PromptRequest) -> Prompt:
-        """Return the prompt for a request.
+    async def render(self, model: ModelTemplate, request: PromptRequest) -> Prompt:
+        """Return the prompt for a request to a model.
 
-        Raises InvalidRequest when the template is broken, refuses the conversation, or takes too much time or memory,
-        and ShuttingDown.
+        Raises InvalidRequest when the template is broken, rejects the conversation, or takes too much time or memory,
+        and ShuttingDown when the pool is closed meanwhile.
         """
         process = await self._take()
-        asking = asyncio.create_task(self._ask(process, request))
+        asking = asyncio.create_task(self._ask(process, model, request))
         self._asking.add(asking)
         asking.add_done_callback(self._asking.discard)
         # A client that leaves does not end the process: to start another takes longer than nearly every prompt.
@@ -59,11 +62,11 @@ class RendererPool:
             raise InvalidRequest(reply.message, param=reply.param, code=reply.code)
         return reply.prompt
 
-    async def _ask(self, process: "_Process", request: PromptRequest) -> Refused | Rendered:
-        """Return the reply of a process, and keep the process for what comes next or end it."""
+    async def _ask(self, process: "_Process", model: ModelTemplate, request: PromptRequest) -> Refused | Rendered:
+        """Return the reply of a process, then keep the process for the next request or end it."""
         is_kept = False
         try:
-            reply = await process.ask(request)
+            reply = await process.ask(model, request)
             is_kept = process.is_alive and not self._idle and not (isinstance(reply, Refused) and reply.code == LARGE)
             return reply
         finally:
@@ -74,7 +77,7 @@ class RendererPool:
                 await self._end(process)
 
     async def _take(self) -> "_Process":
-        """Return a process that nobody uses: one that is there, or becomes free soon, or else a new one."""
+        """Return an idle process, one that becomes idle soon, or else a new one."""
         wanted = 1
         while True:
             self._freed.clear()
@@ -110,7 +113,7 @@ class RendererPool:
         self._freed.set()
 
     async def close(self) -> None:
-        """End all processes; requests that still wait for one get ShuttingDown."""
+        """End all processes; requests that still wait for a prompt fail with ShuttingDown."""
         for asking in self._asking:
             asking.cancel()
         await asyncio.gather(*self._asking, return_exceptions=True)
@@ -120,10 +123,12 @@ class RendererPool:
 
 @dataclass
 class _Process:
-    """One process and the pipes to it."""
+    """One process, the pipes to it, and the models whose templates it keeps."""
 
     process: asyncio.subprocess.Process
     seconds: float
+    known: list[str] = field(default_factory=list)
+    """Keys of the templates that the process keeps, the one used last at the end."""
 
     @classmethod
     async def start(cls, seconds: float) -> Self:
@@ -138,15 +143,15 @@ class _Process:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it can be asked."""
+        """Whether the process runs."""
         return self.process.returncode is None
 
-    async def ask(self, request: PromptRequest) -> Refused | Rendered:
-        """Return the reply to a request: a refusal when the process ended over it."""
+    async def ask(self, model: ModelTemplate, request: PromptRequest) -> Refused | Rendered:
+        """Return the reply to a request: Refused when the process ended over it."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         try:
-            self.process.stdin.write(framed(msgspec.json.encode(request)))
+            self.process.stdin.write(framed(self.command(model, request)))
             await self.process.stdin.drain()
             length = int.from_bytes(await self.process.stdout.readexactly(LENGTH_BYTES), "big")
             if length > LONGEST_REPLY:
@@ -155,11 +160,20 @@ class _Process:
             body = await self.process.stdout.readexactly(length)
         except (asyncio.IncompleteReadError, ConnectionError):
             await self.process.wait()  # without a kill, which would take its status from who waits for it
-            return self._ended(request)
+            return self._ended(model)
         return msgspec.json.decode(body, type=Refused | Rendered)
 
+    def command(self, model: ModelTemplate, request: PromptRequest) -> bytes:
+        """Return the command for a request. It has the model's template where the process does not keep it yet."""
+        known = [key for key in self.known if key != model.key]
+        forget = known.pop(0) if len(known) == KEPT_MODELS else None
+        learn = None if model.key in self.known else model
+        body = msgspec.json.encode(RenderCommand(model.key, request, learn, forget))
+        self.known = [*known, model.key]
+        return body
+
     async def end(self) -> None:
-        """End the process at once; it holds nothing that would be lost."""
+        """Kill the process; it holds nothing that would be lost."""
         assert self.process.stdin is not None
         if self.is_alive:
             with suppress(ProcessLookupError):
@@ -167,8 +181,8 @@ class _Process:
         self.process.stdin.close()
         await self.process.wait()
 
-    def _ended(self, request: PromptRequest) -> Refused:
-        name = f"The model's chat template (sha256 {template_digest(request.info)[:12]})"
+    def _ended(self, model: ModelTemplate) -> Refused:
+        name = f"The model's chat template (sha256 {model.sha256[:12]})"
         if self.process.returncode == OUT_OF_TIME:
             return Refused(
                 f"{name} took more than {self.seconds:g} seconds for this conversation. "

@@ -1,7 +1,7 @@
-"""The chat template of a model: renders a conversation into the prompt that the model was trained on.
+"""The chat template of a model: renders a conversation into a prompt of the kind that the model was trained on.
 
-Control tokens are the template's alone: a `<|im_end|>` inside a message reaches the tokenizer as plain text (promise 6
-of the design; `protection` says how).
+Control tokens come from the template alone: a `<|im_end|>` inside a message reaches the tokenizer as plain text, by
+special-token escaping (`escaping`).
 """
 
 import json
@@ -19,18 +19,17 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from localrouter.chat.prompt.escaping import Escaping, new_sentinel
-from localrouter.chat.prompt.fallback_template import effective_template
+from localrouter.chat.prompt.model_template import ModelTemplate
 from localrouter.engine.messages import Segment
-from localrouter.engine.model_info import ModelInfo
 from localrouter.errors import InvalidRequest
 
 ADVICE = "Name a template that works as `chat_template` of the model in the manifest."
 LARGE = "template_too_large"
-"""The code of the error for a template that runs out of memory."""
+"""Error code for a template that runs out of memory."""
 LONGEST = 64_000_000
 """Characters of a prompt: eight times the largest body, and more than the longest context holds."""
 LONGEST_REASON = 500
-"""Characters of what a template says that are passed on: it may quote the conversation."""
+"""Characters of a template's own error message that are passed on: it may quote the conversation."""
 
 
 class ChatTemplate:
@@ -46,7 +45,7 @@ class ChatTemplate:
             self._template = environment.from_string(self._tree)
         except (jinja2.TemplateError, RecursionError, SyntaxError, ValueError) as error:
             raise self._broken(f"is not valid Jinja: {error}") from error
-        self._protection = Escaping(control_tokens, _texts(self._tree), _names(self._tree))
+        self._escaping = Escaping(control_tokens, _texts(self._tree), _names(self._tree))
 
     @property
     def sha256(self) -> str:
@@ -55,11 +54,11 @@ class ChatTemplate:
 
     @cached_property
     def variables(self) -> frozenset[str]:
-        """The names that it reads, some of its own among them: `tools` where it can show tools."""
+        """Names that the template reads, some of its own among them: `tools` where it can show tools."""
         return frozenset(name.name for name in self._tree.find_all(nodes.Name) if name.ctx == "load")
 
     def mentions(self, word: str) -> bool:
-        """Whether `word` stands in one of the texts that it writes or compares with."""
+        """Return whether a text that the template writes or compares with contains `word`."""
         return any(word in text for text in _texts(self._tree))
 
     def render(
@@ -71,11 +70,11 @@ class ChatTemplate:
         continue_final: bool = False,
         variables: Mapping[str, Any] | None = None,
     ) -> list[Segment]:
-        """Return the prompt that asks for the assistant's next turn, or for more of the last one (`continue_final`).
+        """Return the prompt for the assistant's next message, or for more of the last one (`continue_final`).
 
-        Without `ask` it ends where the last message does. `variables` are what a client tells the template,
-        `enable_thinking` for instance. Raises InvalidRequest with the template's own words when it refuses the
-        conversation, and when it fails.
+        Without `ask` the prompt ends with the last message. `variables` are the client's, `enable_thinking` for
+        instance. Raises InvalidRequest with the template's own message when the template rejects the conversation, and
+        when it fails.
         """
         if taken := _OWN & (variables or {}).keys():
             raise InvalidRequest(
@@ -83,28 +82,28 @@ class ChatTemplate:
                 param=f"chat_template_kwargs.{min(taken)}",
                 code="invalid_value",
             )
-        mark, end = new_sentinel(), new_sentinel()
+        sentinel, end = new_sentinel(), new_sentinel()
         try:
-            turns = [self._protected(message, mark) for message in messages]
+            escaped = [self._escaped(message, sentinel) for message in messages]
             if continue_final:
-                turns[-1]["content"] += end
+                escaped[-1]["content"] += end
             text = self._text(
-                self._protection.protected(dict(variables or {}), mark)
+                self._escaping.escaped(dict(variables or {}), sentinel)
                 | self._special
                 | {
-                    "messages": turns,
-                    "tools": self._protection.protected(list(tools), mark) if tools else None,
+                    "messages": escaped,
+                    "tools": self._escaping.escaped(list(tools), sentinel) if tools else None,
                     "add_generation_prompt": ask and not continue_final,
                 }
             )
-        except Exception as error:  # a template is a program of somebody else: it can raise anything
-            raise self._failure(error, (mark, end)) from error
-        return self._protection.segments(_until(text, end) if continue_final else text, mark)
+        except Exception as error:  # a template is a foreign program: it can raise anything
+            raise self._failure(error, (sentinel, end)) from error
+        return self._escaping.segments(_until(text, end) if continue_final else text, sentinel)
 
     def _text(self, values: dict[str, Any]) -> str:
-        """Return what the template writes. Raises whatever it raises, and MemoryError for a text that is too long.
+        """Return the text that the template renders. Raises the template's errors, and MemoryError for too long a text.
 
-        Without tools `tools` is None, as Hugging Face has it. A template that loops over it all the same gets none.
+        Without tools `tools` is None, as in Hugging Face's library, or an empty list for a template that loops over it.
         """
         try:
             text = self._template.render(values)
@@ -116,15 +115,15 @@ class ChatTemplate:
             raise MemoryError
         return text
 
-    def _protected(self, message: Mapping[str, Any], mark: str) -> dict[str, Any]:
-        """Return a message with its strings protected. Its role is ours, and templates write it into their marks."""
-        protected: dict[str, Any] = self._protection.protected(dict(message), mark)
-        return protected | {"role": message["role"]}
+    def _escaped(self, message: Mapping[str, Any], sentinel: str) -> dict[str, Any]:
+        """Return a message with its strings escaped, except for the role, which templates write into delimiters."""
+        escaped: dict[str, Any] = self._escaping.escaped(dict(message), sentinel)
+        return escaped | {"role": message["role"]}
 
-    def _failure(self, error: Exception, marks: Sequence[str]) -> InvalidRequest:
+    def _failure(self, error: Exception, sentinels: Sequence[str]) -> InvalidRequest:
         reason = str(error)
-        for mark in marks:
-            reason = reason.replace(mark, "")
+        for sentinel in sentinels:
+            reason = reason.replace(sentinel, "")
         reason = reason[:LONGEST_REASON]
         if isinstance(error, Refusal):
             return InvalidRequest(f"The model's chat template refuses this conversation: {reason}", param="messages")
@@ -151,16 +150,16 @@ class ChatTemplate:
 
 
 def _lacks_variable(error: Exception) -> bool:
-    """Whether a template used a variable that is not set; of a missing key or attribute jinja2 says something else."""
+    """Return whether a template used a variable that is not set. The message for a missing key or attribute differs."""
     return isinstance(error, jinja2.UndefinedError) and str(error).endswith("' is undefined")
 
 
 class Refusal(jinja2.TemplateError):
-    """What a template raises on purpose."""
+    """The error that a template raises on purpose, to reject a conversation."""
 
 
 def _until(text: str, end: str) -> str:
-    """Return what stands before `end`, which was written after the text of the last message."""
+    """Return the text before the sentinel `end`, which follows the text of the last message."""
     if text.count(end) != 1:
         raise InvalidRequest(
             "The model's chat template does not show the last message's text, so its answer cannot be continued there.",
@@ -171,23 +170,15 @@ def _until(text: str, end: str) -> str:
 
 
 @lru_cache(maxsize=32)
-def _compiled(source: str, bos_token: str, eos_token: str, control_tokens: tuple[str, ...]) -> ChatTemplate:
-    return ChatTemplate(source, bos_token=bos_token, eos_token=eos_token, control_tokens=control_tokens)
-
-
-def template_digest(info: ModelInfo) -> str:
-    """Return the sha256 of the template that a model is asked with."""
-    return sha256(effective_template(info).encode()).hexdigest()
-
-
-def template_of(info: ModelInfo) -> ChatTemplate:
-    """Return the template that a model is asked with. Raises InvalidRequest when it is not valid Jinja."""
-    control = tuple(dict.fromkeys([*info.control_tokens, *info.special_tokens]))
-    return _compiled(effective_template(info), info.bos_token, info.eos_token, control)
+def compiled(model: ModelTemplate) -> ChatTemplate:
+    """Return a model's chat template, compiled. Raises InvalidRequest when it is not valid Jinja."""
+    return ChatTemplate(
+        model.source, bos_token=model.bos_token, eos_token=model.eos_token, control_tokens=model.control_tokens
+    )
 
 
 _OWN = {"messages", "tools", "add_generation_prompt", "bos_token", "eos_token"}
-"""Variables that clients cannot set: through them, what they write would pass for the template's."""
+"""Variables that clients cannot set: text in them would count as the template's own."""
 
 
 def _texts(tree: nodes.Template) -> Iterator[str]:
@@ -207,12 +198,12 @@ def _names(tree: nodes.Template) -> Iterator[str]:
 
 
 class GenerationTag(Extension):
-    """`{% generation %}`, which some templates put around the assistant's text for training; here it only encloses."""
+    """`{% generation %}`, which some templates have around the assistant's text for training; it has no effect here."""
 
     tags = {"generation"}  # noqa: RUF012 - declared by jinja2 as an attribute of instances
 
     def parse(self, parser: Parser) -> nodes.Node | list[nodes.Node]:
-        """Return what stands between the tags."""
+        """Return the nodes between the tags."""
         next(parser.stream)
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 

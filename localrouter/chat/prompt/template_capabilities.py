@@ -1,4 +1,4 @@
-"""What a chat template takes, found out by asking it: which conversations it refuses, and what it leaves out."""
+"""The capabilities of a chat template, found by test renderings: conversations that it rejects, texts that it drops."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,34 +10,34 @@ from localrouter.errors import InvalidRequest
 
 Messages = Sequence[Mapping[str, Any]]
 BARE = {"type": "function", "function": {"name": "zeta"}}
-"""A function as OpenAI lets it be: without a description, and without parameters."""
+"""A function without description and parameters, which OpenAI allows."""
 
 
 @dataclass(frozen=True)
 class TemplateCapabilities:
-    """What a template takes; a conversation is changed only where one of these is False."""
+    """Capabilities of a chat template; a conversation is changed only where one is False."""
 
     developer: bool = True
-    """In the first place that role is to it what `system` is."""
+    """A first message with role developer renders as one with role system."""
     names: bool = True
-    """It shows who speaks."""
+    """Names of participants are rendered."""
     system: bool = True
-    """It takes a system message in the first place."""
+    """A system message is accepted as the first message."""
     later_system: bool = True
-    """It takes system messages anywhere, and several."""
+    """System messages are accepted anywhere, and several of them."""
     without_user: bool = True
-    """It takes a conversation in which the user says nothing."""
+    """A conversation without a user message is accepted."""
     assistant_first: bool = True
-    """It takes a conversation that the assistant begins."""
+    """A conversation that begins with an assistant message is accepted."""
     repeated_role: bool = True
-    """It takes two messages of one role in a row."""
+    """Two messages of one role in a row are accepted."""
     bare_functions: bool = True
-    """It takes a function without parameters."""
+    """A function without parameters is accepted."""
 
 
 @lru_cache(maxsize=32)
 def capabilities_of(template: ChatTemplate) -> TemplateCapabilities:
-    """Return what `template` takes. One that fails with the plainest conversation is not known to refuse any other."""
+    """Return the capabilities of a template. All are assumed where even the plainest conversation fails."""
     if not _shows(template, [_message("user", "alpha")]):
         return TemplateCapabilities()
     user, answer = _message("user", "alpha"), _message("assistant", "beta")
@@ -59,7 +59,7 @@ def _message(role: str, text: str) -> dict[str, Any]:
 
 
 def _shows(template: ChatTemplate, messages: Messages, *others: str) -> bool:
-    """Whether the template takes these messages and writes each of their texts as often as it stands there."""
+    """Return whether the template accepts these messages and renders each of their texts, and each of `others`."""
     prompt = _prompt(template, messages)
     if prompt is None:
         return False

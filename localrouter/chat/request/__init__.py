@@ -1,1 +1,1 @@
-"""What a request asks of the engine: tools, response format, reasoning, sampling."""
+"""From a chat request to the parameters of the engine: tools, structured output, reasoning, sampling."""

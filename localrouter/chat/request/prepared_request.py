@@ -1,21 +1,20 @@
-"""What a chat request asks of an engine: the prompt, how to draw, and what the answer has to obey."""
+"""A chat request prepared for an engine: the rendered prompt, sampling parameters, and the rules for the output."""
 
 from dataclasses import dataclass
 
 import msgspec
 
-from localrouter.chat.families.detection import family_of, thinks
 from localrouter.chat.families.family import Family
 from localrouter.chat.grammar.callable_tool import CallableTool
-from localrouter.chat.grammar.output_grammar import AnyText, OutputRules, answer_grammar
+from localrouter.chat.grammar.output_grammar import AnyText, OutputRules, output_grammar
+from localrouter.chat.model_facts import ModelFacts
 from localrouter.chat.parsing.parser import Parser
 from localrouter.chat.prompt.chat_prompt import Prompt, PromptRequest, Renderer
-from localrouter.chat.prompt.fallback_template import template_stop
-from localrouter.chat.prompt.turns import turns_of
-from localrouter.chat.request.offered_tools import OfferedTools, offered_tools
-from localrouter.chat.request.reasoning import ThoughtState, template_variables, thinking_of, thought_state
-from localrouter.chat.request.response_format import content_of, form_param
+from localrouter.chat.prompt.normalised_message import normalised
+from localrouter.chat.request.reasoning import ReasoningState, reasoning_state, template_variables, thinking_of
+from localrouter.chat.request.response_format import content_of, grammar_param
 from localrouter.chat.request.sampling_params import sampling_of
+from localrouter.chat.request.tool_set import ToolSet, tool_set
 from localrouter.engine.messages import Grammar, Sampling, Thinking, ToolCalls
 from localrouter.engine.model_info import ModelInfo
 from localrouter.errors import InvalidRequest
@@ -24,106 +23,104 @@ from localrouter.schema.chat_request import ChatRequest
 
 @dataclass(frozen=True)
 class PreparedRequest:
-    """All that an engine needs to answer, and what it takes to read the answer."""
+    """Everything that the engine needs to generate the choices, and everything needed to parse its output."""
 
     prompt: Prompt
     sampling: Sampling
     max_tokens: int | None
     choices: int
-    offer: OfferedTools
+    """Number of choices, `n` of the request."""
+    tools: ToolSet
     family: Family
-    thought: ThoughtState
+    reasoning: ReasoningState
     thinking: Thinking | None
-    """None where nothing may be reasoning: for a model that does not think, and where the grammar admits none."""
+    """None where no text is reasoning: for a model that does not reason, and where the grammar has no place for it."""
     grammar: Grammar | None
     has_response_format: bool
-    """Whether content is held to a form that the request promises."""
-    form_param: str | None
-    """The field that the grammar comes from, for an engine that cannot hold an answer to it."""
+    """Whether the request sets a `response_format`, a regular expression or a grammar for the content."""
+    grammar_param: str | None
+    """The field of the request that the grammar comes from; errors of the grammar name this field."""
 
     def parser(self) -> Parser:
-        """Return a reader for one answer."""
-        return Parser(self.family, {function.name: function.parameters or {} for function in self.offer.callable})
+        """Return a new parser, for the output of one choice."""
+        return Parser(self.family, {function.name: function.parameters or {} for function in self.tools.callable})
 
     def sampling_for(self, index: int) -> Sampling:
-        """Return how the answer of this number is drawn: each has a seed of its own, the first that of the request."""
+        """Return the sampling parameters of one choice: the request's seed plus the index of the choice."""
         seed = self.sampling.seed
         return self.sampling if seed is None else msgspec.structs.replace(self.sampling, seed=seed + index)
 
     @property
     def calls(self) -> ToolCalls | None:
-        """How calls are found, where the answer may have some."""
-        return self.family.calls if self.offer.callable else None
+        """Delimiters of tool calls; None where the output may have no tool calls."""
+        return self.family.calls if self.tools.callable else None
 
     @property
     def delimiters(self) -> tuple[str, ...]:
-        """The marks that an answer may have, which some models hold as control tokens."""
-        marks = (self.family.thought, self.family.call)
-        return tuple(text for mark in marks for text in (mark.begin, mark.end))
+        """Delimiters of reasoning and tool calls, which are control tokens of some models."""
+        pairs = (self.family.reasoning, self.family.call)
+        return tuple(text for pair in pairs for text in (pair.begin, pair.end))
 
 
-async def prepare(request: ChatRequest, info: ModelInfo, renderer: Renderer) -> PreparedRequest:
-    """Return what the request asks of this model. Raises InvalidRequest for what it cannot be asked."""
-    choices = request.n or 1
-    if choices > info.max_sequences:
-        message = f"This model answers at most {info.max_sequences} times at once; 'n' asks for {choices}."
-        raise InvalidRequest(message, param="n", code="invalid_value")
-    offer, family = offered_tools(request), family_of(info)
-    sampling = sampling_of(request, info, logprobs=(request.top_logprobs or 0) if request.logprobs else None)
-    prompt = await renderer.render(
-        PromptRequest(
-            info=info,
-            family=family,
-            turns=turns_of(request.messages),
-            tools=offer.shown,
-            variables=template_variables(request),
-            continue_final=bool(request.continue_final_message),
-        )
+async def prepare(request: ChatRequest, model: ModelFacts, renderer: Renderer) -> PreparedRequest:
+    """Return the request prepared for a model. Raises InvalidRequest for what the model or its template rejects."""
+    choices = _choices(request, model.info)
+    tools, content = tool_set(request), content_of(request)
+    is_structured = not isinstance(content, AnyText)
+    sampling = sampling_of(request, model.info, logprobs=(request.top_logprobs or 0) if request.logprobs else None)
+    prompt = await renderer.render(model.template, _prompt_request(request, tools))
+    reasoning = reasoning_state(prompt, model.family, can_reason=model.can_reason)
+    rules = OutputRules(
+        content=content,
+        reasoning=reasoning,
+        tools=_callable_tools(tools),
+        must_call=tools.must_call,
+        parallel=tools.parallel,
+        has_shown_tools=bool(tools.functions),
     )
-    thought = thought_state(prompt, family, thinks=thinks(info))
-    has_response_format = not isinstance(content_of(request), AnyText)
-    lark = answer_grammar(_answer(request, offer, thought), family, info.special_tokens)
+    lark = output_grammar(rules, model.family, model.info.special_tokens)
+    may_reason = reasoning == "open" or (model.can_reason and not (lark is not None and reasoning == "none"))
     return PreparedRequest(
         prompt=prompt,
-        sampling=sampling if has_response_format else _with_stop(sampling, template_stop(info)),
+        sampling=sampling if is_structured else _with_stop(sampling, model.template_stop),
         max_tokens=request.max_completion_tokens or request.max_tokens,
         choices=choices,
-        offer=offer,
-        family=family,
-        thought=thought,
-        thinking=_thinking(request, family, thought, thinks=thinks(info), has_grammar=lark is not None),
+        tools=tools,
+        family=model.family,
+        reasoning=reasoning,
+        # Without a grammar a model may also begin to reason where its template has just ended reasoning.
+        thinking=thinking_of(request, model.family, is_open=reasoning == "open") if may_reason else None,
         grammar=None if lark is None else Grammar(lark),
-        has_response_format=has_response_format,
-        form_param=form_param(request),
+        has_response_format=is_structured,
+        grammar_param=grammar_param(request),
     )
+
+
+def _choices(request: ChatRequest, info: ModelInfo) -> int:
+    """Return the number of choices. Raises InvalidRequest for more than the model generates at the same time."""
+    choices = request.n or 1
+    if choices > info.max_sequences:
+        message = f"This model generates at most {info.max_sequences} choices at once; 'n' asks for {choices}."
+        raise InvalidRequest(message, param="n", code="invalid_value")
+    return choices
+
+
+def _prompt_request(request: ChatRequest, tools: ToolSet) -> PromptRequest:
+    return PromptRequest(
+        messages=normalised(request.messages),
+        tools=tools.shown,
+        variables=template_variables(request),
+        continue_final=bool(request.continue_final_message),
+    )
+
+
+def _callable_tools(tools: ToolSet) -> list[CallableTool]:
+    """Return the tools that may be called, each with the place of its schema in the request."""
+    place = "functions[{}].parameters" if tools.is_old_form else "tools[{}].function.parameters"
+    places = {function.name: place.format(index) for index, function in enumerate(tools.functions)}
+    return [CallableTool(function.name, function.parameters, places[function.name]) for function in tools.callable]
 
 
 def _with_stop(sampling: Sampling, stop: tuple[str, ...]) -> Sampling:
-    """Return the sampling with more stop strings added."""
+    """Return the sampling parameters with more stop strings."""
     return msgspec.structs.replace(sampling, stop=tuple(dict.fromkeys((*sampling.stop, *stop)))) if stop else sampling
-
-
-def _thinking(
-    request: ChatRequest, family: Family, thought: ThoughtState, *, thinks: bool, has_grammar: bool
-) -> Thinking | None:
-    """Return how reasoning is found. An answer that a grammar leaves no place for it is all text and calls.
-
-    Without a grammar a model may reason also where its template has just ended that.
-    """
-    if thought == "open" or (thinks and not (has_grammar and thought == "none")):
-        return thinking_of(request, family, is_open=thought == "open")
-    return None
-
-
-def _answer(request: ChatRequest, offer: OfferedTools, thought: ThoughtState) -> OutputRules:
-    """Return what the answer has to obey."""
-    place = "functions[{}].parameters" if offer.is_old_form else "tools[{}].function.parameters"
-    places = {function.name: place.format(index) for index, function in enumerate(offer.functions)}
-    return OutputRules(
-        content=content_of(request),
-        thought=thought,
-        tools=[CallableTool(function.name, function.parameters, places[function.name]) for function in offer.callable],
-        must_call=offer.must_call,
-        parallel=offer.parallel,
-        has_shown_tools=bool(offer.functions),
-    )

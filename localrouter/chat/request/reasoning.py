@@ -1,4 +1,4 @@
-"""How a request wants the model to think, as far as models can be told."""
+"""Reasoning of one request: whether the model reasons, whether the output begins inside reasoning, and its budget."""
 
 from typing import Literal, TypeAlias
 
@@ -8,36 +8,36 @@ from localrouter.engine.messages import Thinking
 from localrouter.schema.chat_request import ChatRequest
 from localrouter.schema.field_kinds import JsonObject
 
-ThoughtState: TypeAlias = Literal["none", "open", "optional"]
-"""Where an answer begins: after or without a thought, inside one, or where the model may begin one."""
+ReasoningState: TypeAlias = Literal["none", "open", "optional"]
+"""Where an output begins: after or without reasoning, inside reasoning, or where the model may begin to reason."""
 
 BUDGETS = {"minimal": 256, "low": 1024, "medium": 4096, "high": 16_384}
-"""Tokens of thought for each `reasoning_effort`; more than high is not bounded."""
+"""Tokens of reasoning for each `reasoning_effort`; efforts above high have no budget."""
 
 
 def template_variables(request: ChatRequest) -> JsonObject:
-    """Return what the model's template is told: the client's own variables, and whether to think, if it says so.
+    """Return the variables of the chat template: the client's own, and `enable_thinking` for a `reasoning_effort`.
 
-    `enable_thinking` is the name in the templates of Qwen and Gemma; others do not read it.
+    Qwen's and Gemma's templates read `enable_thinking`; others ignore it.
     """
-    told = dict(request.chat_template_kwargs or {})
+    variables = dict(request.chat_template_kwargs or {})
     if request.reasoning_effort is not None:
-        told.setdefault("enable_thinking", request.reasoning_effort != "none")
-    return told
+        variables.setdefault("enable_thinking", request.reasoning_effort != "none")
+    return variables
 
 
 def thinking_of(request: ChatRequest, family: Family, *, is_open: bool) -> Thinking:
-    """Return how the answer's thoughts are found, and when they end. `is_open`: the prompt ends inside a thought."""
+    """Return the delimiters and the budget of reasoning. `is_open`: the prompt ends inside reasoning."""
     budget = request.reasoning_budget
     if budget is None and request.reasoning_effort is not None:
         budget = 0 if request.reasoning_effort == "none" else BUDGETS.get(request.reasoning_effort)
-    return Thinking(family.thought.begin, family.thought.end, is_open, budget)
+    return Thinking(family.reasoning.begin, family.reasoning.end, is_open, budget)
 
 
-def thought_state(prompt: Prompt, family: Family, *, thinks: bool) -> ThoughtState:
-    """Return where the answer to a prompt begins. `thinks`: the model's template knows thoughts."""
+def reasoning_state(prompt: Prompt, family: Family, *, can_reason: bool) -> ReasoningState:
+    """Return where the output for a prompt begins. `can_reason`: the model's template has delimiters of reasoning."""
     if prompt.in_reasoning:
         return "open"
     last = prompt.segments[-1:]
-    is_over = any(segment.control and segment.text.rstrip().endswith(family.thought.end) for segment in last)
-    return "optional" if thinks and not is_over else "none"
+    is_over = any(segment.control and segment.text.rstrip().endswith(family.reasoning.end) for segment in last)
+    return "optional" if can_reason and not is_over else "none"

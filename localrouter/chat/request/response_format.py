@@ -1,4 +1,4 @@
-"""The form that a request promises of an answer's content."""
+"""Structured output: the `response_format`, regular expression or grammar that a request sets for the content."""
 
 from localrouter.chat.grammar.output_grammar import ANY_OBJECT, AnyText, Content, JsonSchema, Lark, Regex
 from localrouter.schema.chat_request import ChatRequest
@@ -6,7 +6,7 @@ from localrouter.schema.tools import JsonObjectFormat, JsonSchemaFormat
 
 
 def content_of(request: ChatRequest) -> Content:
-    """Return what the content has to be."""
+    """Return the rules for the content of the output."""
     match request.response_format:
         case JsonSchemaFormat(json_schema=named):
             return JsonSchema({} if named.schema_ is None else named.schema_, "response_format.json_schema.schema")
@@ -17,8 +17,8 @@ def content_of(request: ChatRequest) -> Content:
     return AnyText() if request.grammar is None else Lark(request.grammar)
 
 
-def form_param(request: ChatRequest) -> str | None:
-    """Return the field that says so, for an engine that finds it cannot hold an answer to it."""
+def grammar_param(request: ChatRequest) -> str | None:
+    """Return the field of the request that its grammar comes from; errors of the grammar name this field."""
     if request.response_format is not None and request.response_format.type != "text":
         return "response_format"
     for name in ("regex", "grammar", "tools", "functions"):

@@ -1,4 +1,4 @@
-"""From the fields of a request to how an engine draws tokens. What is left out, or null, has OpenAI's default."""
+"""Sampling parameters of the engine from the fields of a request; omitted and null fields have OpenAI's default."""
 
 from collections.abc import Sequence
 
@@ -10,9 +10,9 @@ from localrouter.schema.text_completions import CompletionRequest
 
 
 def sampling_of(request: ChatRequest | CompletionRequest, info: ModelInfo, *, logprobs: int | None) -> Sampling:
-    """Return how to draw; `logprobs` is of how many of the likeliest tokens to tell, None: of none at all.
+    """Return the sampling parameters. `logprobs`: likeliest tokens reported per position; None for no logprobs.
 
-    Raises InvalidRequest for a bias on a token that the model's vocabulary has not.
+    Raises InvalidRequest for a bias on a token that is not in the model's vocabulary.
     """
     bias = request.logit_bias or {}
     check_tokens(list(bias), info.vocabulary, "logit_bias")
@@ -32,7 +32,7 @@ def sampling_of(request: ChatRequest | CompletionRequest, info: ModelInfo, *, lo
 
 
 def check_tokens(tokens: Sequence[int], vocabulary: int, param: str) -> None:
-    """Raise InvalidRequest for a token that the model's vocabulary has not."""
+    """Raise InvalidRequest for a token that is not in the model's vocabulary. `param` is the field of the tokens."""
     for token in tokens:
         if token >= vocabulary:
             raise InvalidRequest(

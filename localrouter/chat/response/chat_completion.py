@@ -1,6 +1,6 @@
-"""Takes a chat request to an engine and turns what comes back into OpenAI's chunks.
+"""Submits a chat request to an engine and turns the engine's events into OpenAI's chunks.
 
-There is one path. A streamed answer sends the chunks, a plain one is the `fold` over the same chunks.
+There is one path: a streamed response sends the chunks, and a response that is not streamed is the `fold` over them.
 """
 
 import time
@@ -9,11 +9,12 @@ from typing import Self
 from uuid import uuid4
 
 from localrouter.chat.engine_interface import Generation, LoadedEngine
+from localrouter.chat.model_facts import facts_of
 from localrouter.chat.prompt.chat_prompt import Renderer
 from localrouter.chat.request.prepared_request import PreparedRequest, prepare
 from localrouter.chat.response.choice import ChoiceStream
-from localrouter.chat.response.completion_stream import CompletionStream, fingerprint_of, wants_usage
-from localrouter.chat.response.generations import begun
+from localrouter.chat.response.completion_stream import CompletionStream, wants_usage
+from localrouter.chat.response.generations import accepted
 from localrouter.engine.messages import GenerationRequest
 from localrouter.errors import InvalidRequest, RequestError
 from localrouter.schema.chat_request import ChatRequest
@@ -22,31 +23,32 @@ from localrouter.schema.chat_response import ChatCompletionChunk, ChunkChoice, U
 
 @dataclass
 class Completion(CompletionStream[ChunkChoice, ChatCompletionChunk]):
-    """A conversation that an engine goes on with."""
+    """The chunks of all choices of one chat request."""
 
     @classmethod
     async def begin(cls, engine: LoadedEngine, request: ChatRequest, renderer: Renderer) -> Self:
-        """Hand the request in and wait until its prompt is accepted.
+        """Submit the request and wait until the engine accepts its prompt.
 
-        Raises what the template or the engine refuses it with, so that a refusal comes before the first event. The
-        caller must `cancel` what it gets, whatever happens.
+        Raises the error with which the template or the engine rejects the request, before the first chunk. The caller
+        must always `cancel` the returned stream.
         """
-        prepared = await prepare(request, engine.info, renderer)
+        model = facts_of(engine.model, engine.info)
+        prepared = await prepare(request, model, renderer)
         streams = [_stream(index, request, prepared) for index in range(prepared.choices)]
         return cls(
             generations=await _begin(engine, prepared),
             streams=streams,
             opening=[stream.begin() for stream in streams],
-            answers=prepared.choices,
+            choices=prepared.choices,
             includes_usage=wants_usage(request.stream, request.stream_options),
             model=engine.model,
-            fingerprint=fingerprint_of(engine.model, engine.info),
+            fingerprint=model.fingerprint,
             id=f"chatcmpl-{uuid4().hex}",
             created=int(time.time()),
         )
 
     def chunk(self, choices: list[ChunkChoice], usage: Usage | None) -> ChatCompletionChunk:
-        """Return a chunk of a conversation's answer."""
+        """Return one chunk of a chat completion."""
         chunk = ChatCompletionChunk(
             id=self.id,
             created=self.created,
@@ -61,17 +63,17 @@ class Completion(CompletionStream[ChunkChoice, ChatCompletionChunk]):
 
 def _stream(index: int, request: ChatRequest, prepared: PreparedRequest) -> ChoiceStream:
     return ChoiceStream(
-        index, prepared.parser(), has_logprobs=bool(request.logprobs), is_old_form=prepared.offer.is_old_form
+        index, prepared.parser(), has_logprobs=bool(request.logprobs), is_old_form=prepared.tools.is_old_form
     )
 
 
 async def _begin(engine: LoadedEngine, prepared: PreparedRequest) -> list[Generation]:
-    """Hand the prompt in for each answer; the engine reads one that it is given several times but once."""
+    """Submit the prompt once per choice; the engine computes a prompt that several requests share only once."""
 
-    def told(_: int, refusal: RequestError) -> RequestError:
-        if refusal.reason != "invalid_grammar":
-            return refusal
-        return InvalidRequest(refusal.message, param=prepared.form_param, code=refusal.reason)
+    def worded(_: int, error: RequestError) -> RequestError:
+        if error.reason != "invalid_grammar":
+            return error
+        return InvalidRequest(error.message, param=prepared.grammar_param, code=error.reason)
 
     submitted = (
         engine.submit(
@@ -88,4 +90,4 @@ async def _begin(engine: LoadedEngine, prepared: PreparedRequest) -> list[Genera
         )
         for index in range(prepared.choices)
     )
-    return await begun(submitted, told)
+    return await accepted(submitted, worded)

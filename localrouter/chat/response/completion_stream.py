@@ -1,19 +1,16 @@
-"""What both routes have in common: a request that an engine has accepted, on its way to chunks."""
+"""The stream of chunks for one request that an engine has accepted; both completion routes build on it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from typing import Generic, Protocol, TypeVar
 
-from localrouter import __version__
 from localrouter.chat.engine_interface import Generation
-from localrouter.chat.response.generations import joined
+from localrouter.chat.response.generations import merged
 from localrouter.chat.response.usage import usage_of
 from localrouter.engine.messages import Event
 from localrouter.engine.messages import TokenUsage as Counted
-from localrouter.engine.model_info import ModelInfo
 from localrouter.schema.chat_response import Usage
 from localrouter.schema.generation_request import StreamOptions
 
@@ -21,52 +18,55 @@ Choice = TypeVar("Choice")
 Chunk = TypeVar("Chunk")
 
 
-class AnswerStream(Protocol[Choice]):
-    """Reads the events of one answer."""
+class EventReader(Protocol[Choice]):
+    """Turns the events of one choice into the choices of chunks."""
 
     usage: Counted | None
-    """What was counted, when the answer has ended."""
+    """Token counts of the engine, once the choice has ended."""
 
     def feed(self, events: list[Event]) -> list[Choice]:
-        """Return what these events add. Raises EngineFailed, or ShuttingDown, when the engine could not finish."""
+        """Return the chunk choices for these events. Raises EngineFailed or ShuttingDown when the engine has failed."""
 
 
 @dataclass
 class CompletionStream(ABC, Generic[Choice, Chunk]):
-    """The answers to one request. `usage` is there once all of them have ended."""
+    """The chunks of all choices of one request."""
 
     generations: list[Generation]
-    streams: Sequence[AnswerStream[Choice]]
+    streams: Sequence[EventReader[Choice]]
+    """One reader for each generation."""
     opening: list[Choice]
-    """What the answers begin with, before the engine says anything."""
-    answers: int
-    """To each prompt."""
+    """Chunk choices that are sent before the engine's first event."""
+    choices: int
+    """Number of choices generated per prompt."""
     includes_usage: bool
+    """Whether a last chunk has the usage."""
     model: str
     fingerprint: str
     id: str
     created: int
     usage: Usage | None = field(default=None, init=False)
+    """Usage of the whole request, once all choices have ended."""
 
     def cancel(self) -> None:
-        """Free what the request holds. Does nothing when it has ended."""
+        """Cancel all generations of the request. Does nothing for those that have ended."""
         for generation in self.generations:
             generation.cancel()
 
     @abstractmethod
     def chunk(self, choices: list[Choice], usage: Usage | None) -> Chunk:
-        """Return a chunk; `usage` is shown, null too, only where `includes_usage`."""
+        """Return a chunk. `usage`, null included, is part of it only where `includes_usage`."""
 
     async def chunks(self) -> AsyncGenerator[list[Chunk], None]:
-        """Yield the answers: how they open, what is said as it comes, their ends, the usage where it was asked for.
+        """Yield the chunks in the order in which they are sent: the opening, text as it arrives, ends, the usage.
 
-        Each list holds what was there at one look, text that waited in one chunk. Raises EngineFailed, or ShuttingDown,
-        when the engine could not finish.
+        Each list has the chunks for all events that had arrived together; text of several events is one chunk. Raises
+        EngineFailed or ShuttingDown when the engine has failed.
         """
         if self.opening:
             yield [self.chunk([choice], None) for choice in self.opening]
-        async with aclosing(joined(self.generations)) as looks:
-            async for index, events in looks:
+        async with aclosing(merged(self.generations)) as batches:
+            async for index, events in batches:
                 yield [self.chunk([choice], None) for choice in self._feed(index, events)]
         if self.includes_usage:
             yield [self.chunk([], self.usage)]
@@ -77,15 +77,9 @@ class CompletionStream(ABC, Generic[Choice, Chunk]):
         finally:
             counted = [stream.usage for stream in self.streams if stream.usage]
             if len(counted) == len(self.streams):
-                self.usage = usage_of(counted, self.answers)
-
-
-def fingerprint_of(model: str, info: ModelInfo) -> str:
-    """Return a word that changes with whatever can change an answer to the same request and seed."""
-    facts = f"{__version__} {model} {info.size} {info.parameters} {info.device} {info.threads}"
-    return "fp_" + blake2b(facts.encode(), digest_size=5).hexdigest()
+                self.usage = usage_of(counted, self.choices)
 
 
 def wants_usage(stream: bool | None, options: StreamOptions | None) -> bool:
-    """Whether the usage is asked for. Plain answers always carry it, and they fold the same chunks."""
+    """Return whether the chunks include the usage. A response that is not streamed always has it."""
     return not stream or (options is not None and options.include_usage)

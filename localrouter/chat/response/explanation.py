@@ -1,10 +1,9 @@
-"""What a chat request would ask of a model, shown without asking it."""
+"""The rendered prompt and the effective parameters of a chat request, without generating anything."""
 
 from localrouter.chat.engine_interface import LoadedEngine
+from localrouter.chat.model_facts import facts_of
 from localrouter.chat.prompt.chat_prompt import Renderer
-from localrouter.chat.prompt.template import template_digest
 from localrouter.chat.request.prepared_request import prepare
-from localrouter.chat.response.completion_stream import fingerprint_of
 from localrouter.engine.messages import Sampling
 from localrouter.schema.chat_request import ChatRequest
 from localrouter.schema.explain import (
@@ -18,16 +17,20 @@ from localrouter.schema.explain import (
 
 
 async def explain(engine: LoadedEngine, request: ChatRequest, renderer: Renderer) -> Explanation:
-    """Return all that decides the answer to a request. Raises what it would be refused with, a long prompt aside."""
+    """Return the rendered prompt and the effective parameters of a request.
+
+    Raises the error with which the request would be rejected; a prompt longer than the context is no error here.
+    """
     info = engine.info
-    prepared = await prepare(request, info, renderer)
+    model = facts_of(engine.model, info)
+    prepared = await prepare(request, model, renderer)
     prompt = prepared.prompt.segments
     tokens = await engine.tokenize(prompt)
     room = max(0, info.context - len(tokens.tokens))
     return Explanation(
         model=engine.model,
-        system_fingerprint=fingerprint_of(engine.model, info),
-        template=ExplainedTemplate(info.template_source, template_digest(info), prepared.family.name),
+        system_fingerprint=model.fingerprint,
+        template=ExplainedTemplate(info.template_source, model.template.sha256, prepared.family.name),
         steps=[ExplainedStep(step.what, step.where, step.why) for step in prepared.prompt.steps],
         prompt="".join(segment.text for segment in prompt),
         prompt_tokens=len(tokens.tokens),
@@ -39,9 +42,9 @@ async def explain(engine: LoadedEngine, request: ChatRequest, renderer: Renderer
         max_completion_tokens=min(room, prepared.max_tokens or room),
         n=prepared.choices,
         sampling=_sampling(prepared.sampling),
-        reasoning=ExplainedReasoning(prepared.thought, prepared.thinking.budget if prepared.thinking else None),
-        callable=[function.name for function in prepared.offer.callable],
-        must_call=prepared.offer.must_call,
+        reasoning=ExplainedReasoning(prepared.reasoning, prepared.thinking.budget if prepared.thinking else None),
+        callable=[function.name for function in prepared.tools.callable],
+        must_call=prepared.tools.must_call,
         grammar=prepared.grammar.lark if prepared.grammar else None,
     )
 

@@ -1,4 +1,4 @@
-"""A plain answer: what a stream of chunks amounts to."""
+"""A response that is not streamed, folded from the chunks of a stream."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -35,17 +35,17 @@ class _Call:
 
 @dataclass
 class _Choice:
-    """What is known so far of one choice."""
+    """One choice, as far as its chunks have arrived."""
 
     content: list[str] | None = None
-    thoughts: list[str] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
     calls: dict[int, _Call] = field(default_factory=dict)
     function: _Call | None = None
     logprobs: list[TokenLogprob] | None = None
     finish_reason: FinishReason | None = None
 
     def add(self, choice: ChunkChoice) -> None:
-        """Add what a chunk says."""
+        """Add the choice of a chunk."""
         self._add_delta(choice.delta)
         if choice.logprobs is not None:
             self.logprobs = (self.logprobs or []) + choice.logprobs.content
@@ -56,7 +56,7 @@ class _Choice:
             self.content = self.content or []
             self.content.append(delta.content)
         if delta.reasoning_content:
-            self.thoughts.append(delta.reasoning_content)
+            self.reasoning.append(delta.reasoning_content)
         for call in delta.tool_calls or ():
             function = call.function
             if function is not None and function.name is not None:
@@ -69,13 +69,13 @@ class _Choice:
             self.function.arguments.append(delta.function_call.arguments or "")
 
     def folded(self, index: int) -> ChatChoice:
-        """Return the whole choice. Raises EngineFailed where it has no end."""
+        """Return the whole choice. Raises EngineFailed where it has no finish reason."""
         if self.finish_reason is None:
-            raise EngineFailed("The answer ended without a finish reason.")
+            raise EngineFailed("The output ended without a finish reason.")
         calls = [self.calls[number] for number in sorted(self.calls)]
         message = AssistantMessage(
             content=None if self.content is None else "".join(self.content),
-            reasoning_content="".join(self.thoughts) or UNSET,
+            reasoning_content="".join(self.reasoning) or UNSET,
             tool_calls=[ToolCall(id=call.id, function=call.function) for call in calls] or UNSET,
             function_call=self.function.function if self.function else UNSET,
         )
@@ -84,7 +84,7 @@ class _Choice:
 
 
 async def fold(chunks: AsyncIterator[list[ChatCompletionChunk]]) -> ChatCompletionResponse:
-    """Return the plain answer that a stream of chunks amounts to. Raises EngineFailed where it does not end."""
+    """Return the response that all chunks add up to. Raises EngineFailed for a choice without a finish reason."""
     choices: dict[int, _Choice] = {}
     last: ChatCompletionChunk | None = None
     async for several in chunks:
@@ -92,7 +92,7 @@ async def fold(chunks: AsyncIterator[list[ChatCompletionChunk]]) -> ChatCompleti
             for choice in last.choices:
                 choices.setdefault(choice.index, _Choice()).add(choice)
     if last is None or not isinstance(last.usage, Usage):
-        raise EngineFailed("The answer ended without a finish reason.")
+        raise EngineFailed("The output ended without a finish reason.")
     return ChatCompletionResponse(
         id=last.id,
         created=last.created,

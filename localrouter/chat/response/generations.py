@@ -1,4 +1,4 @@
-"""What an engine computes for one request: one generation for each answer, and the events of all in one stream."""
+"""The generations of one request, one per choice: submitted together, with their events in one stream."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
@@ -9,20 +9,22 @@ from localrouter.engine.messages import Event
 from localrouter.errors import RequestError
 
 
-async def begun(submitted: Iterable[Generation], told: Callable[[int, RequestError], RequestError]) -> list[Generation]:
-    """Return all that are submitted, once each is accepted. Raises what one is refused with, and frees all then.
+async def accepted(
+    submitted: Iterable[Generation], worded: Callable[[int, RequestError], RequestError]
+) -> list[Generation]:
+    """Return all generations once the engine has accepted each. Cancels all of them, and raises, when it rejects one.
 
-    `told` turns a refusal of the generation of this number into what the client is told.
+    `worded` turns the error of the generation with this index into the error for the client.
     """
     generations: list[Generation] = []
     try:
         for generation in submitted:
-            generations.append(generation)  # noqa: PERF402 - those before a refusal have to be known
+            generations.append(generation)  # noqa: PERF402 - an error must leave the earlier ones in the list
         for index, generation in enumerate(generations):
             try:
                 await generation.accepted()
-            except RequestError as refusal:
-                raise told(index, refusal) from None
+            except RequestError as error:
+                raise worded(index, error) from None
     except BaseException:
         for generation in generations:
             generation.cancel()
@@ -30,33 +32,33 @@ async def begun(submitted: Iterable[Generation], told: Callable[[int, RequestErr
     return generations
 
 
-async def joined(generations: Sequence[Generation]) -> AsyncGenerator[tuple[int, list[Event]], None]:
-    """Yield the looks at all generations as they come, each with its generation's number. Ends when all have."""
-    if len(generations) == 1:  # as nearly always: no task is needed to wait for one
-        async with aclosing(generations[0].events()) as looks:
-            async for events in looks:
+async def merged(generations: Sequence[Generation]) -> AsyncGenerator[tuple[int, list[Event]], None]:
+    """Yield the events of all generations as they arrive: the generation's index and a batch of its events."""
+    if len(generations) == 1:  # as nearly always: waiting for one needs no task
+        async with aclosing(generations[0].events()) as batches:
+            async for events in batches:
                 yield 0, events
         return
-    looks_of = [generation.events() for generation in generations]
+    batches_of = [generation.events() for generation in generations]
     waiting: dict[asyncio.Task[list[Event]], int] = {}
     try:
-        for index, looks in enumerate(looks_of):
-            waiting[asyncio.create_task(_next(looks))] = index
+        for index, batches in enumerate(batches_of):
+            waiting[asyncio.create_task(_next(batches))] = index
         while waiting:
             done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             for task in sorted(done, key=waiting.__getitem__):
                 index = waiting.pop(task)
                 if events := task.result():
                     yield index, events
-                    waiting[asyncio.create_task(_next(looks_of[index]))] = index
+                    waiting[asyncio.create_task(_next(batches_of[index]))] = index
     finally:
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
-        for looks in looks_of:
-            await looks.aclose()
+        for batches in batches_of:
+            await batches.aclose()
 
 
-async def _next(looks: AsyncIterator[list[Event]]) -> list[Event]:
-    """Return the next look; an empty one after the last."""
-    return await anext(looks, [])
+async def _next(batches: AsyncIterator[list[Event]]) -> list[Event]:
+    """Return the next batch of events; an empty one after the last."""
+    return await anext(batches, [])

@@ -1,4 +1,4 @@
-"""Log probabilities as OpenAI shows them."""
+"""Log probabilities in OpenAI's form."""
 
 from collections.abc import Iterable
 
@@ -6,11 +6,11 @@ from localrouter.engine.messages import Logprob
 from localrouter.schema.chat_response import TokenLogprob, TopLogprob
 
 LEAST = -9999.0
-"""What OpenAI writes for a token that is as good as impossible; JSON has no infinity."""
+"""OpenAI's log probability of a token that is nearly impossible; JSON has no infinity."""
 
 
-def shown(tokens: Iterable[Logprob]) -> list[TokenLogprob]:
-    """Return the tokens of some text."""
+def token_logprobs(tokens: Iterable[Logprob]) -> list[TokenLogprob]:
+    """Return the log probabilities of tokens as chat completions have them."""
     return [
         TokenLogprob(
             token=_text(token.piece),

@@ -1,4 +1,4 @@
-"""What a request took, as OpenAI counts it."""
+"""The token usage of a request, as OpenAI counts it."""
 
 from collections.abc import Sequence
 
@@ -6,12 +6,13 @@ from localrouter.engine.messages import TokenUsage as Counted
 from localrouter.schema.chat_response import CompletionTokensDetails, PromptTokensDetails, Usage
 
 
-def usage_of(counted: Sequence[Counted], answers: int) -> Usage:
-    """Return what all answers took, `answers` to each prompt: every prompt once, and the tokens of each answer.
+def usage_of(counted: Sequence[Counted], choices: int) -> Usage:
+    """Return the usage of a request from the counts of its generations, `choices` of them per prompt.
 
-    Of a prompt that is read once for several answers, only what the first of them found in the cache was there before.
+    Each prompt counts once. Of its cached tokens the minimum over its choices counts: later choices find in the cache
+    the tokens that the first choice has just computed.
     """
-    prompts = [counted[start : start + answers] for start in range(0, len(counted), answers)]
+    prompts = [counted[start : start + choices] for start in range(0, len(counted), choices)]
     prompt = sum(same[0].prompt_tokens for same in prompts)
     completion = sum(one.completion_tokens for one in counted)
     return Usage(

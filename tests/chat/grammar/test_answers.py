@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 from walks import admits, matcher, numbers
 
-from localrouter.chat.families.family import Family, Marks
+from localrouter.chat.families.family import Delimiters, Family
 from localrouter.chat.grammar.callable_tool import CallableTool
-from localrouter.chat.grammar.output_grammar import AnyText, JsonSchema, Lark, OutputRules, Regex, answer_grammar
+from localrouter.chat.grammar.output_grammar import AnyText, JsonSchema, Lark, OutputRules, Regex, output_grammar
 
-FAMILY = Family("qwen3", Marks("<think>", "</think>"), Marks("<tool_call>", "</tool_call>"), "json")
+FAMILY = Family("qwen3", Delimiters("<think>", "</think>"), Delimiters("<tool_call>", "</tool_call>"), "json")
 MARKS = ("<think>", "</think>", "<tool_call>", "</tool_call>")
 GO = CallableTool("go", {"type": "object", "properties": {"to": {"type": "string"}}, "required": ["to"]})
 STAY = CallableTool("stay")
@@ -24,7 +24,7 @@ with_and_without_tokens = pytest.mark.parametrize("marks", [MARKS, ()], ids=["to
 
 def wrong(answer: OutputRules, marks: tuple[str, ...], right: list[str], not_right: list[str]) -> list[str]:
     """The texts that the grammar judges otherwise than the test."""
-    grammar = answer_grammar(answer, FAMILY, numbers(marks))
+    grammar = output_grammar(answer, FAMILY, numbers(marks))
     assert grammar is not None
     refused = [text for text in right if not admits(grammar, text, marks)]
     return refused + [text for text in not_right if admits(grammar, text, marks)]
@@ -32,7 +32,7 @@ def wrong(answer: OutputRules, marks: tuple[str, ...], right: list[str], not_rig
 
 @pytest.mark.parametrize("thought", ["none", "open", "optional"])
 def test_plain_text_has_no_grammar(thought: str) -> None:
-    assert answer_grammar(OutputRules(AnyText(), thought), FAMILY, {}) is None  # type: ignore[arg-type]
+    assert output_grammar(OutputRules(AnyText(), thought), FAMILY, {}) is None  # type: ignore[arg-type]
 
 
 @with_and_without_tokens
@@ -71,7 +71,7 @@ def test_plain_text_has_no_grammar(thought: str) -> None:
             id="text and one call",
         ),
         pytest.param(
-            replace(EITHER, thought="optional"),
+            replace(EITHER, reasoning="optional"),
             ["<think>hm</think>\n\ntext", "<think>hm</think>" + CALL, CALL, "text"],
             ["<think>hm", "text<think>hm</think>"],
             id="thought, text and calls",
@@ -84,7 +84,7 @@ def test_plain_text_has_no_grammar(thought: str) -> None:
         ),
         pytest.param(replace(MUST, parallel=False), [CALL, OTHER], ["", CALL + "\n" + OTHER], id="one call"),
         pytest.param(
-            replace(MUST, thought="open"),
+            replace(MUST, reasoning="open"),
             ["hm</think>\n\n" + CALL],
             [CALL, "hm</think>text"],
             id="calls after a thought",
@@ -107,7 +107,7 @@ def test_an_answer_has_its_parts_in_order(
 
 
 def test_a_mark_that_is_a_token_is_never_spelled_out() -> None:
-    grammar = answer_grammar(EITHER, FAMILY, numbers(MARKS))
+    grammar = output_grammar(EITHER, FAMILY, numbers(MARKS))
     assert grammar is not None
     spelled = [*b"text <tool_call>"]
     assert not any(text in grammar for text in ('"<tool_call>', '</tool_call>"'))
@@ -117,9 +117,9 @@ def test_a_mark_that_is_a_token_is_never_spelled_out() -> None:
 
 def test_a_thought_of_gemma_has_its_own_marks() -> None:
     family = Family(
-        "gemma4", Marks("<|channel>", "<channel|>"), Marks("<|tool_call>", "<tool_call|>"), "gemma", "thought"
+        "gemma4", Delimiters("<|channel>", "<channel|>"), Delimiters("<|tool_call>", "<tool_call|>"), "gemma", "thought"
     )
-    grammar = answer_grammar(OutputRules(NUMBER, "optional"), family, {})
+    grammar = output_grammar(OutputRules(NUMBER, "optional"), family, {})
     assert grammar is not None
     assert admits(grammar, "<|channel>thought\nhm\n<channel|>5")
     assert admits(grammar, "<|channel><channel|>5")

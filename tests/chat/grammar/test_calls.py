@@ -17,7 +17,7 @@ from localrouter.chat.families.gemma import GEMMA4 as GEMMA
 from localrouter.chat.families.qwen import QWEN3 as QWEN
 from localrouter.chat.families.qwen import QWEN3_CODER as CODER
 from localrouter.chat.grammar.callable_tool import CallableTool
-from localrouter.chat.grammar.output_grammar import OutputRules, answer_grammar
+from localrouter.chat.grammar.output_grammar import OutputRules, output_grammar
 from localrouter.errors import InvalidRequest
 
 QWEN_MARKS = ("<think>", "</think>", "<tool_call>", "</tool_call>")
@@ -41,7 +41,7 @@ every_family = pytest.mark.parametrize(("family", "marks"), FAMILIES, ids=IDS)
 def calls_of(schemas: dict[str, Any], family: Family, marks: tuple[str, ...], seeds: range) -> list[Call]:
     """The calls of the walks that ended by themselves, as they are read when they come in pieces."""
     tools = [CallableTool(name, schema) for name, schema in schemas.items()]
-    grammar = answer_grammar(OutputRules(tools=tools, must_call=True), family, numbers(marks))
+    grammar = output_grammar(OutputRules(tools=tools, must_call=True), family, numbers(marks))
     assert grammar is not None
     texts = [Walk(grammar, seed, marks, ENDINGS[family.syntax]).text() for seed in seeds]
     return [call for text in texts if text is not None for call in calls_in(text, schemas, family)]
@@ -51,7 +51,7 @@ def calls_in(text: str, schemas: dict[str, Any], family: Family) -> list[Call]:
     """The calls of an answer that has nothing else, and comes in pieces."""
     draw = random.Random(text)
     message = read(family, *cut(text, [draw.randrange(len(text)) for _ in range(len(text) // 3)]), tools=schemas)
-    assert (message.thought, message.content) == ("", ""), text
+    assert (message.reasoning, message.content) == ("", ""), text
     assert len(message.calls) == text.count(family.call.begin)
     assert all(call.complete for call in message.calls), text
     return message.calls
@@ -82,7 +82,7 @@ def test_arguments_satisfy_models_of_sdk_helpers(family: Family, marks: tuple[st
 
 
 def grammar_of(family: Family, parameters: dict[str, Any] | None) -> str:
-    made = answer_grammar(OutputRules(tools=[CallableTool("f", parameters)], must_call=True), family, {})
+    made = output_grammar(OutputRules(tools=[CallableTool("f", parameters)], must_call=True), family, {})
     assert made is not None
     return made
 
@@ -264,5 +264,5 @@ def test_schemas_that_multiply_without_end_are_refused(family: Family) -> None:
 )
 def test_what_a_call_cannot_be_held_to_is_refused(parameters: Any) -> None:
     with pytest.raises(InvalidRequest) as refusal:
-        answer_grammar(OutputRules(tools=[CallableTool("f", parameters, "tools[0].function.parameters")]), CODER, {})
+        output_grammar(OutputRules(tools=[CallableTool("f", parameters, "tools[0].function.parameters")]), CODER, {})
     assert str(refusal.value.param).startswith("tools[0].function.parameters")

@@ -10,14 +10,14 @@ from soak.random_schemas import Schemas
 from soak.sdk_schemas import SDK_TYPES
 from walks import Walk, admits
 
-from localrouter.chat.families.family import Family, Marks
-from localrouter.chat.grammar.output_grammar import ANY_OBJECT, JsonSchema, Lark, OutputRules, Regex, answer_grammar
+from localrouter.chat.families.family import Delimiters, Family
+from localrouter.chat.grammar.output_grammar import ANY_OBJECT, JsonSchema, Lark, OutputRules, Regex, output_grammar
 
-FAMILY = Family("qwen", Marks("<think>", "</think>"), Marks("<tool_call>", "</tool_call>"), "json")
+FAMILY = Family("qwen", Delimiters("<think>", "</think>"), Delimiters("<tool_call>", "</tool_call>"), "json")
 
 
 def grammar_of(schema: Any) -> str:
-    made = answer_grammar(OutputRules(JsonSchema(schema)), FAMILY, {})
+    made = output_grammar(OutputRules(JsonSchema(schema)), FAMILY, {})
     assert made is not None
     return made
 
@@ -68,7 +68,7 @@ def test_white_space_between_the_parts_of_json_is_bounded() -> None:
 
 @pytest.mark.parametrize("pattern", [r"\d+ (apples|pears)", r"^\d+ (apples|pears)$"])
 def test_a_regular_expression_is_all_of_the_content(pattern: str) -> None:
-    grammar = answer_grammar(OutputRules(Regex(pattern)), FAMILY, {})
+    grammar = output_grammar(OutputRules(Regex(pattern)), FAMILY, {})
     assert grammar is not None
     assert admits(grammar, "12 apples")
     assert not admits(grammar, "I have 12 apples")
@@ -76,12 +76,12 @@ def test_a_regular_expression_is_all_of_the_content(pattern: str) -> None:
 
 def test_the_clients_own_grammar_is_taken_as_it_is() -> None:
     own = 'start: "a" thing\nthing: "b" // a comment'
-    assert answer_grammar(OutputRules(Lark(own)), FAMILY, {}) == own
+    assert output_grammar(OutputRules(Lark(own)), FAMILY, {}) == own
 
 
 def test_the_clients_own_grammar_may_follow_a_thought_and_have_any_names() -> None:
     own = 'start: thought_0 TEXT\nthought_0: "a"\nTEXT: "b" // }'
-    grammar = answer_grammar(OutputRules(Lark(own), thought="optional"), FAMILY, {})
+    grammar = output_grammar(OutputRules(Lark(own), reasoning="optional"), FAMILY, {})
     assert grammar is not None
     assert admits(grammar, "ab")
     assert admits(grammar, "<think>hm</think>\n\nab")

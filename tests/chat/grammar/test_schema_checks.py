@@ -8,7 +8,7 @@ import llguidance
 import pytest
 
 from localrouter.chat.grammar import formats, keywords
-from localrouter.chat.grammar.json_schema import MAX_DEPTH, MAX_NODES, MAX_OPTIONAL, check_schema, read_schema
+from localrouter.chat.grammar.json_schema import MAX_DEPTH, MAX_NODES, MAX_OPTIONAL, read_schema
 from localrouter.errors import InvalidRequest
 
 WHERE = "response_format.json_schema.schema"
@@ -16,7 +16,7 @@ WHERE = "response_format.json_schema.schema"
 
 def refusal(schema: Any) -> InvalidRequest:
     with pytest.raises(InvalidRequest) as caught:
-        check_schema(schema, WHERE)
+        read_schema(schema, WHERE)
     return caught.value
 
 
@@ -114,15 +114,15 @@ BESIDE: dict[str, Any] = {
 
 
 def test_every_keyword_has_one_fate() -> None:
-    assert keywords.ENFORCED | keywords.ANNOTATIONS | keywords.REFUSED.keys() == EXAMPLES.keys()
+    assert keywords.ENFORCED | keywords.ANNOTATIONS | keywords.UNSUPPORTED.keys() == EXAMPLES.keys()
     assert not keywords.ENFORCED & keywords.ANNOTATIONS
-    assert not (keywords.ENFORCED | keywords.ANNOTATIONS) & keywords.REFUSED.keys()
+    assert not (keywords.ENFORCED | keywords.ANNOTATIONS) & keywords.UNSUPPORTED.keys()
 
 
 @pytest.mark.parametrize("keyword", EXAMPLES)
 def test_a_keyword_is_enforced_or_passed_over_or_refused_with_its_place(keyword: str) -> None:
     schema = {keyword: EXAMPLES[keyword], **BESIDE.get(keyword, {})}
-    if keyword in keywords.REFUSED:
+    if keyword in keywords.UNSUPPORTED:
         error = refusal({"properties": {"a": schema}})
         assert error.reason == "unsupported_schema"
         assert str(error.param).startswith(f"{WHERE}.properties.a.")
@@ -132,7 +132,7 @@ def test_a_keyword_is_enforced_or_passed_over_or_refused_with_its_place(keyword:
         assert (read_schema(schema, WHERE).root != {}) == (keyword in keywords.ENFORCED - {"additionalItems"})
 
 
-@pytest.mark.parametrize(("keyword", "values"), keywords.REFUSED.items())
+@pytest.mark.parametrize(("keyword", "values"), keywords.UNSUPPORTED.items())
 def test_a_keyword_that_is_refused_may_ask_for_nothing(keyword: str, values: tuple[object, ...]) -> None:
     for value in values:
         assert compiles({keyword: value, **({"if": NULL} if keyword in {"then", "else"} else {})})
@@ -143,7 +143,7 @@ def test_a_format_is_enforced_or_unknown_to_the_standard(name: str) -> None:
     assert compiles({"type": "string", "format": name})
 
 
-@pytest.mark.parametrize("name", sorted(formats.REFUSED))
+@pytest.mark.parametrize("name", sorted(formats.UNSUPPORTED))
 def test_a_format_that_cannot_be_enforced_is_refused(name: str) -> None:
     assert refusal({"items": {"type": "string", "format": name}}).param == f"{WHERE}.items.format"
     assert not raw_compiles({"type": "string", "format": name})

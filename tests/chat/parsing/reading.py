@@ -40,7 +40,7 @@ class Call:
 class Message:
     """What all parts of an answer add up to."""
 
-    thought: str = ""
+    reasoning: str = ""
     content: str = ""
     calls: list[Call] = field(default_factory=list)
 
@@ -51,7 +51,7 @@ def fold(parts: Sequence[Part]) -> Message:
     for part in parts:
         match part:
             case Reasoning(text):
-                message.thought += text
+                message.reasoning += text
             case Content(text):
                 message.content += text
             case CallBegun(index, name):
@@ -82,7 +82,7 @@ class Reader:
         tokens: Mapping[str, int] | None = None,
     ) -> None:
         """`tokens` are the delimiters that the vocabulary has as tokens."""
-        thinking = Thinking(family.thought.begin, family.thought.end, in_reasoning) if thinks else None
+        thinking = Thinking(family.reasoning.begin, family.reasoning.end, in_reasoning) if thinks else None
         self.spans = Spans(thinking, family.calls if tools else None, tokens, structured=structured)
         self.parser = Parser(family, tools)
 

@@ -74,21 +74,21 @@ def test_real_answers(family: Family, answer: str, message: Message) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_an_answer_that_begins_inside_a_thought(family: Family) -> None:
-    answer = f"\nhm\n{family.thought.end}\n\nHi"
+    answer = f"\nhm\n{family.reasoning.end}\n\nHi"
 
     assert read(family, answer, in_reasoning=True) == Message("hm", "Hi")
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_a_thought_that_comes_later_is_one_too(family: Family) -> None:
-    begin, end = family.thought.begin, family.thought.end
+    begin, end = family.reasoning.begin, family.reasoning.end
 
     assert read(family, f"Hi {begin}a{end} and {begin}b{end} bye") == Message("ab", "Hi and bye")
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_an_end_of_thought_without_a_thought_is_content(family: Family) -> None:
-    answer = f"a {family.thought.end} b"
+    answer = f"a {family.reasoning.end} b"
 
     assert read(family, answer) == Message("", answer)
 
@@ -109,7 +109,7 @@ def test_without_thoughts_their_marks_are_content() -> None:
     ],
 )
 def test_only_a_whole_word_is_the_title_of_a_thought(answer: str, thought: str) -> None:
-    assert read(GEMMA4, *answer).thought == thought
+    assert read(GEMMA4, *answer).reasoning == thought
 
 
 def test_thoughts_are_passed_on_as_they_come() -> None:

@@ -72,7 +72,7 @@ def test_a_call_after_a_broken_one_is_read(family: Family) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-@pytest.mark.parametrize("inside", ["call", "thought"])
+@pytest.mark.parametrize("inside", ["call", "reasoning"])
 def test_nothing_begins_inside_a_call(family: Family, inside: str) -> None:
     answer = f"{family.call.begin}\n{getattr(family, inside).begin}x{family.call.end}"
 

@@ -16,7 +16,7 @@ from localrouter.chat.parsing.json_text import JsonScanner, is_json, kind_of
 MARKS = [
     mark
     for family in FAMILIES
-    for mark in (family.thought.begin, family.thought.end, family.call.begin, family.call.end)
+    for mark in (family.reasoning.begin, family.reasoning.end, family.call.begin, family.call.end)
 ]
 SPELLINGS = [
     '{"name": "now", "arguments": ',
@@ -74,8 +74,8 @@ def test_without_tools_no_text_but_marks_titles_and_white_space_is_lost(
 ) -> None:
     message = read(family, *cut(answer, places), tools=None)
 
-    delimiters = (family.thought.begin, family.thought.end, "thought")
-    left, said = answer, message.thought + message.content
+    delimiters = (family.reasoning.begin, family.reasoning.end, "thought")
+    left, said = answer, message.reasoning + message.content
     for mark in delimiters:
         left, said = left.replace(mark, ""), said.replace(mark, "")
     assert sorted("".join(said.split())) == sorted("".join(left.split()))
@@ -95,13 +95,13 @@ def test_what_a_family_writes_is_what_is_read(
     family: Family, thought: str, content: str, calls: list[dict[str, Any]], places: list[int]
 ) -> None:
     named = {f"f{number}": arguments for number, arguments in enumerate(calls)}
-    answer = f"{family.thought.begin}{family.thought_title}\n{thought}\n{family.thought.end}\n\n{content}\n"
+    answer = f"{family.reasoning.begin}{family.reasoning_title}\n{thought}\n{family.reasoning.end}\n\n{content}\n"
     answer += "\n".join(written(family, name, arguments) for name, arguments in named.items())
     tools = {name: schema_of(arguments) for name, arguments in named.items()}
 
     message = read(family, *cut(answer, places), tools=tools)
 
-    assert (message.thought, message.content.rstrip()) == (thought, content)
+    assert (message.reasoning, message.content.rstrip()) == (thought, content)
     assert {call.name: json.loads(call.arguments) for call in message.calls} == named
     assert all(call.complete for call in message.calls)
 

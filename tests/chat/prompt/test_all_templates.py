@@ -7,9 +7,9 @@ from fake_engine import INFO
 from msgspec.structs import replace
 from real_vocabularies import TEMPLATES, needs_samples, template_text
 
-from localrouter.chat.families.detection import family_of
 from localrouter.chat.prompt.chat_prompt import PromptRequest, prompt_of
-from localrouter.chat.prompt.turns import turns_of
+from localrouter.chat.prompt.model_template import ModelTemplate
+from localrouter.chat.prompt.normalised_message import normalised
 from localrouter.errors import InvalidRequest
 from localrouter.schema.chat_messages import Message
 
@@ -52,8 +52,10 @@ CONVERSATIONS: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {
 
 def prompt(name: str, messages: list[dict[str, Any]], tools: list[dict[str, Any]], variables: dict[str, Any]) -> str:
     info = replace(INFO, chat_template=template_text(name), bos_token="<s>", eos_token="</s>")
-    turns = turns_of([Message.model_validate(message) for message in messages])
-    prompt = prompt_of(PromptRequest(info, family_of(info), turns, tools, variables=variables))
+    request = PromptRequest(
+        normalised([Message.model_validate(message) for message in messages]), tools, variables=variables
+    )
+    prompt = prompt_of(ModelTemplate.of(info), request)
     return "".join(segment.text for segment in prompt.segments)
 
 

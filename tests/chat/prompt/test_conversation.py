@@ -11,8 +11,8 @@ from localrouter.chat.families.prompted_tools import FALLBACK
 from localrouter.chat.families.qwen import QWEN3
 from localrouter.chat.prompt.conversation import Conversation, conversation_of
 from localrouter.chat.prompt.fallback_template import CHATML
+from localrouter.chat.prompt.normalised_message import normalised
 from localrouter.chat.prompt.template import ChatTemplate
-from localrouter.chat.prompt.turns import turns_of
 from localrouter.errors import InvalidRequest
 from localrouter.schema.chat_messages import Message
 
@@ -65,7 +65,7 @@ def fitted(
     family: Family = FALLBACK,
     continue_final: bool = False,
 ) -> Conversation:
-    turns = turns_of([Message.model_validate(message) for message in messages])
+    turns = normalised([Message.model_validate(message) for message in messages])
     return conversation_of(turns, tools, ChatTemplate(source), family, continue_final=continue_final)
 
 
@@ -339,7 +339,7 @@ def test_a_thought_at_the_beginning_of_an_answer_is_cut_off_where_the_template_k
 ) -> None:
     messages = [said("user", "Hi"), said("assistant", content)]
 
-    conversation = fitted(TOOLS.replace("</think>", family.thought.end), messages, family=family)
+    conversation = fitted(TOOLS.replace("</think>", family.reasoning.end), messages, family=family)
 
     assert conversation.messages[1] == said("assistant", "Hello</think>!", reasoning_content="Hm.")
     assert steps(conversation) == [("thought_split", 1)]

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from real_vocabularies import needs_samples, template_text
 
-from localrouter.chat.families.detection import family_of
 from localrouter.chat.families.gemma import GEMMA4
 from localrouter.chat.prompt.chat_prompt import Prompt, PromptRequest, ends_in_reasoning, prompt_of
-from localrouter.chat.prompt.template import ChatTemplate, template_of
-from localrouter.chat.prompt.turns import turns_of
+from localrouter.chat.prompt.model_template import ModelTemplate
+from localrouter.chat.prompt.normalised_message import normalised
+from localrouter.chat.prompt.template import ChatTemplate, compiled
 from localrouter.engine.messages import Segment
 from localrouter.engine.model_info import ModelInfo
 from localrouter.errors import InvalidRequest
@@ -74,8 +74,8 @@ def info(name: str) -> ModelInfo:
 def prompted(
     name: str, messages: list[dict[str, Any]], *, tools: list[dict[str, Any]] | None = None, **options: Any
 ) -> Prompt:
-    turns = turns_of([Message.model_validate(message) for message in messages])
-    return prompt_of(PromptRequest(info(name), family_of(info(name)), turns, tools or [], **options))
+    normal = normalised([Message.model_validate(message) for message in messages])
+    return prompt_of(ModelTemplate.of(info(name)), PromptRequest(normal, tools or [], **options))
 
 
 def text_of(prompt: Prompt) -> str:
@@ -165,7 +165,7 @@ def test_what_a_template_takes_is_rendered_as_it_is(name: str) -> None:
     prompt = prompted(name, messages, tools=tools)
 
     assert prompt.steps == []
-    assert prompt.segments == template_of(info(name)).render(as_they_are, tools=tools)
+    assert prompt.segments == compiled(ModelTemplate.of(info(name))).render(as_they_are, tools=tools)
 
 
 @pytest.mark.parametrize("name", NAMES)

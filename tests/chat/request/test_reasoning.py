@@ -2,13 +2,13 @@
 
 import pytest
 
-from localrouter.chat.families.family import Family, Marks
+from localrouter.chat.families.family import Delimiters, Family
 from localrouter.chat.prompt.chat_prompt import Prompt
-from localrouter.chat.request.reasoning import BUDGETS, template_variables, thinking_of, thought_state
+from localrouter.chat.request.reasoning import BUDGETS, reasoning_state, template_variables, thinking_of
 from localrouter.engine.messages import Segment
 from localrouter.schema.chat_request import ChatRequest
 
-FAMILY = Family("f", Marks("<think>", "</think>"), Marks("<tool_call>", "</tool_call>"), "json")
+FAMILY = Family("f", Delimiters("<think>", "</think>"), Delimiters("<tool_call>", "</tool_call>"), "json")
 
 
 def request(**fields: object) -> ChatRequest:
@@ -53,7 +53,7 @@ def test_the_client_s_own_variables_count_before_the_effort() -> None:
 
 def test_a_template_that_writes_nothing_leaves_nothing_to_look_at() -> None:
     """The engine refuses the empty prompt in words."""
-    assert thought_state(Prompt([], [], in_reasoning=False), FAMILY, thinks=True) == "optional"
+    assert reasoning_state(Prompt([], [], in_reasoning=False), FAMILY, can_reason=True) == "optional"
 
 
 @pytest.mark.parametrize(
@@ -68,4 +68,4 @@ def test_a_template_that_writes_nothing_leaves_nothing_to_look_at() -> None:
 def test_an_answer_may_begin_with_a_thought_unless_the_template_closed_one(
     text: str, control: bool, state: str
 ) -> None:
-    assert thought_state(Prompt([Segment(text, control)], [], in_reasoning=False), FAMILY, thinks=True) == state
+    assert reasoning_state(Prompt([Segment(text, control)], [], in_reasoning=False), FAMILY, can_reason=True) == state

@@ -1,11 +1,11 @@
-"""The events of several answers in one stream."""
+"""The events of several generations in one stream."""
 
 import asyncio
 from collections.abc import AsyncGenerator
 
 from fake_engine import FakeGeneration
 
-from localrouter.chat.response.generations import joined
+from localrouter.chat.response.generations import merged
 from localrouter.engine.messages import Event, Piece
 
 
@@ -19,7 +19,7 @@ async def test_looks_at_several_generations_come_as_they_are_ready() -> None:
                 yield look
 
     seen = []
-    async for index, _ in joined([Slow([[Piece(1, "slow")]]), FakeGeneration([[Piece(2, "fast")]])]):
+    async for index, _ in merged([Slow([[Piece(1, "slow")]]), FakeGeneration([[Piece(2, "fast")]])]):
         seen.append(index)
         ready.set()
 
@@ -38,7 +38,7 @@ async def test_who_stops_looking_leaves_no_task_behind() -> None:
                 self.closed = True
 
     generations = [Endless([]), Endless([])]
-    looks = joined(generations)
+    looks = merged(generations)
     before = asyncio.all_tasks()
 
     await anext(looks)

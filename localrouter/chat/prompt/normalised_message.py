@@ -1,6 +1,6 @@
-"""The messages of a request as turns: OpenAI has several forms for some things, here each has one; calls have results.
+"""The messages of a request, normalised: one form where OpenAI has several, and each tool result with its call.
 
-What depends on the model's template is done later, in `conversation`.
+Changes that depend on the model's chat template follow later, in `conversation`.
 """
 
 from collections.abc import Sequence
@@ -12,72 +12,72 @@ from localrouter.schema.chat_messages import CalledFunction, Message
 
 
 class Call(msgspec.Struct):
-    """A call of a function. `arguments` is JSON as the model wrote it, which may be no JSON."""
+    """A tool call. `arguments` is the text that the model wrote, which may not be JSON."""
 
     id: str
     name: str
     arguments: str
 
 
-class Turn(msgspec.Struct):
-    """What one message says, or several that were joined. `index` is the place of the first in the request."""
+class NormalisedMessage(msgspec.Struct):
+    """One message of the conversation, or several that were joined."""
 
     role: str
     """system, developer, user, assistant or tool."""
     text: str
     index: int | None = None
-    """None: no message of the request says it."""
+    """Index of the (first) message in the request; None for a message that the request does not have."""
     speaker: str = ""
-    """The name of the participant."""
-    thought: str = ""
+    """Name of the participant; "" without one."""
+    reasoning: str = ""
     calls: list[Call] = []
     call: Call | None = None
-    """Of role tool: what this is the result of."""
+    """The call that a message with role tool is the result of."""
 
 
-def turns_of(messages: Sequence[Message]) -> list[Turn]:
-    """Return the turns that the messages of a request stand for.
+def normalised(messages: Sequence[Message]) -> list[NormalisedMessage]:
+    """Return the messages of a request in their normalised form, one for each.
 
     Raises InvalidRequest where a result has no call before it, and where a call of `tool_calls` has no result, or two:
-    OpenAI wants a `tool` message for each of them right after the answer that made them.
+    OpenAI requires a `tool` message for each call, right after the assistant message with the calls.
     """
-    turns: list[Turn] = []
+    done: list[NormalisedMessage] = []
     pending: dict[str, Call] = {}
     caller = 0
     for index, message in enumerate(messages):
         if message.role == "tool":
-            turns.append(_result(message, index, pending))
+            done.append(_result(message, index, pending))
             continue
         if pending:
             raise _unanswered(pending, caller)
-        turns.append(_turn(message, index, turns))
-        pending = _by_id(turns[-1].calls, index) if message.tool_calls else {}
+        done.append(_normalised(message, index, done))
+        pending = _by_id(done[-1].calls, index) if message.tool_calls else {}
         caller = index
     if pending:
         raise _unanswered(pending, caller)
-    return turns
+    return done
 
 
-def _turn(message: Message, index: int, before: Sequence[Turn]) -> Turn:
+def _normalised(message: Message, index: int, before: Sequence[NormalisedMessage]) -> NormalisedMessage:
     if message.role == "function":
-        return Turn("tool", message.text, index, call=_called_before(message, index, before))
+        return NormalisedMessage("tool", message.text, index, call=_called_before(message, index, before))
     if message.function_call and message.tool_calls:
         raise _invalid(
             "'tool_calls' and 'function_call' are two forms of one thing; send one of them.",
             f"messages[{index}].function_call",
         )
-    return Turn(
+    return NormalisedMessage(
         message.role,
-        _said(message),
+        _text(message),
         index,
         speaker=message.name or "",
-        thought=message.reasoning_content or message.reasoning or "",
+        reasoning=message.reasoning_content or message.reasoning or "",
         calls=_calls(message, index),
     )
 
 
-def _said(message: Message) -> str:
-    """Return the text of a message; a refusal is text like any other."""
+def _text(message: Message) -> str:
+    """Return the text of a message, the text of a refusal included."""
     if message.content is not None and message.refusal:
         return "\n\n".join(text for text in (message.text, message.refusal) if text)
     return message.text
@@ -104,7 +104,7 @@ def _by_id(calls: Sequence[Call], index: int) -> dict[str, Call]:
     return found
 
 
-def _result(message: Message, index: int, pending: dict[str, Call]) -> Turn:
+def _result(message: Message, index: int, pending: dict[str, Call]) -> NormalisedMessage:
     call = pending.pop(message.tool_call_id or "", None)
     if call is None:
         raise _invalid(
@@ -112,11 +112,11 @@ def _result(message: Message, index: int, pending: dict[str, Call]) -> Turn:
             f"'{message.tool_call_id}'. A message with role 'tool' must answer a call of 'tool_calls', each once.",
             f"messages[{index}].tool_call_id",
         )
-    return Turn("tool", message.text, index, call=call)
+    return NormalisedMessage("tool", message.text, index, call=call)
 
 
-def _called_before(message: Message, index: int, before: Sequence[Turn]) -> Call:
-    """Return the call that a message of the older form answers: the assistant's, right before it."""
+def _called_before(message: Message, index: int, before: Sequence[NormalisedMessage]) -> Call:
+    """Return the call that a message with the older role `function` has the result of, from the message before it."""
     for call in before[-1].calls if before else ():
         if call.name == message.name:
             return call

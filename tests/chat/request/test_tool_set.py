@@ -2,7 +2,7 @@
 
 import pytest
 
-from localrouter.chat.request.offered_tools import OfferedTools, offered_tools
+from localrouter.chat.request.tool_set import ToolSet, tool_set
 from localrouter.errors import InvalidRequest
 from localrouter.schema.chat_request import ChatRequest
 
@@ -11,13 +11,13 @@ def tool(name: str, **more: object) -> dict[str, object]:
     return {"type": "function", "function": {"name": name, **more}}
 
 
-def offer(**fields: object) -> OfferedTools:
-    return offered_tools(
+def offer(**fields: object) -> ToolSet:
+    return tool_set(
         ChatRequest.model_validate({"model": "m", "messages": [{"role": "user", "content": "Hi"}]} | fields)
     )
 
 
-def callable_names(offered: OfferedTools) -> list[str]:
+def callable_names(offered: ToolSet) -> list[str]:
     return [function.name for function in offered.callable]
 
 
@@ -30,7 +30,7 @@ def allowed(mode: str, *names: str) -> dict[str, object]:
 
 
 def test_without_tools_nothing_may_be_called() -> None:
-    assert offer() == offer(tools=[]) == offer(tool_choice="none") == OfferedTools()
+    assert offer() == offer(tools=[]) == offer(tool_choice="none") == ToolSet()
 
 
 @pytest.mark.parametrize(

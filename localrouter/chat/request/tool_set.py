@@ -1,4 +1,4 @@
-"""The functions that a request offers, and what the model may do with them; the older form of both included."""
+"""The tools of a request and which of them the model may or must call; OpenAI's older `functions` included."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,46 +11,48 @@ from localrouter.schema.tools import AllowedToolChoice, FunctionDefinition, Func
 
 
 @dataclass(frozen=True)
-class OfferedTools:
-    """What may be called. With no functions, nothing may."""
+class ToolSet:
+    """The functions of a request, and the rules for calling them."""
 
     functions: Sequence[FunctionDefinition] = ()
-    """All that the request defines: the model sees them whatever it may call, so that prompts are shared."""
+    """All functions of the request. The prompt shows all, so that requests with other choices share its prefix."""
     callable: Sequence[FunctionDefinition] = ()
+    """Functions that the model may call."""
     must_call: bool = False
+    """Whether the model must call at least one function."""
     parallel: bool = True
-    """Whether an answer may have several calls."""
+    """Whether an output may have several calls."""
     is_old_form: bool = False
-    """Whether the request, and so the answer, speaks of `functions`; such an answer has at most one call."""
+    """Whether the request has `functions` instead of `tools`; its response has `function_call`, at most one."""
 
     @property
     def shown(self) -> list[JsonObject]:
-        """The definitions as chat templates want them."""
+        """Definitions of all functions in the form that chat templates read."""
         return [{"type": "function", "function": _shown(function)} for function in self.functions]
 
 
-def offered_tools(request: ChatRequest) -> OfferedTools:
-    """Return what a request offers. Raises InvalidRequest where its fields contradict each other."""
+def tool_set(request: ChatRequest) -> ToolSet:
+    """Return the tools of a request. Raises InvalidRequest where fields of the request contradict each other."""
     if request.functions and request.tools:
         raise _invalid("'tools' and 'functions' are two forms of one thing; send one of them.", "functions")
-    _refuse_choice_of_nothing(request)
+    _check_choice_has_tools(request)
     if request.functions:
         return _chosen(request.functions, request.function_call, "function_call", parallel=False, is_old_form=True)
     functions = [tool.function for tool in request.tools or ()]
     if not functions:
-        return OfferedTools()
+        return ToolSet()
     parallel = request.parallel_tool_calls is not False
     return _chosen(functions, request.tool_choice, "tool_choice", parallel=parallel, is_old_form=False)
 
 
-def _refuse_choice_of_nothing(request: ChatRequest) -> None:
-    """Raise InvalidRequest for a choice in the form of which the request offers nothing, where that would drop it."""
+def _check_choice_has_tools(request: ChatRequest) -> None:
+    """Raise InvalidRequest for `tool_choice` without `tools`, and for `function_call` without `functions`."""
     passes = (None, "auto") if request.tools or request.functions else (None, "auto", "none")
-    for param, choice, needed, offered in (
+    for param, choice, needed, tools in (
         ("tool_choice", request.tool_choice, "tools", request.tools),
         ("function_call", request.function_call, "functions", request.functions),
     ):
-        if not offered and choice not in passes:
+        if not tools and choice not in passes:
             raise _invalid(f"'{param}' is only allowed when '{needed}' are sent.", param)
 
 
@@ -61,7 +63,7 @@ def _chosen(
     *,
     parallel: bool,
     is_old_form: bool,
-) -> OfferedTools:
+) -> ToolSet:
     by_name: dict[str, FunctionDefinition] = {}
     for index, function in enumerate(functions):
         if function.name in by_name:
@@ -72,13 +74,13 @@ def _chosen(
     for name in names:
         if name not in by_name:
             raise _invalid(f"No function of the request has the name '{name}'.", param + path)
-    return OfferedTools(functions, [by_name[name] for name in dict.fromkeys(names)], must_call, parallel, is_old_form)
+    return ToolSet(functions, [by_name[name] for name in dict.fromkeys(names)], must_call, parallel, is_old_form)
 
 
 def _names(
     choice: Literal["none", "auto", "required"] | NamedTool | AllowedToolChoice | FunctionName | None, every: list[str]
 ) -> tuple[list[str], bool, str]:
-    """Return the names that may be called, whether one must be, and where in the choice they stand."""
+    """Return the names that the model may call, whether it must call one, and the path of the names in the choice."""
     match choice:
         case NamedTool():
             return [choice.function.name], True, ".function.name"
@@ -93,7 +95,7 @@ def _names(
 
 
 def _shown(function: FunctionDefinition) -> JsonObject:
-    """Return a definition as the request has it, with all that templates read: some fail without a description."""
+    """Return a definition with every field that templates read: some fail without a description."""
     return {
         "name": function.name,
         "description": function.description or "",
