@@ -1,4 +1,4 @@
-"""The record of a request: its id, which the answer carries, and the one line that the log gets."""
+"""The access log: one line per request, and the request id that the response carries."""
 
 import logging
 import time
@@ -11,12 +11,12 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 LOG = logging.getLogger("localrouter.access")
 
 CLIENT_LEFT = 499
-"""The status that the log shows when nobody was there any more to be answered."""
+"""Status in the log for a client that left before the response."""
 
 
 @dataclass
 class AccessRecord:
-    """What is known of one request. Never what the messages say."""
+    """Facts of one request for its line in the log; never the text of messages."""
 
     id: str = field(default_factory=lambda: f"req_{uuid4().hex}")
     started: float = field(default_factory=time.perf_counter)
@@ -37,8 +37,8 @@ class AccessRecord:
             "ms": round((time.perf_counter() - self.started) * 1000),
             "id": self.id,
         }
-        told = " ".join(f"{name}={fact}" for name, fact in facts.items() if fact is not None)
-        return f"{method} {path[:200]!r} {self.status or '-'} {told}"
+        fields = " ".join(f"{name}={fact}" for name, fact in facts.items() if fact is not None)
+        return f"{method} {path[:200]!r} {self.status or '-'} {fields}"
 
 
 def record_of(scope: Scope) -> AccessRecord:
@@ -49,7 +49,7 @@ def record_of(scope: Scope) -> AccessRecord:
 
 
 class AccessLog:
-    """Wraps an application: makes the record, puts its id on the answer, writes its line."""
+    """Wraps an application: gives each request an id, sends it with the response, and writes the log line."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

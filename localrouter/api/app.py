@@ -1,4 +1,4 @@
-"""The application: which path leads where, and what wraps them all."""
+"""The application: its routes, exception handler and access log."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,7 +11,7 @@ from localrouter.api.access_log import AccessLog
 from localrouter.api.auth import require_key
 from localrouter.api.chat_route import create_chat_completion
 from localrouter.api.completions_route import create_completion
-from localrouter.api.error_responses import answer_error
+from localrouter.api.error_responses import error_response
 from localrouter.api.explain_route import explain_chat_completion
 from localrouter.api.health_route import live, ready
 from localrouter.api.models_route import list_models, read_model
@@ -24,7 +24,7 @@ from localrouter.config import Settings
 def create_app(
     router: EngineLender, catalog: ModelCatalog, settings: Settings, renderer: Renderer, *, keep_alive: float = 15.0
 ) -> Litestar:
-    """Return the application. A stream that was silent for `keep_alive` seconds gets a comment."""
+    """Return the application. After `keep_alive` seconds of silence a stream gets a comment."""
     of_openai = [create_chat_completion, explain_chat_completion, create_completion, list_models, read_model]
     of_llama_server = [tokenize, detokenize]
     app = Litestar(
@@ -33,13 +33,13 @@ def create_app(
             Routes("/", route_handlers=of_llama_server, guards=[require_key]),
             Routes("/health", route_handlers=[live, ready]),
         ],
-        exception_handlers={Exception: answer_error},
+        exception_handlers={Exception: error_response},
         lifespan=[_serving],
         logging_config=None,
         openapi_config=None,
         state=State({"service": Service(router, catalog, settings, renderer, keep_alive)}, deep_copy=False),
     )
-    # Litestar's own middleware runs inside of routing and would not see what no route answers.
+    # Litestar's own middleware runs inside of routing and would miss requests without a route.
     app.asgi_handler = AccessLog(app.asgi_handler)
     return app
 

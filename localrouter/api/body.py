@@ -1,4 +1,4 @@
-"""Reading the request's body, within bounds."""
+"""Reading the body of a request, up to a limit."""
 
 from litestar.types import HTTPScope, Receive
 
@@ -6,7 +6,7 @@ from localrouter.api.disconnect import ClientLeft
 from localrouter.errors import BodyTooLarge
 
 PATIENCE = 4
-"""How many times the limit is read and dropped, so that an honest client hears the refusal instead of a reset."""
+"""Multiple of the limit that is read and dropped, so that a client receives the error instead of a reset."""
 
 
 async def read_body(scope: HTTPScope, receive: Receive, limit: int) -> bytes:

@@ -17,11 +17,11 @@ from localrouter.schema.chat_request import ChatRequest
 
 @post("/chat/completions", status_code=200)
 async def create_chat_completion(request: Request[None, None, State]) -> ASGIApp:
-    """Answer a conversation, streamed or not."""
+    """Generate a chat completion, streamed or not."""
     return Exchange(
-        service_of(request.app.state), ChatRequest, partial(_answer, service_of(request.app.state).renderer)
+        service_of(request.app.state), ChatRequest, partial(_respond, service_of(request.app.state).renderer)
     )
 
 
-async def _answer(renderer: Renderer, engine: LoadedEngine, request: ChatRequest, reply: Reply) -> None:
+async def _respond(renderer: Renderer, engine: LoadedEngine, request: ChatRequest, reply: Reply) -> None:
     await reply.completion(await Completion.begin(engine, request, renderer), fold, stream=request.stream)

@@ -1,4 +1,4 @@
-"""`POST /v1/completions`, the older route: prompts as they are, without a chat template."""
+"""`POST /v1/completions`, the older route: raw prompts, without a chat template."""
 
 from litestar import Request, post
 from litestar.datastructures import State
@@ -13,9 +13,9 @@ from localrouter.schema.text_completions import CompletionRequest
 
 @post("/completions", status_code=200)
 async def create_completion(request: Request[None, None, State]) -> ASGIApp:
-    """Go on with one or several prompts, streamed or not."""
-    return Exchange(service_of(request.app.state), CompletionRequest, _answer)
+    """Continue one or several prompts, streamed or not."""
+    return Exchange(service_of(request.app.state), CompletionRequest, _respond)
 
 
-async def _answer(engine: LoadedEngine, request: CompletionRequest, reply: Reply) -> None:
+async def _respond(engine: LoadedEngine, request: CompletionRequest, reply: Reply) -> None:
     await reply.completion(await TextCompletion.begin(engine, request), fold_text, stream=request.stream)

@@ -1,4 +1,4 @@
-"""Noticing at once that a client has left."""
+"""Noticing at once that a client has disconnected."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -9,7 +9,7 @@ from localrouter.errors import EngineFailed
 
 
 class ClientLeft(Exception):
-    """Nobody waits for the answer any more."""
+    """The client has closed the connection."""
 
 
 async def while_connected(receive: Receive, work: Coroutine[None, None, None]) -> None:

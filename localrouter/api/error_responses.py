@@ -29,11 +29,11 @@ STATUS: dict[type[Exception], int] = {
     errors.ServiceError: 500,
 }
 RETRY_WHILE_STOPPING = "5"
-"""Seconds after which whoever restarts the server will have done so."""
+"""`Retry-After` of a server that shuts down, in seconds: time for a restart."""
 
 
 class ErrorObject(msgspec.Struct, frozen=True):
-    """What OpenAI's SDKs read."""
+    """The error object that OpenAI's SDKs read."""
 
     message: str
     type: str
@@ -42,14 +42,14 @@ class ErrorObject(msgspec.Struct, frozen=True):
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
-    """The body of every answer that is an error, and of the event that ends a broken stream."""
+    """The body of every error response, and of the event that ends a failed stream."""
 
     error: ErrorObject
 
 
 @dataclass(frozen=True)
 class Problem:
-    """An error as HTTP says it."""
+    """An error as an HTTP response."""
 
     status: int
     body: ErrorBody
@@ -57,7 +57,7 @@ class Problem:
 
 
 def problem_of(error: Exception, record: AccessRecord) -> Problem:
-    """Return what the client is told about `error`, and log what only the operator may know."""
+    """Return the response for `error`, and log details that only the operator may see."""
     status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
     if not isinstance(error, errors.RequestError | errors.ServiceError):
         LOG.error("request %s failed unforeseen", record.id, exc_info=error)
@@ -97,7 +97,7 @@ def _headers(error: Exception) -> dict[str, str]:
     return {}
 
 
-def answer_error(request: Request[None, None, State], error: Exception) -> Response[ErrorBody]:
+def error_response(request: Request[None, None, State], error: Exception) -> Response[ErrorBody]:
     """Litestar's exception handler for everything."""
     allow = (error.headers or {}).get("allow") if isinstance(error, MethodNotAllowedException) else None
     problem = problem_of(_translated(request, error), record_of(request.scope))

@@ -1,4 +1,4 @@
-"""One request and its answer, whatever the route: read, compute, answer, and leave nothing behind."""
+"""One request and its response, for every route: read, generate, respond, and free all resources."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
@@ -26,16 +26,16 @@ Chunk = TypeVar("Chunk")
 
 
 class Reply:
-    """How one request is answered."""
+    """Sends the response to one request."""
 
     def __init__(self, send: Send, record: AccessRecord, keep_alive: float) -> None:
         self._send = send
         self._record = record
         self._keep_alive = keep_alive
 
-    async def plain(self, answer: object) -> None:
-        """Answer with one JSON body."""
-        body = msgspec.json.encode(answer)
+    async def plain(self, content: object) -> None:
+        """Send one JSON body."""
+        body = msgspec.json.encode(content)
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
@@ -47,7 +47,7 @@ class Reply:
         *,
         stream: bool | None,
     ) -> None:
-        """Answer with the chunks of `completion` as they come, or with what they `fold` to, and end it."""
+        """Send the chunks of `completion` as they arrive, or the response that they `fold` to, then cancel it."""
         try:
             async with aclosing(self._counted(completion)) as chunks:
                 if stream:
@@ -62,13 +62,13 @@ class Reply:
             try:
                 async for several in chunks:
                     await stream.write(several)
-            except Exception as error:  # the status is sent; whatever it is, only the stream can say so
+            except Exception as error:  # the status is sent already: only the stream can carry the error
                 await stream.end(event(problem_of(error, self._record).body))
             else:
                 await stream.end(DONE)
 
     async def _counted(self, completion: CompletionStream[Choice, Chunk]) -> AsyncGenerator[list[Chunk], None]:
-        """Yield the chunks and note what they count."""
+        """Yield the chunks and note the usage in the access log."""
         async with aclosing(completion.chunks()) as chunks:
             async for several in chunks:
                 if completion.usage:
@@ -77,26 +77,26 @@ class Reply:
                 yield several
 
 
-Answering: TypeAlias = Callable[[LoadedEngine, Asked, Reply], Awaitable[None]]
-"""What a route does with a request that was read, once its model is there."""
+Handler: TypeAlias = Callable[[LoadedEngine, Asked, Reply], Awaitable[None]]
+"""A route's handler of a parsed request, called once the model is loaded."""
 
 
 class Exchange(Generic[Asked]):
-    """One request and its answer.
+    """One request and its response.
 
     It speaks ASGI itself, so that one task and one `finally` reach from the first byte of the body to the last of the
-    answer, and a client that leaves at any time in between is noticed. What it raises before it answers, the
-    application's exception handler turns into a response.
+    response, and a client that leaves at any time in between is noticed. The application's exception handler turns
+    errors before the response into error responses.
     """
 
-    def __init__(self, service: Service, asked: type[Asked], answer: Answering[Asked]) -> None:
-        """`asked` is what the body is read as, `answer` answers it."""
+    def __init__(self, service: Service, asked: type[Asked], respond: Handler[Asked]) -> None:
+        """`asked` is the model of the body, `respond` the handler of the route."""
         self._service = service
         self._asked: type[Asked] = asked
-        self._answer: Answering[Asked] = answer
+        self._respond: Handler[Asked] = respond
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Read, compute, answer."""
+        """Read the body, generate, respond."""
         record = record_of(scope)
         try:
             body = await read_body(cast(HTTPScope, scope), receive, self._service.settings.max_body)
@@ -108,4 +108,4 @@ class Exchange(Generic[Asked]):
         record.model = request.model
         async with self._service.lease(request.model, request.ttl) as engine:
             record.model = engine.model
-            await self._answer(engine, request, Reply(send, record, self._service.keep_alive))
+            await self._respond(engine, request, Reply(send, record, self._service.keep_alive))

@@ -1,4 +1,4 @@
-"""`POST /v1/chat/completions/explain`: what a request would ask of the model, without asking it."""
+"""`POST /v1/chat/completions/explain`: the rendered prompt and effective parameters of a request."""
 
 from functools import partial
 
@@ -16,11 +16,11 @@ from localrouter.schema.chat_request import ChatRequest
 
 @post("/chat/completions/explain", status_code=200)
 async def explain_chat_completion(request: Request[None, None, State]) -> ASGIApp:
-    """Show the prompt of a conversation, and all else that decides the answer."""
+    """Return the rendered prompt and the effective parameters, without generating anything."""
     return Exchange(
-        service_of(request.app.state), ChatRequest, partial(_answer, service_of(request.app.state).renderer)
+        service_of(request.app.state), ChatRequest, partial(_respond, service_of(request.app.state).renderer)
     )
 
 
-async def _answer(renderer: Renderer, engine: LoadedEngine, request: ChatRequest, reply: Reply) -> None:
+async def _respond(renderer: Renderer, engine: LoadedEngine, request: ChatRequest, reply: Reply) -> None:
     await reply.plain(await explain(engine, request, renderer))

@@ -14,7 +14,7 @@ from localrouter.schema.tokenization import DetokenizeRequest, TokenizeRequest
 
 
 def table(model: type[BaseModel]) -> str:
-    """Return the fields of `model` as a Markdown table: what it needs, then honoured, ignored and refused ones."""
+    """Return the fields of `model` as a Markdown table: required, then supported, ignored and rejected fields."""
     needed_first = sorted(model.model_fields.items(), key=lambda entry: not entry[1].is_required())
     rows = sorted((_row(name, field) for name, field in needed_first), key=lambda row: row[0])
     lines = [f"| `{name}` | {standing} | {note} |" for _, name, standing, note in rows]
@@ -22,12 +22,12 @@ def table(model: type[BaseModel]) -> str:
 
 
 def _row(name: str, field: FieldInfo) -> tuple[int, str, str, str]:
-    for mark in field.metadata:
-        if isinstance(mark, Ignored):
-            return 1, name, "accepted, no effect", mark.why
-        if isinstance(mark, Unsupported):
-            return 2, name, "400 `unsupported_parameter`", f"unless {_either(['null', *mark.accepted])}"
-    return 0, name, "honoured", field.description or ""
+    for kind in field.metadata:
+        if isinstance(kind, Ignored):
+            return 1, name, "accepted and ignored", kind.why
+        if isinstance(kind, Unsupported):
+            return 2, name, "400 `unsupported_parameter`", f"unless {_either(['null', *kind.accepted])}"
+    return 0, name, "supported", field.description or ""
 
 
 def _either(values: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""`GET /health/live` and `GET /health/ready`: for whoever watches the process. They need no key."""
+"""`GET /health/live` and `GET /health/ready`: for monitoring. They need no key."""
 
 import msgspec
 from litestar import Request, Response, route
@@ -14,13 +14,13 @@ READ = [HttpMethod.GET, HttpMethod.HEAD]
 
 
 class LiveResponse(msgspec.Struct, frozen=True):
-    """The process answers."""
+    """The process responds."""
 
     status: str = "live"
 
 
 class ModelHealth(msgspec.Struct, frozen=True):
-    """One model that is in memory, or on its way there. What only a loaded model has is null until then."""
+    """One model that is loaded or being loaded; some fields are null until it is loaded."""
 
     model: str
     state: str
@@ -40,7 +40,7 @@ class ModelHealth(msgspec.Struct, frozen=True):
 
 
 class ReadyResponse(msgspec.Struct, frozen=True):
-    """Whether new requests are taken, and what the loaded models do."""
+    """Whether new requests are accepted, and the state of the loaded models."""
 
     status: str
     models: list[ModelHealth]
@@ -48,13 +48,13 @@ class ReadyResponse(msgspec.Struct, frozen=True):
 
 @route("/live", http_method=READ, sync_to_thread=False)
 def live() -> Response[LiveResponse]:
-    """Say that the process answers."""
+    """Return that the process responds."""
     return Response(LiveResponse())
 
 
 @route("/ready", http_method=READ, sync_to_thread=False)
 def ready(request: Request[None, None, State]) -> Response[ReadyResponse]:
-    """Say whether new requests are taken: 200 or 503."""
+    """Return whether new requests are accepted: 200 or 503."""
     service = service_of(request.app.state)
     models = [_health(status) for status in service.router.status()]
     if service.accepting:

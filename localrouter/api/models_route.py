@@ -1,4 +1,4 @@
-"""`GET /v1/models` and `GET /v1/models/{id}`: what can be answered for right now."""
+"""`GET /v1/models` and `GET /v1/models/{id}`: the models that are available right now."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -23,13 +23,13 @@ READ = [HttpMethod.GET, HttpMethod.HEAD]
 
 
 class ModelObject(msgspec.Struct, frozen=True):
-    """OpenAI's four fields and our own. What only a loaded model knows is null until it is loaded."""
+    """OpenAI's four fields of a model and our own, some of which are null until the model is loaded."""
 
     id: str
     created: int
     """When the file was last written, in Unix seconds; 0 where there is none."""
     model: str
-    """The full name of the build that answers."""
+    """The full name of the model's build."""
     description: str
     license: str | None
     size: int
@@ -56,9 +56,9 @@ class ModelList(msgspec.Struct, frozen=True):
 
 @route("/models", http_method=READ)
 async def list_models(request: Request[None, None, State]) -> Response[ModelList]:
-    """Return every alias that a build on disk answers to."""
+    """Return every alias of a build on disk."""
     service = service_of(request.app.state)
-    found = await asyncio.to_thread(lambda: list(_answerable(service.catalog)))
+    found = await asyncio.to_thread(lambda: list(_available(service.catalog)))
     loaded = _loaded(service)
     return Response(ModelList([_object(model.alias, model, created, loaded) for model, created in found]))
 
@@ -72,8 +72,8 @@ async def read_model(request: Request[None, None, State], name: FromPath[str]) -
     return Response(_object(asked, model, _created(model), _loaded(service)))
 
 
-def _answerable(catalog: ModelCatalog) -> Iterator[tuple[ResolvedModel, int]]:
-    """A chat page would offer what is listed, so what is not downloaded is not."""
+def _available(catalog: ModelCatalog) -> Iterator[tuple[ResolvedModel, int]]:
+    """Yield the models on disk: chat pages offer every model that is listed."""
     for entry in catalog.entries():
         try:
             model = catalog.resolve(entry.alias)

@@ -1,4 +1,4 @@
-"""From the bytes of a body to a request, or to a refusal in words that a person understands."""
+"""From the bytes of a body to a validated request, or to an error that names the field and what is expected."""
 
 import json
 import math
@@ -88,7 +88,7 @@ def parse_body(body: bytes, model: type[Model]) -> Model:
     try:
         request = model.model_validate(value)
     except ValidationError as error:
-        raise _refusal(error.errors(include_url=False)[0]) from None
+        raise _error_of(error.errors(include_url=False)[0]) from None
     if parser.error is not None:
         raise parser.error
     return request
@@ -177,7 +177,7 @@ def _not_json(reason: str) -> InvalidRequest:
     return InvalidRequest(f"The body is not valid JSON: {reason}.", code="invalid_json")
 
 
-def _refusal(error: ErrorDetails) -> InvalidRequest:
+def _error_of(error: ErrorDetails) -> InvalidRequest:
     context = error.get("ctx", {})
     named = f".{context['name']}" if error["type"] in OF_A_FIELD else ""
     param = _shortened(("".join(_steps(error["loc"])) + named).removeprefix("."))
@@ -197,7 +197,7 @@ def _kind(error: ErrorDetails) -> str:
 
 
 def _steps(loc: tuple[int | str, ...]) -> Iterator[str]:
-    """Yield the place as OpenAI writes it. The tags of unions, in angle brackets, are no names of the user's."""
+    """Yield the steps of a place in OpenAI's form, without the tags of unions, which are in angle brackets."""
     for step in loc:
         if isinstance(step, int):
             yield f"[{step}]"

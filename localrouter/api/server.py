@@ -21,13 +21,13 @@ BACKLOG = 2048
 KEEP_IDLE = 75
 """Seconds that an idle connection stays open: longer than clients keep theirs, so none writes into one that closes."""
 LAST_WORDS = 5
-"""Seconds after the grace in which streams that are broken off may say so."""
+"""Seconds after the grace in which streams that are ended may send their error."""
 INTERRUPTED = 130
 """The exit status after Ctrl-C."""
 
 
 class GracefulServer(uvicorn.Server):
-    """Says when it is ready; when stopped, lets answers finish for the grace, then ends them in order."""
+    """Calls back when it is ready; when stopped, lets requests finish within the grace, then ends the others."""
 
     def __init__(self, app: Litestar, settings: Settings, on_ready: Callable[[], None]) -> None:
         super().__init__(
@@ -55,7 +55,7 @@ class GracefulServer(uvicorn.Server):
             await asyncio.to_thread(self._on_ready)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop accepting; what still runs after the grace is told ShuttingDown by its engine."""
+        """Stop accepting; requests that still run after the grace end with ShuttingDown."""
         self._service.accepting = False
         ending = asyncio.create_task(self._end_after_grace())
         try:
@@ -105,7 +105,7 @@ def _cannot_bind(host: str, port: int, error: OSError) -> ConfigError:
 
 
 def base_url(listener: socket.socket) -> str:
-    """Return what a client on this machine sets as its base_url."""
+    """Return the base URL for clients on this machine."""
     host, port = listener.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - told apart, not bound
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"

@@ -1,4 +1,4 @@
-"""What the routes work with: the router, the catalog, the settings, and whether new requests are taken."""
+"""The objects that all routes share: router, catalog, settings, renderer, and whether requests are accepted."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -17,29 +17,29 @@ from localrouter.weights.catalog import CatalogEntry, ResolvedModel
 
 
 class EngineLender(Protocol):
-    """Hands out the engine that answers for a model, and knows what is in memory."""
+    """Lends the engine of a model, and knows which models are in memory."""
 
     def lease(self, name: str, ttl: int | None = None) -> AbstractAsyncContextManager[LoadedEngine]:
-        """Lend the engine for `name` to one request, loading it if need be. Raises the refusals of errors.py.
+        """Lend the engine for `name` to one request, loading it if need be. Raises the errors of errors.py.
 
-        The model may leave memory when nobody has asked for it for `ttl` seconds; None says nothing of that.
+        The model may be unloaded after `ttl` seconds without a request; None leaves this time unchanged.
         """
 
     def status(self) -> Sequence[EngineStatus]:
-        """Return what is in memory, or on its way there."""
+        """Return the status of each model that is loaded or being loaded."""
 
     async def close(self) -> None:
         """Stop every worker; requests that still run end with ShuttingDown."""
 
 
 class ModelCatalog(Protocol):
-    """Knows which models there are, and which of them are on disk."""
+    """Lists the known models, and finds the files of those on disk."""
 
     def entries(self) -> Sequence[CatalogEntry]:
         """Return one entry per alias."""
 
     def resolve(self, name: str) -> ResolvedModel:
-        """Return the build that answers for `name`. Raises ModelNotFound and ModelNotDownloaded."""
+        """Return the build that `name` stands for. Raises ModelNotFound and ModelNotDownloaded."""
 
 
 @dataclass
@@ -71,7 +71,7 @@ class Service:
             yield engine
 
     async def close(self) -> None:
-        """Take no new work and stop the workers. Whoever calls it again waits for the same end."""
+        """Accept no new requests and stop the workers. A second call waits for the first to end."""
         self.accepting = False
         if self._closing is None:
             self._closing = asyncio.create_task(self._close())

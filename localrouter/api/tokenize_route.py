@@ -20,13 +20,13 @@ from localrouter.schema.tokenization import (
 
 @post("/tokenize", status_code=200)
 async def tokenize(request: Request[None, None, State]) -> ASGIApp:
-    """Answer which tokens a text is."""
+    """Return the tokens of a text."""
     return Exchange(service_of(request.app.state), TokenizeRequest, _tokenize)
 
 
 @post("/detokenize", status_code=200)
 async def detokenize(request: Request[None, None, State]) -> ASGIApp:
-    """Answer which text tokens are."""
+    """Return the text of tokens."""
     return Exchange(service_of(request.app.state), DetokenizeRequest, _detokenize)
 
 

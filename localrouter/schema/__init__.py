@@ -1,1 +1,1 @@
-"""OpenAI's schema, as far as localrouter speaks it: pydantic for what people write, msgspec for what we answer."""
+"""OpenAI's schema, as far as localrouter supports it: requests in pydantic, responses in msgspec."""

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 from pydantic import BeforeValidator, Discriminator, Field, StringConstraints, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from localrouter.schema.field_kinds import Ignored, Several, Strict, Unsupported, kind_of_content, refuse
+from localrouter.schema.field_kinds import Ignored, Several, Strict, Unsupported, kind_of_content, reject
 
 NO_MEDIA = "Content of type '{value}' is not supported; the models here read text."
 
@@ -15,21 +15,21 @@ class TextPart(Strict):
 
     type: Annotated[
         Literal["text"],
-        refuse(("image_url", "input_audio", "file", "refusal", "video_url"), NO_MEDIA),
+        reject(("image_url", "input_audio", "file", "refusal", "video_url"), NO_MEDIA),
     ]
     text: str
-    prompt_cache_breakpoint: Annotated[object, Ignored("prompts that begin alike are shared anyway")] = None
+    prompt_cache_breakpoint: Annotated[object, Ignored("prefixes of prompts are cached anyway")] = None
 
 
 class RefusalPart(Strict):
-    """A part of an earlier answer in which a model refused."""
+    """A part of an assistant message with a refusal."""
 
     type: Literal["refusal"]
     refusal: str
 
     @property
     def text(self) -> str:
-        """What was said."""
+        """Text of the refusal."""
         return self.refusal
 
 
@@ -47,33 +47,33 @@ Content: TypeAlias = Annotated[
 
 
 class CalledFunction(Strict):
-    """Which function an earlier answer called. `arguments` is JSON as the model wrote it, which may be no JSON."""
+    """The function of an earlier call. `arguments` is the text that the model wrote, which may not be JSON."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=64)]
     arguments: str
 
 
 class PriorToolCall(Strict):
-    """A call in an earlier answer."""
+    """A tool call of an earlier assistant message."""
 
     id: Annotated[str, StringConstraints(min_length=1, max_length=512)]
-    type: Annotated[Literal["function"], refuse(("custom",), "Calls of custom tools are not supported.")]
+    type: Annotated[Literal["function"], reject(("custom",), "Calls of custom tools are not supported.")]
     function: CalledFunction
     index: Annotated[int | None, Ignored("folded from a stream; their order counts")] = None
 
 
 class Message(Strict):
-    """One turn of the conversation."""
+    """One message of the conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"] = Field(
         description="`system`, `developer`, `user`, `assistant`, `tool`; `function` is the older form of `tool`"
     )
     content: Content | None = Field(
         None,
-        description='a string, or an array of `{"type": "text", "text": ...}`; an answer with calls may have none',
+        description='a string, or an array of `{"type": "text", "text": ...}`; a message with tool calls may have none',
     )
     name: Annotated[str, StringConstraints(max_length=64)] | None = Field(
-        None, description="who says it: written before the text; of a `function` message the function"
+        None, description="name of the participant, written before the text; of a `function` message the function"
     )
     tool_calls: Annotated[list[PriorToolCall], Field(fail_fast=True, max_length=1024)] | None = Field(
         None, description="only of `assistant`: the functions that it called"
@@ -84,13 +84,16 @@ class Message(Strict):
     function_call: CalledFunction | None = Field(None, description="only of `assistant`: the older form of a call")
     refusal: str | None = Field(None, description="only of `assistant`: read as its text")
     reasoning_content: str | None = Field(
-        None, description="not OpenAI's, only of `assistant`: its thoughts; the model's template says which are shown"
+        None,
+        description="not OpenAI's, only of `assistant`: its reasoning; the model's template decides which is shown",
     )
     reasoning: Annotated[str | None, BeforeValidator(lambda value: value)] = Field(
         None, description="not OpenAI's: another name of `reasoning_content`"
     )
-    annotations: Annotated[object, Ignored("they repeat what the text says")] = None
-    provider_specific_fields: Annotated[object, Ignored("litellm's own notes on an answer, which it sends back")] = None
+    annotations: Annotated[object, Ignored("they repeat the text")] = None
+    provider_specific_fields: Annotated[object, Ignored("litellm's own notes on a response, which it sends back")] = (
+        None
+    )
     audio: Annotated[object, Unsupported()] = None
 
     @model_validator(mode="after")
@@ -106,7 +109,7 @@ class Message(Strict):
         return self
 
     def _missing(self) -> str | None:
-        """Return the field that this message cannot do without and has not."""
+        """Return the name of a required field that the message lacks, or None."""
         if self.role == "tool" and self.tool_call_id is None:
             return "tool_call_id"
         if self.role == "function" and not self.name:

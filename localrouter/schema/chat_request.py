@@ -17,9 +17,9 @@ from localrouter.schema.tools import (
 )
 
 MAX_CHOICES = 128
-"""OpenAI's own bound of `n`; a model answers at most as many at once as it has sequences."""
+"""OpenAI's own limit of `n`; a model generates at most as many choices at once as it has sequences."""
 
-CACHED = Ignored("prompts that begin alike are shared anyway, as long as there is room")
+CACHED = Ignored("prefixes of prompts are cached anyway")
 
 
 def _texts(metadata: JsonObject | None) -> JsonObject | None:
@@ -36,7 +36,7 @@ class ChatRequest(GenerationRequest):
 
     messages: Several[Message] = Field(description="at least one; see below")
     n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = Field(
-        None, description="answers to the same prompt, which is read once; at most as many as the model has sequences"
+        None, description="choices for the prompt, which is computed once; at most as many as the model has sequences"
     )
     max_tokens: Tokens | None = Field(None, description="the older name of `max_completion_tokens`")
     max_completion_tokens: Tokens | None = Field(None, description="at least 1; default: to the end of the context")
@@ -46,7 +46,7 @@ class ChatRequest(GenerationRequest):
     )
 
     response_format: ResponseFormat | None = Field(
-        None, description="`text`, `json_object` or `json_schema`, enforced while the answer is drawn"
+        None, description="`text`, `json_object` or `json_schema`, enforced while the output is sampled"
     )
     tools: Annotated[list[Tool], Field(fail_fast=True, max_length=MAX_TOOLS)] | None = Field(
         None, description="functions that the model may call; their arguments always obey `parameters`"
@@ -60,17 +60,17 @@ class ChatRequest(GenerationRequest):
     )
     function_call: FunctionChoice | None = Field(None, description="the older form of `tool_choice`")
     reasoning_effort: Effort | None = Field(
-        None, description="`none` turns thoughts off where the model can; the others bound their length; see below"
+        None, description="`none` turns reasoning off where the model can; the others limit its length; see below"
     )
 
     reasoning_budget: Annotated[int, Field(ge=0, le=MAX_TOKENS)] | None = Field(
-        None, description="not OpenAI's: tokens after which a thought is ended"
+        None, description="not OpenAI's: tokens after which reasoning is ended"
     )
     chat_template_kwargs: JsonObject | None = Field(
         None, description="not OpenAI's: variables for the model's chat template, `enable_thinking` for instance"
     )
     continue_final_message: bool | None = Field(
-        None, description="not OpenAI's: default false; true: the answer goes on with the last message, the assistant's"
+        None, description="not OpenAI's: default false; true: the output continues the last message, the assistant's"
     )
 
     safety_identifier: Annotated[str | None, UNSTORED] = None
@@ -79,9 +79,10 @@ class ChatRequest(GenerationRequest):
     prompt_cache_key: Annotated[str | None, CACHED] = None
     prompt_cache_options: Annotated[dict[str, object] | None, CACHED] = None
     prompt_cache_retention: Annotated[str | None, CACHED] = None
-    prediction: Annotated[JsonObject | None, Ignored("it changes how fast an answer comes, never what it says")] = None
+    prediction: Annotated[JsonObject | None, Ignored("it changes the speed of an output, never its text")] = None
     service_tier: Annotated[
-        Literal["auto", "default", "flex", "scale", "priority", "fast"] | None, Ignored("all are served alike")
+        Literal["auto", "default", "flex", "scale", "priority", "fast"] | None,
+        Ignored("all requests have the same priority"),
     ] = None
 
     audio: Annotated[object, Unsupported()] = None
@@ -107,8 +108,8 @@ class ChatRequest(GenerationRequest):
 
     @field_validator("response_format")
     @classmethod
-    def _one_promise(cls, value: ResponseFormat | None, info: ValidationInfo) -> ResponseFormat | None:
+    def _format_or_grammar(cls, value: ResponseFormat | None, info: ValidationInfo) -> ResponseFormat | None:
         other = next((name for name in ("regex", "grammar") if info.data.get(name)), None)
         if value is not None and value.type != "text" and other:
-            raise invalid(f"'{other}' and 'response_format' both say what form the answer has; send one of them.")
+            raise invalid(f"'{other}' and 'response_format' both set the structure of the output; send one of them.")
         return value

@@ -1,4 +1,4 @@
-"""What chat completions are answered with."""
+"""Responses and chunks of chat completions."""
 
 from typing import Literal, TypeAlias
 
@@ -9,13 +9,13 @@ FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "function_call
 
 
 class PromptTokensDetails(msgspec.Struct, frozen=True):
-    """Of the tokens of the prompt, those that were in the cache already and not computed again."""
+    """Prompt tokens that were cached and not computed again."""
 
     cached_tokens: int
 
 
 class CompletionTokensDetails(msgspec.Struct, frozen=True):
-    """Of the tokens of all answers, those of thoughts. No token was predicted by the client."""
+    """Completion tokens by kind, over all choices. Predicted outputs are not supported, so their counts are 0."""
 
     reasoning_tokens: int
     accepted_prediction_tokens: int = 0
@@ -23,7 +23,7 @@ class CompletionTokensDetails(msgspec.Struct, frozen=True):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Tokens as the tokenizer counts them: the prompt once, and all answers to it."""
+    """Token counts of a request: each prompt once, and all choices."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -33,14 +33,14 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class FunctionCall(msgspec.Struct, frozen=True):
-    """A function that is to be called, and its arguments as JSON."""
+    """A function to call, and its arguments as JSON text."""
 
     name: str
     arguments: str
 
 
 class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
-    """A call of a tool."""
+    """A tool call."""
 
     id: str
     type: Literal["function"] = "function"
@@ -48,7 +48,7 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AssistantMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """The assistant's message. Its content is null when it has none beside its calls or thoughts."""
+    """The assistant's message. Its content is null where it has tool calls or reasoning alone."""
 
     role: Literal["assistant"] = "assistant"
     content: str | None
@@ -59,7 +59,7 @@ class AssistantMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TopLogprob(msgspec.Struct, frozen=True):
-    """A token that might have been drawn. `bytes` is null for control tokens, which stand for no text."""
+    """A likely token at a position. `bytes` is null for control tokens, which have no text."""
 
     token: str
     logprob: float
@@ -67,7 +67,7 @@ class TopLogprob(msgspec.Struct, frozen=True):
 
 
 class TokenLogprob(msgspec.Struct, frozen=True):
-    """A token of the answer. `token` has U+FFFD for a character that other tokens have a part of; `bytes` is exact."""
+    """A token of the output. `token` has U+FFFD for a character that several tokens share; `bytes` is exact."""
 
     token: str
     logprob: float
@@ -76,14 +76,14 @@ class TokenLogprob(msgspec.Struct, frozen=True):
 
 
 class ChoiceLogprobs(msgspec.Struct, frozen=True):
-    """The tokens of an answer, or of a chunk of it, in their order."""
+    """The tokens of a choice, or of a chunk of it, in order."""
 
     content: list[TokenLogprob]
     refusal: None = None
 
 
 class ChatChoice(msgspec.Struct, frozen=True):
-    """One answer. `logprobs` is null where the request does not ask for them."""
+    """One choice. `logprobs` is null where the request does not ask for them."""
 
     index: int
     message: AssistantMessage
@@ -92,7 +92,7 @@ class ChatChoice(msgspec.Struct, frozen=True):
 
 
 class ChatCompletionResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """The body of a plain answer."""
+    """The body of a response that is not streamed."""
 
     id: str
     object: Literal["chat.completion"] = "chat.completion"
@@ -105,14 +105,14 @@ class ChatCompletionResponse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeltaFunction(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The name comes whole and first, then the arguments piece by piece."""
+    """Part of a called function: the whole name first, then the arguments piece by piece."""
 
     name: str | None = None
     arguments: str | None = None
 
 
 class DeltaCall(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a chunk adds to a call: `id`, `type` and the name of its function first."""
+    """Part of a tool call in a chunk: `id`, `type` and the function's name first."""
 
     index: int
     id: str | None = None
@@ -121,7 +121,7 @@ class DeltaCall(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Delta(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a chunk adds to the message."""
+    """Part of the assistant's message in a chunk."""
 
     role: Literal["assistant"] | None = None
     content: str | None = None
@@ -131,7 +131,7 @@ class Delta(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ChunkChoice(msgspec.Struct, frozen=True):
-    """What a chunk has of one choice."""
+    """Part of one choice in a chunk."""
 
     index: int
     delta: Delta
@@ -140,7 +140,7 @@ class ChunkChoice(msgspec.Struct, frozen=True):
 
 
 class ChatCompletionChunk(msgspec.Struct, kw_only=True):
-    """One event of a streamed answer. `usage` is left out unless it was asked for."""
+    """One event of a streamed response. `usage` is omitted unless the request asks for it."""
 
     id: str
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"

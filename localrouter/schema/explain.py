@@ -1,4 +1,4 @@
-"""What `POST /v1/chat/completions/explain` is answered with: what would be asked of the model, and how."""
+"""The response of `POST /v1/chat/completions/explain`: the rendered prompt and the effective parameters."""
 
 from typing import Literal
 
@@ -14,26 +14,26 @@ class ExplainedToken(msgspec.Struct, frozen=True):
 
 
 class ExplainedStep(msgspec.Struct, frozen=True):
-    """Something that was done to the conversation so that the model's template takes it."""
+    """One change that fits the conversation to the model's chat template."""
 
     what: str
     message: int | None
-    """Which message of the request it was done to; null: to all, or to none of them."""
+    """Index of the changed message in the request; null: all messages, or none of them."""
     why: str
 
 
 class ExplainedTemplate(msgspec.Struct, frozen=True):
-    """The chat template that made the prompt."""
+    """The chat template that rendered the prompt."""
 
     source: str
     """`model`, `manifest`, or `fallback` and the turn format of the vocabulary: `fallback chatml`."""
     sha256: str
     family: str
-    """How the model writes thoughts and calls."""
+    """Family of the model: its syntax of reasoning and tool calls."""
 
 
 class ExplainedSampling(msgspec.Struct, frozen=True, kw_only=True):
-    """How tokens are drawn, defaults included."""
+    """The effective sampling parameters, defaults included."""
 
     temperature: float
     top_p: float
@@ -48,15 +48,15 @@ class ExplainedSampling(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExplainedReasoning(msgspec.Struct, frozen=True):
-    """Where the answer begins (inside a thought, where one may begin, or neither), and how long a thought may be."""
+    """Where the output begins (inside reasoning, where it may begin, or neither), and the reasoning budget."""
 
     thought: Literal["none", "open", "optional"]
     budget: int | None
-    """Tokens after which a thought is ended; null: as long as it likes."""
+    """Tokens after which reasoning is ended; null: no limit."""
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """All that decides an answer, without the answer."""
+    """Everything that determines the output for a request."""
 
     object: Literal["chat.completion.explanation"] = "chat.completion.explanation"
     model: str
@@ -68,12 +68,12 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     tokens: list[ExplainedToken]
     context_length: int
     max_completion_tokens: int
-    """What the request asks for, or what the context has room for, whichever is less; 0: the prompt is too long."""
+    """The limit of the request or the rest of the context, whichever is less; 0: the prompt is too long."""
     n: int
     sampling: ExplainedSampling
     reasoning: ExplainedReasoning
     callable: list[str]
-    """Functions that the answer may call."""
+    """Names of the functions that the model may call."""
     must_call: bool
     grammar: str | None
-    """What the answer has to obey, in llguidance's dialect of Lark; null: nothing."""
+    """Grammar of the output, in llguidance's dialect of Lark; null for none."""

@@ -1,8 +1,8 @@
-"""What the fields of a request are made of.
+"""The kinds of request fields, and types that several requests share.
 
-Every field of OpenAI's stands in our models and is of one of three kinds: honoured (it has a type of its own),
-`Unsupported` (only the values that ask for nothing pass) or `Ignored` (known, checked, without effect). docs/api.md is
-generated from this.
+Our models have every field of OpenAI's, in one of three kinds: supported (it has a type of its own), `Unsupported`
+(rejected unless the value has no effect) or `Ignored` (checked and accepted, without effect). The tables in docs/api.md
+are generated from the models.
 """
 
 from dataclasses import dataclass
@@ -23,17 +23,17 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 JsonObject: TypeAlias = dict[str, Any]
 
 MAX_TOKENS = 2**31 - 1
-"""No context is longer; a larger number is a mistake and would not fit into what the engine counts with."""
+"""Upper limit of token counts and ids: no context is longer, and the engine counts with 32 bits."""
 
 
-@dataclass(frozen=True, eq=False)  # equal marks would be one to `Annotated`, and 0 equals False
+@dataclass(frozen=True, eq=False)  # `Annotated` would merge equal instances, and 0 equals False
 class Unsupported:
-    """Marks a field that is refused. Null and the `neutral` values ask for nothing, so they are honoured."""
+    """Annotates a field that is rejected, except for null and the `neutral` values, which have no effect."""
 
     neutral: tuple[object, ...] = ()
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Return a schema that lets only the neutral values pass."""
+        """Return a schema that accepts only null and the neutral values."""
         return core_schema.no_info_after_validator_function(self._check, core_schema.any_schema())
 
     def _check(self, value: object) -> object:
@@ -52,19 +52,19 @@ class Unsupported:
 
 
 def _same(value: object, neutral: object) -> bool:
-    """Python holds `True == 1`, JSON does not."""
+    """Return whether two values are equal in JSON, where unlike in Python `true` is not 1."""
     return value == neutral and isinstance(value, bool) == isinstance(neutral, bool)
 
 
 @dataclass(frozen=True)
 class Ignored:
-    """Marks a field that is accepted and has no effect here; `why` says why that harms nobody."""
+    """Annotates a field that is accepted and ignored; `why` is the reason that this is harmless."""
 
     why: str
 
 
-def refuse(kinds: tuple[str, ...], message: str) -> BeforeValidator:
-    """Return a check that names what OpenAI knows and localrouter does not support."""
+def reject(kinds: tuple[str, ...], message: str) -> BeforeValidator:
+    """Return a validator that rejects values of OpenAI's that localrouter does not support, with `message`."""
 
     def check(value: object) -> object:
         if isinstance(value, str) and value in kinds:
@@ -80,10 +80,10 @@ def invalid(message: str) -> PydanticCustomError:
 
 
 class Strict(BaseModel):
-    """Unknown fields are an error and nothing is converted: "1" is no number.
+    """Base of all request models: unknown fields are errors, and nothing is converted ("1" is not a number).
 
-    Validation stops at the first mistake. To collect a few million of them out of one body took a minute and 10 GB; and
-    that is also why unknown fields are let in and refused afterwards, where `extra="forbid"` would list them all.
+    Validation stops at the first error: collecting a few million errors of one body took a minute and 10 GB. For the
+    same reason unknown fields are rejected after validation, where `extra="forbid"` would list them all.
     """
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
@@ -109,4 +109,4 @@ def kind_of_content(value: object) -> str | None:
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Tokens = Annotated[int, Field(ge=1, le=MAX_TOKENS)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9_-]+\z")]
-"""Of a function or a schema, as OpenAI allows them."""
+"""Name of a function or a schema, with the characters that OpenAI allows."""

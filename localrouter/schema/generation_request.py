@@ -1,4 +1,4 @@
-"""What all requests for an answer have in common: whose it is, how it is drawn, and how it comes."""
+"""Fields of all requests that generate text: model, sampling parameters and streaming."""
 
 import re
 from typing import Annotated, TypeAlias
@@ -16,14 +16,14 @@ _TOKEN = re.compile("0|[1-9][0-9]{0,9}")
 
 
 class StreamOptions(Strict):
-    """Options of a streamed answer."""
+    """Options of a streamed response."""
 
     include_usage: Annotated[bool, BeforeValidator(lambda value: False if value is None else value)] = False
-    include_obfuscation: Annotated[bool | None, Ignored("nobody between client and server to hide lengths from")] = None
+    include_obfuscation: Annotated[bool | None, Ignored("there is no intermediary to hide lengths from")] = None
 
 
 def _bias(value: object) -> object:
-    """Return the bias with numbers for keys, which JSON has as strings. Stops at the first mistake."""
+    """Return the bias with token ids for keys, which are strings in JSON. Stops at the first error."""
     if not isinstance(value, dict):
         return value
     if len(value) > MAX_BIASED:
@@ -37,7 +37,7 @@ def _bias(value: object) -> object:
 
 
 Bias = Annotated[dict[int, float], BeforeValidator(_bias)]
-"""From the number of a token to what is added to its logit."""
+"""Values added to the logits of tokens, by token id."""
 Penalty = Annotated[Number, Field(ge=-2, le=2)]
 StopString = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 Stop: TypeAlias = Annotated[
@@ -48,7 +48,7 @@ Stop: TypeAlias = Annotated[
 
 
 class GenerationRequest(Strict):
-    """Fields of every route that answers with text that a model draws."""
+    """Fields of every request that generates text."""
 
     model: Annotated[str, StringConstraints(min_length=1, max_length=512)] = Field(description="alias or full name")
     stream: bool | None = Field(None, description="default false")
@@ -56,28 +56,28 @@ class GenerationRequest(Strict):
     temperature: Annotated[Number, Field(ge=0, le=2)] | None = Field(None, description="0 to 2, default 1; 0 is greedy")
     top_p: Annotated[Number, Field(ge=0, le=1)] | None = Field(None, description="0 to 1, default 1")
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = Field(
-        None, description="the same request with the same `system_fingerprint` draws the same tokens"
+        None, description="the same request with the same `system_fingerprint` samples the same tokens"
     )
-    presence_penalty: Penalty | None = Field(None, description="-2 to 2, default 0; for tokens that the answer has")
-    frequency_penalty: Penalty | None = Field(None, description="-2 to 2, default 0; for each time the answer has them")
+    presence_penalty: Penalty | None = Field(None, description="-2 to 2, default 0; for tokens that the output has")
+    frequency_penalty: Penalty | None = Field(None, description="-2 to 2, default 0; for each time the output has them")
     logit_bias: Bias | None = Field(
         None, description=f"at most {MAX_BIASED} tokens by number, each -100 to 100; see below"
     )
     stop: Stop | None = Field(None, description="a string, or up to 4; see below")
     top_k: Annotated[int, Field(ge=0, le=MAX_TOKENS)] | None = Field(
-        None, description="not OpenAI's: draw from the likeliest so many; default 0, from all"
+        None, description="not OpenAI's: sample from so many of the likeliest tokens; default 0, from all"
     )
     min_p: Annotated[Number, Field(ge=0, le=1)] | None = Field(
         None, description="not OpenAI's: 0 to 1, default 0; the least probability, as a share of the likeliest's"
     )
     repeat_penalty: Annotated[Number, Field(ge=0.01, le=2)] | None = Field(
-        None, description="not OpenAI's: 0.01 to 2, default 1; for tokens of the prompt and of the answer"
+        None, description="not OpenAI's: 0.01 to 2, default 1; for tokens of the prompt and of the output"
     )
     regex: Annotated[str, StringConstraints(min_length=1, max_length=65_536)] | None = Field(
-        None, description="not OpenAI's: a regular expression that the whole answer matches"
+        None, description="not OpenAI's: a regular expression that the whole output matches"
     )
     grammar: Annotated[str, StringConstraints(min_length=1, max_length=1_000_000)] | None = Field(
-        None, description="not OpenAI's: a grammar that the answer obeys, in llguidance's dialect of Lark"
+        None, description="not OpenAI's: a grammar that the output obeys, in llguidance's dialect of Lark"
     )
     ttl: Annotated[int, Field(ge=0, le=MAX_TOKENS)] | None = Field(
         None, description="not OpenAI's: seconds without a request after which the model may leave memory"
@@ -93,7 +93,7 @@ class GenerationRequest(Strict):
 
     @field_validator("grammar")
     @classmethod
-    def _one_form(cls, value: str | None, info: ValidationInfo) -> str | None:
+    def _one_structure(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is not None and info.data.get("regex") is not None:
-            raise invalid("'regex' and 'grammar' both say what form the answer has; send one of them.")
+            raise invalid("'regex' and 'grammar' both set the structure of the output; send one of them.")
         return value

@@ -1,4 +1,4 @@
-"""`POST /v1/completions`, the older route: the body of a request, and what it is answered with."""
+"""`POST /v1/completions`, the older route: request and response."""
 
 from typing import Annotated, Literal, TypeAlias
 
@@ -13,7 +13,7 @@ from localrouter.schema.field_kinds import MAX_TOKENS, Tokens, Unsupported, inva
 from localrouter.schema.generation_request import GenerationRequest
 
 MAX_PROMPTS = MAX_CHOICES
-"""Prompts of one request; all answers to all of them are at most as many."""
+"""Maximum number of prompts of one request, and of choices for all prompts together."""
 
 DEFAULT_MAX_TOKENS = 16
 """OpenAI's own default of this route."""
@@ -50,12 +50,12 @@ class CompletionRequest(GenerationRequest):
 
     prompt: Prompt = Field(description=f"a string, an array of at most {MAX_PROMPTS}, or the same in tokens; see below")
     n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = Field(
-        None, description=f"answers to each prompt, default 1; at most {MAX_CHOICES} to all prompts together"
+        None, description=f"choices per prompt, default 1; at most {MAX_CHOICES} for all prompts together"
     )
     best_of: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = Field(None, description="1, or as `n`")
     max_tokens: Tokens | None = Field(None, description=f"at least 1, default {DEFAULT_MAX_TOKENS}")
     logprobs: Annotated[int, Field(ge=0, le=5)] | None = Field(
-        None, description="0 to 5: of how many of the likeliest tokens to tell, beside the drawn one; see below"
+        None, description="0 to 5: number of likeliest tokens reported beside the sampled one; see below"
     )
     echo: bool | None = Field(None, description="default false; true: the prompt comes first; not with `logprobs`")
 
@@ -66,14 +66,14 @@ class CompletionRequest(GenerationRequest):
     def _not_too_many(cls, value: int | None, info: ValidationInfo) -> int | None:
         prompts = len(_several(info.data.get("prompt", "")))
         if value is not None and value * prompts > MAX_CHOICES:
-            raise invalid(f"'n' answers to each of {prompts} prompts are more than {MAX_CHOICES}.")
+            raise invalid(f"'n' choices for each of {prompts} prompts are more than {MAX_CHOICES}.")
         return value
 
     @field_validator("best_of")
     @classmethod
     def _nothing_to_choose(cls, value: int | None, info: ValidationInfo) -> int | None:
         if value not in (None, 1, info.data.get("n") or 1):
-            message = "{field} is only supported where it is 1 or equal to 'n': no answers are left out."
+            message = "{field} is only supported where it is 1 or equal to 'n': all choices are returned."
             raise PydanticCustomError("unsupported_parameter", message)
         return value
 
@@ -99,21 +99,21 @@ def _several(prompt: str | list[str] | list[int] | list[list[int]]) -> list[str 
 
 
 class TextLogprobs(msgspec.Struct, frozen=True):
-    """The tokens of an answer, or of a chunk of it: one entry for each in every list.
+    """The tokens of a choice, or of a chunk of it: each list has one entry per token.
 
-    A token that is no text by itself reads `bytes:` and its bytes as `\\xNN`.
+    A token that is not UTF-8 by itself reads `bytes:` and its bytes as `\\xNN`.
     """
 
     tokens: list[str]
     token_logprobs: list[float]
     top_logprobs: list[dict[str, float]]
-    """The likeliest tokens in its place, and the drawn one wherever it stands."""
+    """The likeliest tokens at the position of each token, and the sampled one."""
     text_offset: list[int]
-    """Where in the answer's text it begins, in characters."""
+    """Where each token begins in the text of the choice, in characters."""
 
 
 class TextChoice(msgspec.Struct, frozen=True):
-    """One answer, or what a chunk has of it."""
+    """One choice, or the part of it in a chunk."""
 
     index: int
     text: str
@@ -122,7 +122,7 @@ class TextChoice(msgspec.Struct, frozen=True):
 
 
 class TextCompletionResponse(msgspec.Struct, kw_only=True):
-    """The body of a plain answer, and an event of a streamed one, where `usage` is left out unless it was asked for."""
+    """The body of a response, or one event of a stream, which has `usage` only if the request asks for it."""
 
     id: str
     object: Literal["text_completion"] = "text_completion"

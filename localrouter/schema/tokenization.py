@@ -1,4 +1,4 @@
-"""`POST /tokenize` and `POST /detokenize`, in the shape of llama-server's: requests and answers."""
+"""`POST /tokenize` and `POST /detokenize`, in the form of llama-server's: requests and responses."""
 
 from typing import Annotated
 
@@ -13,7 +13,7 @@ Ttl = Annotated[int, Field(ge=0, le=MAX_TOKENS)]
 
 
 class TokenizeRequest(Strict):
-    """Which tokens is this text? `None` is the same as leaving a field out."""
+    """The body of `POST /tokenize`. `None` is the same as omitting a field."""
 
     model: Model = Field(description="alias or full name")
     content: str = Field(description="the text")
@@ -28,7 +28,7 @@ class TokenizeRequest(Strict):
 
 
 class DetokenizeRequest(Strict):
-    """Which text are these tokens? `None` is the same as leaving a field out."""
+    """The body of `POST /detokenize`. `None` is the same as omitting a field."""
 
     model: Model = Field(description="alias or full name")
     tokens: Annotated[list[Token], Field(fail_fast=True, max_length=MAX_TOKEN_LIST)] = Field(
@@ -38,7 +38,7 @@ class DetokenizeRequest(Strict):
 
 
 class TokenPiece(msgspec.Struct, frozen=True):
-    """A token and what it stands for: a string, or bytes where these are no text by themselves."""
+    """A token and its piece of text: a string, or a list of bytes where they are not UTF-8 by themselves."""
 
     id: int
     piece: str | list[int]

@@ -1,15 +1,15 @@
-"""What a request offers the model to call, and the form that it wants the answer in."""
+"""Tools, tool choice and `response_format` of a request."""
 
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Discriminator, Field, StringConstraints, Tag
 
-from localrouter.schema.field_kinds import Ignored, JsonObject, Name, Strict, refuse
+from localrouter.schema.field_kinds import Ignored, JsonObject, Name, Strict, reject
 
 MAX_TOOLS = 128
-"""OpenAI's own bound."""
+"""OpenAI's own limit of tools per request."""
 
-CUSTOM = refuse(("custom",), "Custom tools are not supported; only functions are.")
+CUSTOM = reject(("custom",), "Custom tools are not supported; only functions are.")
 
 
 class FunctionDefinition(Strict):
@@ -22,7 +22,7 @@ class FunctionDefinition(Strict):
 
 
 class Tool(Strict):
-    """A tool; only functions are."""
+    """A tool, which is always a function."""
 
     type: Annotated[Literal["function"], CUSTOM]
     function: FunctionDefinition
@@ -35,21 +35,21 @@ class FunctionName(Strict):
 
 
 class NamedTool(Strict):
-    """This tool and no other."""
+    """A choice of exactly this tool."""
 
     type: Annotated[Literal["function"], CUSTOM]
     function: FunctionName
 
 
 class AllowedTools(Strict):
-    """Some of the tools of the request."""
+    """A subset of the request's tools."""
 
     mode: Literal["auto", "required"]
     tools: Annotated[list[NamedTool], Field(fail_fast=True, min_length=1, max_length=MAX_TOOLS)]
 
 
 class AllowedToolChoice(Strict):
-    """Only these tools."""
+    """A choice among a subset of the request's tools."""
 
     type: Literal["allowed_tools"]
     allowed_tools: AllowedTools
@@ -93,7 +93,7 @@ class NamedSchema(Strict):
     name: Name
     description: str | None = None
     schema_: JsonObject | None = Field(None, alias="schema")
-    strict: Annotated[bool | None, Ignored("answers always obey the schema")] = None
+    strict: Annotated[bool | None, Ignored("outputs always obey the schema")] = None
 
 
 class JsonSchemaFormat(Strict):
@@ -104,7 +104,7 @@ class JsonSchemaFormat(Strict):
 
 
 def _kind_of_format(value: object) -> str | None:
-    """Return the tag of a format; one that there is not goes to the text, which refuses it."""
+    """Return the tag of a format; unknown formats are validated as `text`, which rejects them."""
     if not isinstance(value, dict):
         return None
     return {"json_object": "<object>", "json_schema": "<schema>"}.get(str(value.get("type")), "<text>")

@@ -147,7 +147,7 @@ WRONG: list[tuple[Any, str | None, str]] = [
     ({**HELLO, "stream_options": {}}, "stream_options", "invalid_value"),
     ({**HELLO, "stream": False, "stream_options": {"include_usage": True}}, "stream_options", "invalid_value"),
     ({**HELLO, "stream": True, "stream_options": {"foo": 1}}, "stream_options.foo", "unknown_parameter"),
-    # how tokens are drawn
+    # sampling
     ({**HELLO, "frequency_penalty": False}, "frequency_penalty", "invalid_type"),
     ({**HELLO, "frequency_penalty": 2.1}, "frequency_penalty", "invalid_value"),
     ({**HELLO, "presence_penalty": -2.1}, "presence_penalty", "invalid_value"),
@@ -222,7 +222,7 @@ WRONG: list[tuple[Any, str | None, str]] = [
     ({**HELLO, "regex": "(?=a)"}, "regex", "invalid_grammar"),
     ({**HELLO, "regex": "a", "grammar": "start: /a/"}, "grammar", "invalid_value"),
     ({**HELLO, "regex": "a", "response_format": {"type": "json_object"}}, "response_format", "invalid_value"),
-    # thoughts, and what the template is told
+    # reasoning, and variables of the template
     ({**HELLO, "reasoning_effort": "some"}, "reasoning_effort", "invalid_value"),
     ({**HELLO, "reasoning_budget": -1}, "reasoning_budget", "invalid_value"),
     ({**HELLO, "chat_template_kwargs": {"messages": []}}, "chat_template_kwargs.messages", "invalid_value"),
@@ -330,9 +330,9 @@ def neutral_values() -> list[tuple[str, object]]:
     return [
         (name, value)
         for name, field in ChatRequest.model_fields.items()
-        for mark in field.metadata
-        if isinstance(mark, Unsupported)
-        for value in (None, *mark.neutral)
+        for kind in field.metadata
+        if isinstance(kind, Unsupported)
+        for value in (None, *kind.neutral)
     ]
 
 

@@ -30,9 +30,8 @@ class Content:
 
     text: str
     start: int = field(default=0, compare=False)
-    """Where the text begins in the whole output, in characters."""
     end: int = field(default=0, compare=False)
-    """Where the text ends in the whole output, in characters."""
+    """`start` and `end` are the place of the text in the whole output, in characters."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +89,10 @@ class Parser:
         self._family = family
         self._tools = tools or {}
         self._end = 0
-        """Characters fed so far."""
         self._reasoning = _Reasoning(family.reasoning_title)
         self._content = _Text(Content)
         self._calls = 0
         self._source = Source()
-        """The body of the current tool call."""
         self._reading: _Parts | None = None
         """Parser of the current tool call; None outside of calls."""
         self._is_verbatim = False
@@ -220,7 +217,6 @@ class _Text:
         self._held: list[str] = []
         """White space that is passed on if text follows."""
         self._start: int | None = None
-        """Where the next part begins, if that is known."""
         self._is_empty = True
         self._is_after_delimiter = False
 

@@ -30,9 +30,9 @@ def wrong(answer: OutputRules, marks: tuple[str, ...], right: list[str], not_rig
     return refused + [text for text in not_right if admits(grammar, text, marks)]
 
 
-@pytest.mark.parametrize("thought", ["none", "open", "optional"])
-def test_plain_text_has_no_grammar(thought: str) -> None:
-    assert output_grammar(OutputRules(AnyText(), thought), FAMILY, {}) is None  # type: ignore[arg-type]
+@pytest.mark.parametrize("reasoning", ["none", "open", "optional"])
+def test_plain_text_has_no_grammar(reasoning: str) -> None:
+    assert output_grammar(OutputRules(AnyText(), reasoning), FAMILY, {}) is None  # type: ignore[arg-type]
 
 
 @with_and_without_tokens
@@ -44,13 +44,13 @@ def test_plain_text_has_no_grammar(thought: str) -> None:
             OutputRules(NUMBER, "open"),
             ["</think>5", "hm\n</think>\n\n5", "<think</think>5"],
             ["5", "hm</think>", "hm</think>\n\n\n5", "a</think>b</think>5"],
-            id="content after an open thought",
+            id="content after open reasoning",
         ),
         pytest.param(
             OutputRules(NUMBER, "optional"),
             ["5", "<think>hm</think>5", "<think>\n\n</think>\n\n5"],
             ["<think>5", "</think>5", "<think>a</think><think>b</think>5"],
-            id="content, perhaps after a thought",
+            id="content, perhaps after reasoning",
         ),
         pytest.param(
             OutputRules(has_shown_tools=True),
@@ -74,7 +74,7 @@ def test_plain_text_has_no_grammar(thought: str) -> None:
             replace(EITHER, reasoning="optional"),
             ["<think>hm</think>\n\ntext", "<think>hm</think>" + CALL, CALL, "text"],
             ["<think>hm", "text<think>hm</think>"],
-            id="thought, text and calls",
+            id="reasoning, text and calls",
         ),
         pytest.param(
             MUST,
@@ -87,7 +87,7 @@ def test_plain_text_has_no_grammar(thought: str) -> None:
             replace(MUST, reasoning="open"),
             ["hm</think>\n\n" + CALL],
             [CALL, "hm</think>text"],
-            id="calls after a thought",
+            id="calls after reasoning",
         ),
         pytest.param(replace(MUST, tools=[STAY]), [OTHER], [CALL, ""], id="calls of one function"),
         pytest.param(
@@ -106,7 +106,7 @@ def test_an_answer_has_its_parts_in_order(
     assert wrong(answer, marks, right, not_right) == []
 
 
-def test_a_mark_that_is_a_token_is_never_spelled_out() -> None:
+def test_a_delimiter_that_is_a_token_is_never_spelled_out() -> None:
     grammar = output_grammar(EITHER, FAMILY, numbers(MARKS))
     assert grammar is not None
     spelled = [*b"text <tool_call>"]
@@ -115,7 +115,7 @@ def test_a_mark_that_is_a_token_is_never_spelled_out() -> None:
     assert matcher(grammar, MARKS).validate_tokens(spelled) == len(spelled) - 1
 
 
-def test_a_thought_of_gemma_has_its_own_marks() -> None:
+def test_reasoning_of_gemma_has_its_own_delimiters() -> None:
     family = Family(
         "gemma4", Delimiters("<|channel>", "<channel|>"), Delimiters("<|tool_call>", "<tool_call|>"), "gemma", "thought"
     )

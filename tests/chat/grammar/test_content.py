@@ -79,7 +79,7 @@ def test_the_clients_own_grammar_is_taken_as_it_is() -> None:
     assert output_grammar(OutputRules(Lark(own)), FAMILY, {}) == own
 
 
-def test_the_clients_own_grammar_may_follow_a_thought_and_have_any_names() -> None:
+def test_the_clients_own_grammar_may_follow_reasoning_and_have_any_names() -> None:
     own = 'start: thought_0 TEXT\nthought_0: "a"\nTEXT: "b" // }'
     grammar = output_grammar(OutputRules(Lark(own), reasoning="optional"), FAMILY, {})
     assert grammar is not None

@@ -74,7 +74,7 @@ def test_escaped_text_stands_for_itself(text: str, other: str) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(st.text(alphabet="</a>x\n", max_size=12))
-def test_text_without_a_mark_has_none_in_it(text: str) -> None:
+def test_text_without_a_delimiter_has_none_in_it(text: str) -> None:
     assert admits(f"start: TEXT\nTEXT: {text_without('</a>')}", text) == ("</a>" not in text)
 
 

@@ -73,32 +73,32 @@ def test_real_answers(family: Family, answer: str, message: Message) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-def test_an_answer_that_begins_inside_a_thought(family: Family) -> None:
+def test_an_answer_that_begins_inside_reasoning(family: Family) -> None:
     answer = f"\nhm\n{family.reasoning.end}\n\nHi"
 
     assert read(family, answer, in_reasoning=True) == Message("hm", "Hi")
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-def test_a_thought_that_comes_later_is_one_too(family: Family) -> None:
+def test_reasoning_that_comes_later_is_reasoning_too(family: Family) -> None:
     begin, end = family.reasoning.begin, family.reasoning.end
 
     assert read(family, f"Hi {begin}a{end} and {begin}b{end} bye") == Message("ab", "Hi and bye")
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-def test_an_end_of_thought_without_a_thought_is_content(family: Family) -> None:
+def test_an_end_of_reasoning_without_reasoning_is_content(family: Family) -> None:
     answer = f"a {family.reasoning.end} b"
 
     assert read(family, answer) == Message("", answer)
 
 
-def test_without_thoughts_their_marks_are_content() -> None:
+def test_without_reasoning_its_delimiters_are_content() -> None:
     assert read(QWEN3, "<think>a</think>", thinks=False) == Message("", "<think>a</think>")
 
 
 @pytest.mark.parametrize(
-    ("answer", "thought"),
+    ("answer", "reasoning"),
     [
         ("<|channel>thought\nhm<channel|>", "hm"),
         ("<|channel>\n thought \n hm<channel|>", "hm"),
@@ -108,11 +108,11 @@ def test_without_thoughts_their_marks_are_content() -> None:
         ("<|channel>tho", "tho"),
     ],
 )
-def test_only_a_whole_word_is_the_title_of_a_thought(answer: str, thought: str) -> None:
-    assert read(GEMMA4, *answer).reasoning == thought
+def test_only_a_whole_word_is_the_title_of_reasoning(answer: str, reasoning: str) -> None:
+    assert read(GEMMA4, *answer).reasoning == reasoning
 
 
-def test_thoughts_are_passed_on_as_they_come() -> None:
+def test_reasoning_is_passed_on_as_it_comes() -> None:
     reader = Reader(QWEN3)
 
     assert [reader.feed(piece) for piece in ["<think>\n", "a", " b\n", "<", "c", "</thin", "k>\n"]] == [
@@ -160,7 +160,9 @@ def test_a_call_is_told_by_name_first_and_then_in_fragments() -> None:
     [(QWEN3, 'Hi <tool_call>{"name":"now"}', "Hi"), (GEMMA4, "Hi <|tool_call>call:now{}<tool_c", "Hi")],
     ids=["missing", "cut"],
 )
-def test_a_closing_mark_that_is_missing_after_a_call_does_no_harm(family: Family, answer: str, content: str) -> None:
+def test_a_closing_delimiter_that_is_missing_after_a_call_does_no_harm(
+    family: Family, answer: str, content: str
+) -> None:
     assert read(family, *answer) == Message("", content, [Call("now", "{}", True)])
 
 

@@ -64,12 +64,12 @@ def test_arguments_of_complete_calls_are_json_objects(family: Family, answer: st
 
 
 @given(families, answers.filter(lambda text: not any(mark in text for mark in MARKS)), places)
-def test_text_without_marks_is_content_to_the_letter(family: Family, answer: str, places: list[int]) -> None:
+def test_text_without_delimiters_is_content_to_the_letter(family: Family, answer: str, places: list[int]) -> None:
     assert read(family, *cut(answer, places)).content == answer
 
 
 @given(families, answers, places)
-def test_without_tools_no_text_but_marks_titles_and_white_space_is_lost(
+def test_without_tools_no_text_but_delimiters_titles_and_white_space_is_lost(
     family: Family, answer: str, places: list[int]
 ) -> None:
     message = read(family, *cut(answer, places), tools=None)

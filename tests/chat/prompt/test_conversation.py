@@ -171,7 +171,7 @@ def test_turns_of_one_role_are_joined_where_the_template_wants_alternation() -> 
     assert fitted(CHATML, messages).messages == messages
 
 
-def test_turns_are_joined_with_their_thoughts_and_calls_but_results_are_not() -> None:
+def test_turns_are_joined_with_their_reasoning_and_calls_but_results_are_not() -> None:
     messages = [
         said("assistant", "a", reasoning_content="b"),
         said("assistant", "c", reasoning_content="d", tool_calls=[call("x"), call("y")]),
@@ -324,7 +324,7 @@ def test_a_template_without_a_system_message_has_the_tools_in_the_users_first_tu
     assert conversation.messages[0]["content"].endswith("\n\nHi")
 
 
-def test_thoughts_are_handed_over_by_themselves() -> None:
+def test_reasoning_is_handed_over_by_itself() -> None:
     messages = [said("user", "Hi"), said("assistant", "a", reasoning="b"), said("assistant", "", reasoning_content="c")]
 
     assert [message.get("reasoning_content") for message in fitted(CHATML, messages).messages] == [None, "b", "c"]
@@ -334,7 +334,7 @@ def test_thoughts_are_handed_over_by_themselves() -> None:
     ("family", "content"),
     [(QWEN3, "<think>\nHm.\n</think>\n\nHello</think>!"), (GEMMA4, "<|channel>thought\nHm.<channel|>Hello</think>!")],
 )
-def test_a_thought_at_the_beginning_of_an_answer_is_cut_off_where_the_template_knows_thoughts(
+def test_reasoning_at_the_beginning_of_an_answer_is_cut_off_where_the_template_knows_reasoning(
     family: Family, content: str
 ) -> None:
     messages = [said("user", "Hi"), said("assistant", content)]
@@ -346,7 +346,7 @@ def test_a_thought_at_the_beginning_of_an_answer_is_cut_off_where_the_template_k
     assert fitted(CHATML, messages, family=family).messages == messages
 
 
-def test_marks_of_thoughts_elsewhere_are_text() -> None:
+def test_delimiters_of_reasoning_elsewhere_are_text() -> None:
     thought = said("assistant", "<think>c</think>", reasoning_content="d")
     messages = [
         said("user", "<think>a</think>"),

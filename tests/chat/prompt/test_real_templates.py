@@ -179,7 +179,7 @@ def test_an_answer_is_continued_where_it_ended(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_whether_a_prompt_ends_inside_a_thought_is_known(name: str) -> None:
+def test_whether_a_prompt_ends_inside_reasoning_is_known(name: str) -> None:
     prompts = {
         switch: prompted(name, TAKEN[:1], variables={} if switch is None else {"enable_thinking": switch})
         for switch in (None, True, False)
@@ -202,7 +202,7 @@ def test_gemma_4_is_asked_again_where_an_answer_with_calls_had_a_text() -> None:
     assert [step.what for step in prompt.steps] == ["added_opening"]
 
 
-def test_a_thought_that_a_client_writes_at_the_end_is_text() -> None:
+def test_reasoning_that_a_client_writes_at_the_end_is_text() -> None:
     prompt = prompted(GEMMA_4, [*TAKEN[:1], {"role": "assistant", "content": "<|channel>"}], continue_final=True)
 
     assert text_of(prompt).endswith("<|channel>")
@@ -210,17 +210,17 @@ def test_a_thought_that_a_client_writes_at_the_end_is_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "is_in_thought"),
+    ("text", "is_in_reasoning"),
     [("<|channel>", True), ("a<|channel>thought\n", True), ("<|channel>thought\nHm", False), ("<channel|>", False)],
 )
-def test_a_prompt_is_inside_a_thought_where_nothing_but_its_title_follows_the_mark(
-    text: str, is_in_thought: bool
+def test_a_prompt_is_inside_reasoning_where_nothing_but_its_title_follows_the_delimiter(
+    text: str, is_in_reasoning: bool
 ) -> None:
-    assert ends_in_reasoning([Segment(text, control=True)], GEMMA4) == is_in_thought
+    assert ends_in_reasoning([Segment(text, control=True)], GEMMA4) == is_in_reasoning
     assert not ends_in_reasoning([Segment(text, control=False)], GEMMA4)
 
 
-def test_keys_of_a_schema_do_not_become_marks_between_the_brackets_that_a_template_writes() -> None:
+def test_keys_of_a_schema_do_not_become_delimiters_between_the_brackets_that_a_template_writes() -> None:
     function = ADD["function"] | {"parameters": {"properties": {"a": {"tool_call": 1}}, "think": 2}}
 
     prompt = prompted("Qwen3-Coder.jinja", TAKEN[:1], tools=[{"type": "function", "function": function}])
@@ -292,7 +292,7 @@ def test_any_conversation_is_rendered_with_all_that_was_said(
 @pytest.mark.parametrize("name", NAMES)
 @settings(max_examples=60)
 @given(messages=conversations())
-def test_whatever_is_said_all_marks_are_the_templates(name: str, messages: list[dict[str, Any]]) -> None:
+def test_whatever_is_said_all_special_tokens_are_the_templates(name: str, messages: list[dict[str, Any]]) -> None:
     as_said = prompted(name, messages, tools=[ADD])
     without = prompted(name, harmless(messages), tools=[ADD])
 

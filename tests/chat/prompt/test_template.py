@@ -183,7 +183,7 @@ def test_a_template_that_reaches_out_of_the_sandbox_is_the_models_fault() -> Non
     assert caught.value.param == "model"
 
 
-def test_what_a_template_says_of_the_conversation_is_bounded_and_has_no_marks() -> None:
+def test_what_a_template_says_of_the_conversation_is_limited_and_has_no_sentinels() -> None:
     template = ChatTemplate("{{ raise_exception('No: ' + messages[0].content) }}", control_tokens=CONTROL)
 
     with pytest.raises(InvalidRequest, match=r"No: <\|im_end\|>a") as caught:

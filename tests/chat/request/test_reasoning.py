@@ -1,4 +1,4 @@
-"""How a request wants the model to think."""
+"""Reasoning of one request: variables of the template, budget, and where the output begins."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def test_who_says_nothing_gets_what_the_template_does_by_itself() -> None:
 
 
 @pytest.mark.parametrize("effort", ["minimal", "low", "medium", "high", "xhigh", "max"])
-def test_any_effort_turns_thoughts_on(effort: str) -> None:
+def test_any_effort_turns_reasoning_on(effort: str) -> None:
     assert template_variables(request(reasoning_effort=effort)) == {"enable_thinking": True}
 
 
@@ -32,7 +32,7 @@ def test_no_effort_turns_them_off_and_ends_those_that_come_anyway() -> None:
     assert thinking_of(asked, FAMILY, is_open=True).budget == 0
 
 
-def test_more_effort_is_a_longer_thought_and_the_most_is_not_bounded() -> None:
+def test_more_effort_is_a_longer_budget_of_reasoning_and_the_most_is_not_limited() -> None:
     budgets = [thinking_of(request(reasoning_effort=effort), FAMILY, is_open=False).budget for effort in BUDGETS]
 
     assert budgets == sorted(set(BUDGETS.values()))
@@ -63,9 +63,7 @@ def test_a_template_that_writes_nothing_leaves_nothing_to_look_at() -> None:
         ("assistant\n<think>\n\n</think>\n\n", True, "none"),
         ("assistant\n<think>\n\n</think>\n\n", False, "optional"),
     ],
-    ids=["nothing begun", "a thought that the template closed", "what somebody wrote"],
+    ids=["nothing begun", "reasoning that the template closed", "text of a client"],
 )
-def test_an_answer_may_begin_with_a_thought_unless_the_template_closed_one(
-    text: str, control: bool, state: str
-) -> None:
+def test_an_answer_may_begin_with_reasoning_unless_the_template_closed_it(text: str, control: bool, state: str) -> None:
     assert reasoning_state(Prompt([Segment(text, control)], [], in_reasoning=False), FAMILY, can_reason=True) == state

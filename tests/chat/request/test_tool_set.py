@@ -1,4 +1,4 @@
-"""What a request offers the model to call, in both of OpenAI's forms."""
+"""The tools of a request, in both of OpenAI's forms."""
 
 import pytest
 
@@ -11,14 +11,14 @@ def tool(name: str, **more: object) -> dict[str, object]:
     return {"type": "function", "function": {"name": name, **more}}
 
 
-def offer(**fields: object) -> ToolSet:
+def tools_of(**fields: object) -> ToolSet:
     return tool_set(
         ChatRequest.model_validate({"model": "m", "messages": [{"role": "user", "content": "Hi"}]} | fields)
     )
 
 
-def callable_names(offered: ToolSet) -> list[str]:
-    return [function.name for function in offered.callable]
+def callable_names(tools: ToolSet) -> list[str]:
+    return [function.name for function in tools.callable]
 
 
 def named(name: str) -> dict[str, object]:
@@ -30,7 +30,7 @@ def allowed(mode: str, *names: str) -> dict[str, object]:
 
 
 def test_without_tools_nothing_may_be_called() -> None:
-    assert offer() == offer(tools=[]) == offer(tool_choice="none") == ToolSet()
+    assert tools_of() == tools_of(tools=[]) == tools_of(tool_choice="none") == ToolSet()
 
 
 @pytest.mark.parametrize(
@@ -46,29 +46,29 @@ def test_without_tools_nothing_may_be_called() -> None:
     ],
 )
 def test_a_choice_says_what_may_and_what_must_be_called(choice: object, names: list[str], must_call: bool) -> None:
-    offered = offer(tools=[tool("a"), tool("b")], tool_choice=choice)
+    tools = tools_of(tools=[tool("a"), tool("b")], tool_choice=choice)
 
-    assert callable_names(offered) == names
-    assert offered.must_call == must_call
+    assert callable_names(tools) == names
+    assert tools.must_call == must_call
 
 
 def test_the_model_sees_all_tools_whatever_it_may_call() -> None:
-    every = offer(tools=[tool("a"), tool("b")]).shown
+    every = tools_of(tools=[tool("a"), tool("b")]).shown
 
     assert [shown["function"]["name"] for shown in every] == ["a", "b"]
-    assert offer(tools=[tool("a"), tool("b")], tool_choice=named("a")).shown == every
+    assert tools_of(tools=[tool("a"), tool("b")], tool_choice=named("a")).shown == every
 
 
 def test_a_definition_without_description_or_parameters_has_empty_ones() -> None:
     """Templates read both without looking."""
-    [shown] = offer(tools=[tool("a")]).shown
+    [shown] = tools_of(tools=[tool("a")]).shown
 
     assert shown["function"] == {"name": "a", "description": "", "parameters": {"type": "object", "properties": {}}}
 
 
 def test_parallel_calls_are_allowed_until_they_are_not() -> None:
-    assert offer(tools=[tool("a")]).parallel
-    assert not offer(tools=[tool("a")], parallel_tool_calls=False).parallel
+    assert tools_of(tools=[tool("a")]).parallel
+    assert not tools_of(tools=[tool("a")], parallel_tool_calls=False).parallel
 
 
 @pytest.mark.parametrize(
@@ -76,10 +76,10 @@ def test_parallel_calls_are_allowed_until_they_are_not() -> None:
     [(None, ["a", "b"], False), ("none", [], False), ("auto", ["a", "b"], False), ({"name": "a"}, ["a"], True)],
 )
 def test_the_older_form_means_the_same_with_one_call(choice: object, names: list[str], must_call: bool) -> None:
-    offered = offer(functions=[{"name": "a"}, {"name": "b"}], function_call=choice)
+    tools = tools_of(functions=[{"name": "a"}, {"name": "b"}], function_call=choice)
 
-    assert callable_names(offered) == names
-    assert (offered.must_call, offered.parallel, offered.is_old_form) == (must_call, False, True)
+    assert callable_names(tools) == names
+    assert (tools.must_call, tools.parallel, tools.is_old_form) == (must_call, False, True)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +100,6 @@ def test_the_older_form_means_the_same_with_one_call(choice: object, names: list
 )
 def test_what_contradicts_itself_is_refused_by_name(fields: dict[str, object], param: str) -> None:
     with pytest.raises(InvalidRequest) as refusal:
-        offer(**fields)
+        tools_of(**fields)
 
     assert refusal.value.param == param

@@ -1,4 +1,4 @@
-"""The conductor: chunks are OpenAI's, and the plain answer is their fold."""
+"""Completion streams: chunks are OpenAI's, and the plain answer is their fold."""
 
 import asyncio
 import math

@@ -213,7 +213,7 @@ async def test_the_engine_knows_what_stands_around_calls_where_there_may_be_some
     assert engine.asked[0].calls == calls
 
 
-async def test_thoughts_are_reasoning_content_never_content() -> None:
+async def test_reasoning_is_reasoning_content_never_content() -> None:
     engine = FakeEngine(generation("<thi", "nk>\nWell.\n</think>", "\n\nHello"), info=THINKER)
 
     answer = await plain(engine)
@@ -253,7 +253,7 @@ async def test_structured_output_that_spells_delimiters_is_content() -> None:
     assert choice["finish_reason"] == "stop"
 
 
-async def test_an_answer_that_is_cut_in_its_thought_has_empty_content() -> None:
+async def test_an_answer_that_is_cut_in_its_reasoning_has_empty_content() -> None:
     answer = await plain(FakeEngine(generation("<think>We", reason="length"), info=THINKER))
 
     message = answer["choices"][0]["message"]
