@@ -12,12 +12,12 @@ from rich.console import Console
 from benchmarks import baseline, sampler
 from benchmarks.files import goals_of, measure_files
 from benchmarks.goal import Goal, table_of_goals
-from localrouter.bench import results_report
 from localrouter.bench.environment import Environment
-from localrouter.bench.measure import Measure
-from localrouter.bench.peer import Peer
-from localrouter.bench.results_report import Results
-from localrouter.bench.run_progress import Progress
+from localrouter.bench.results import results_report
+from localrouter.bench.results.measure import Measure
+from localrouter.bench.results.results_report import ModelResults
+from localrouter.bench.run_progress import RunProgress
+from localrouter.bench.servers.peer import Peer
 from localrouter.bench.session import programs
 from localrouter.bench.synthetic.model_shapes import SHAPES
 from localrouter.bench.synthetic.model_writer import synthetic_model
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run what was asked for. Returns 1 when a goal was missed, 2 when nothing could run."""
     options = _parser().parse_args(arguments)
     try:
-        return _run(options, Progress())
+        return _run(options, RunProgress())
     except KeyboardInterrupt:
         return INTERRUPTED
     except OperatorError as error:
@@ -74,13 +74,13 @@ def _positive(text: str) -> int:
     return number
 
 
-def _run(options: argparse.Namespace, progress: Progress) -> int:
+def _run(options: argparse.Namespace, progress: RunProgress) -> int:
     machine = Environment.this()
     console = Console(highlight=False)
     print(machine, file=sys.stderr)
     found = _measured(options, progress)
     last = RESULTS / f"{_name(options)}.json"
-    results = Results(found.model, options.repeat, found.measures)
+    results = ModelResults(found.model, options.repeat, found.measures)
     if found.goals:
         console.print(table_of_goals(found.goals))
     else:
@@ -98,7 +98,7 @@ def _name(options: argparse.Namespace) -> str:
     return f"files-{options.size}mb" if sized else str(options.what)
 
 
-def _measured(options: argparse.Namespace, progress: Progress) -> Found:
+def _measured(options: argparse.Namespace, progress: RunProgress) -> Found:
     if options.what == "sampler":
         return Found(f"a vocabulary of {sampler.VOCABULARY}", sampler.measures(progress))
     if options.what == "files":
@@ -108,14 +108,14 @@ def _measured(options: argparse.Namespace, progress: Progress) -> Found:
     return Found("qwen3-tiny, qwen3-0.6b, demo", goals=_baseline(options.repeat, peer, progress))
 
 
-def _baseline(repeat: int, peer: Peer | None, progress: Progress) -> list[Goal]:
+def _baseline(repeat: int, peer: Peer | None, progress: RunProgress) -> list[Goal]:
     goals = baseline.batching(_model("qwen3-tiny", progress), repeat, progress)
     goals += baseline.demo(progress)
     goals.append(baseline.generation(_model("qwen3-0.6b", progress), peer, repeat, progress))
     return goals
 
 
-def _model(name: str, progress: Progress) -> Path:
+def _model(name: str, progress: RunProgress) -> Path:
     progress.say(f"model of the shape {name}")
     return synthetic_model(name, SHAPES[name])
 

@@ -6,12 +6,13 @@ from statistics import median
 
 from benchmarks.goal import Goal
 from benchmarks.idle import cpu_share
-from localrouter.bench import load, servers
 from localrouter.bench.comparison import SEEDS_APART
-from localrouter.bench.figures import LoadFigures
-from localrouter.bench.peer import DEMO, Peer
-from localrouter.bench.run_progress import Progress
-from localrouter.bench.servers import BenchServer
+from localrouter.bench.load import load_generator
+from localrouter.bench.load.figures import LoadFigures
+from localrouter.bench.run_progress import RunProgress
+from localrouter.bench.servers import bench_server
+from localrouter.bench.servers.bench_server import BenchServer
+from localrouter.bench.servers.peer import DEMO, Peer
 from localrouter.bench.workloads import WORKLOADS
 
 BATCHING = 2.5
@@ -26,10 +27,10 @@ IDLE_SECONDS = 5.0
 BENCH_TOKENS = 128
 
 
-def batching(model: Path, repeat: int, progress: Progress) -> list[Goal]:
+def batching(model: Path, repeat: int, progress: RunProgress) -> list[Goal]:
     """Return whether 32 streams together get enough more than one, and none breaks."""
     singles, manies = [], []
-    with servers.localrouter(model) as server:
+    with bench_server.localrouter(model) as server:
         for turn in range(repeat):
             progress.say(f"one stream and 32 streams, {turn + 1}/{repeat}, on {model.name}")
             singles.append(_run(server, "single", turn))
@@ -42,13 +43,13 @@ def batching(model: Path, repeat: int, progress: Progress) -> list[Goal]:
     ]
 
 
-def generation(model: Path, peer: Peer | None, repeat: int, progress: Progress) -> Goal:
+def generation(model: Path, peer: Peer | None, repeat: int, progress: RunProgress) -> Goal:
     """Return whether one stream is nearly as fast as llama-bench, which neither samples nor serves."""
     name = "one stream between its first and last token against llama-bench tg, qwen3-0.6b"
     if peer is None:
         return Goal(name, None, SHARE_OF_BENCH, "%", at_least=True, remark="needs --peer-bin or --build-peer")
     ours, theirs = [], []
-    with servers.localrouter(model) as server:
+    with bench_server.localrouter(model) as server:
         for turn in range(repeat):
             progress.say(f"one stream and llama-bench, {turn + 1}/{repeat}, on {model.name}")
             ours.append(_run(server, "single", turn).stream_rate)
@@ -58,14 +59,14 @@ def generation(model: Path, peer: Peer | None, repeat: int, progress: Progress) 
     return Goal(name, share, SHARE_OF_BENCH, "%", at_least=True, remark=remark)
 
 
-def demo(progress: Progress) -> list[Goal]:
+def demo(progress: RunProgress) -> list[Goal]:
     """Return whether 32 streams of the demo model are whole, and what it costs to have it loaded."""
     memory = ("memory of the serving process, demo loaded", PARENT_MEMORY, "MB")
     idle = ("CPU of both processes, idle", IDLE_CPU, "% of a core")
     if not DEMO.is_file():
         missing = "this installation has no demo model"
         return [Goal(name, None, limit, unit, False, missing) for name, limit, unit in (memory, idle)]
-    with servers.localrouter("builtin:demo") as server:
+    with bench_server.localrouter("builtin:demo") as server:
         progress.say("32 streams on the demo model")
         whole = _whole("broken streams, demo", [_run(server, "many32", 0)])
         held = server.memory
@@ -87,7 +88,7 @@ def demo(progress: Progress) -> list[Goal]:
 
 def _run(server: BenchServer, workload: str, turn: int) -> LoadFigures:
     chosen = WORKLOADS[workload]
-    return load.run(server.endpoint, chosen.make(SEEDS_APART * (turn + 1)), server.fields(chosen))
+    return load_generator.run(server.endpoint, chosen.make(SEEDS_APART * (turn + 1)), server.fields(chosen))
 
 
 def _whole(name: str, runs: list[LoadFigures]) -> Goal:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from localrouter.bench.processes import Program, ProgramFailed, running
+from localrouter.bench.servers.processes import Program, ProgramFailed, running
 
 STARTER = """
 import json, os, sys, time

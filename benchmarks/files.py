@@ -11,9 +11,9 @@ from benchmarks.big_file import big_file
 from benchmarks.command import Command, Run, kill
 from benchmarks.goal import Goal
 from benchmarks.workplace import LOCAL, Workplace, workplace
-from localrouter.bench.measure import OURS, Measure
-from localrouter.bench.processes import ProgramFailed
-from localrouter.bench.run_progress import Progress
+from localrouter.bench.results.measure import OURS, Measure
+from localrouter.bench.run_progress import RunProgress
+from localrouter.bench.servers.processes import ProgramFailed
 
 SPEED = 0.8
 """Times as fast as the tool beside it."""
@@ -87,7 +87,7 @@ class Measures:
         self.add(name, BEYOND, (served - size) / MIB)
 
 
-def measure_files(size: int, repeat: int, progress: Progress) -> list[Measure]:
+def measure_files(size: int, repeat: int, progress: RunProgress) -> list[Measure]:
     """Measure everything on a file with `size` bytes of tensors. Raises ProgramFailed."""
     if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
         raise ProgramFailed(f"{', '.join(missing)}: not on the PATH, and there is nothing else to compare with")

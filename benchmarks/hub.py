@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from localrouter.bench.processes import ProgramFailed
+from localrouter.bench.servers.processes import ProgramFailed
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 REPO = "bench/File-GGUF"

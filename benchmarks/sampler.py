@@ -6,8 +6,8 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from localrouter.bench.measure import OURS, Measure
-from localrouter.bench.run_progress import Progress
+from localrouter.bench.results.measure import OURS, Measure
+from localrouter.bench.run_progress import RunProgress
 from localrouter.engine.backends.llama.exp_kernel import fastest_exponential
 from localrouter.engine.messages import Sampling
 from localrouter.engine.sampling.penalties import Penalties
@@ -28,7 +28,7 @@ KINDS = {
 }
 
 
-def measures(progress: Progress) -> list[Measure]:
+def measures(progress: RunProgress) -> list[Measure]:
     """Return a measure for each of KINDS, in microseconds."""
     progress.say("sampler")
     return [

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from benchmarks.command import Command, Run, run, started
 from benchmarks.hub import REPO, LoopbackHub, loopback_hub
-from localrouter.bench.processes import Program
 from localrouter.bench.scratch import bench_home
+from localrouter.bench.servers.processes import Program
 
 LOCAL, REMOTE = "File-Local", "File-Remote"
 

@@ -13,7 +13,7 @@ from statistics import median
 
 import numpy as np
 
-from localrouter.bench.measure import LIMIT, Measure
+from localrouter.bench.results.measure import LIMIT, Measure
 from localrouter.gguf.header import GgufHeader
 from localrouter.memory.machine import ram
 from localrouter.memory.shape import shape_of_headers

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from localrouter.bench.processes import ProgramFailed
+from localrouter.bench.servers.processes import ProgramFailed
 from localrouter.bench.words import text
 from localrouter.engine.messages import Event, Finished, Generate, GenerationRequest, Sampling, Segment
 from localrouter.load_options import LoadOptions

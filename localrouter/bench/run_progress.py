@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class Progress:
+class RunProgress:
     """Tells what happens next."""
 
     started: float = field(default_factory=time.monotonic)

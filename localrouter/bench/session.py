@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from localrouter.bench import results_report
 from localrouter.bench.comparison import ComparisonPlan, compare, measure_engine, with_limits
 from localrouter.bench.environment import Environment
-from localrouter.bench.peer import Peer, PeerMissing, build_peer, built_folder, find_peer
-from localrouter.bench.results_report import Results
-from localrouter.bench.run_progress import Progress
+from localrouter.bench.results import results_report
+from localrouter.bench.results.results_report import ModelResults
+from localrouter.bench.run_progress import RunProgress
 from localrouter.bench.scratch import bench_home
-from localrouter.bench.servers import BenchServer
+from localrouter.bench.servers.bench_server import BenchServer
+from localrouter.bench.servers.peer import Peer, PeerMissing, build_peer, built_folder, find_peer
 from localrouter.bench.workloads import OWN, QUICK, WORKLOADS, Workload
 from localrouter.gguf.header import read_headers
 
@@ -20,18 +20,18 @@ ENGINE_TOKENS, QUICK_ENGINE_TOKENS = 128, 32
 
 
 @dataclass(frozen=True)
-class Session:
+class BenchSession:
     """How models are measured. `workloads` are names; without any it is all of them, the engine and the limits too."""
 
     machine: Environment
-    progress: Progress
+    progress: RunProgress
     peer: Peer | BenchServer | None
     repeat: int
     workloads: Sequence[str] = ()
     threads: int | None = None
     quick: bool = False
 
-    def measure(self, name: str, model: Path) -> Results:
+    def measure(self, name: str, model: Path) -> ModelResults:
         """Return the results of a model, and keep them for the next time if all was measured.
 
         Raises GgufError when it is no model, and ProgramFailed when a server does not get ready.
@@ -44,7 +44,7 @@ class Session:
             measures += measure_engine(plan, tokens, self.progress)
             measures = with_limits(measures, headers, self.machine, self.progress)
         last = bench_home() / "results" / f"{name}-{model.stat().st_size}{'-quick' if self.quick else ''}.json"
-        results = Results(
+        results = ModelResults(
             name, plan.repeat, measures, self._peer_name(), results_report.last_medians(last, self.machine)
         )
         if not self.workloads:
@@ -65,7 +65,7 @@ class Session:
         return None
 
 
-def programs(folder: Path | None, progress: Progress, *, build: bool, offline: bool) -> Peer | None:
+def programs(folder: Path | None, progress: RunProgress, *, build: bool, offline: bool) -> Peer | None:
     """Return llama.cpp's programs: those in `folder`, or those that were built before or are built now.
 
     None when nobody named or built any. Raises PeerMissing.

@@ -1,4 +1,4 @@
-"""What a workload asks of a server: which conversations begin when. Pure; `load.py` sends them."""
+"""What a workload asks of a server: which conversations begin when. Pure; the load generator sends them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -56,7 +56,7 @@ class Dialogue:
 
 
 @dataclass(frozen=True)
-class Row:
+class WorkloadFigure:
     """One of the figures that tell how well a workload went: a field of `Figures`, and what it means."""
 
     figure: str
@@ -70,7 +70,7 @@ class Workload:
     name: str
     make: Callable[[int], list[Dialogue]]
     """Seed to conversations. Another seed shares no text with it, so that no cache can help between two runs."""
-    rows: tuple[Row, ...]
+    rows: tuple[WorkloadFigure, ...]
     ours: Fields = field(default_factory=OPENAI.copy)
     """How localrouter is asked to sample."""
     llama: Fields = field(default_factory=(OPENAI | WHOLE).copy)
@@ -127,34 +127,38 @@ WORKLOADS: Mapping[str, Workload] = {
             "single",
             single,
             (
-                Row("stream_rate", "one stream, tokens per second after the first"),
-                Row("ttft_p50", "first token of one stream, ms"),
+                WorkloadFigure("stream_rate", "one stream, tokens per second after the first"),
+                WorkloadFigure("ttft_p50", "first token of one stream, ms"),
             ),
         ),
         Workload(
             "schema",
             single,
-            (Row("stream_rate", "one stream that obeys a JSON schema, tokens per second after the first"),),
+            (WorkloadFigure("stream_rate", "one stream that obeys a JSON schema, tokens per second after the first"),),
             ours=OPENAI | SCHEMA,
             llama=OPENAI | WHOLE | SCHEMA,
         ),
-        Workload("batch8", batch8, (Row("rate", "8 streams at once, tokens per second together"),)),
-        Workload("shared16", shared16, (Row("wall", "16 streams behind one new 900-word system prompt, seconds"),)),
+        Workload("batch8", batch8, (WorkloadFigure("rate", "8 streams at once, tokens per second together"),)),
+        Workload(
+            "shared16", shared16, (WorkloadFigure("wall", "16 streams behind one new 900-word system prompt, seconds"),)
+        ),
         Workload(
             "stall",
             stall,
             (
-                Row("gap_max", "longest silence of a stream while a prompt of 1,800 words is read, ms"),
-                Row("wall", "both of them until they are complete, seconds"),
+                WorkloadFigure("gap_max", "longest silence of a stream while a prompt of 1,800 words is read, ms"),
+                WorkloadFigure("wall", "both of them until they are complete, seconds"),
             ),
         ),
-        Workload("long", long, (Row("ttft_p50", "first token after a prompt of 1,500 words, ms"),)),
-        Workload("many32", many32, (Row("rate", _MANY),)),
-        Workload(OWN, many32, (Row("rate", f"{_MANY}; llama-server with its own top_k 40 and min_p"),), llama={}),
+        Workload("long", long, (WorkloadFigure("ttft_p50", "first token after a prompt of 1,500 words, ms"),)),
+        Workload("many32", many32, (WorkloadFigure("rate", _MANY),)),
+        Workload(
+            OWN, many32, (WorkloadFigure("rate", f"{_MANY}; llama-server with its own top_k 40 and min_p"),), llama={}
+        ),
         Workload(
             "many32-top-p",
             many32,
-            (Row("rate", f"{_MANY}; all with top_p 0.95"),),
+            (WorkloadFigure("rate", f"{_MANY}; all with top_p 0.95"),),
             ours=TOP_P,
             llama=TOP_P | WHOLE,
         ),
@@ -162,8 +166,8 @@ WORKLOADS: Mapping[str, Workload] = {
             "turns",
             turns,
             (
-                Row("wall", "a conversation of 6 turns, seconds"),
-                Row("ttft_later", "first token of its turns 2 to 6, ms"),
+                WorkloadFigure("wall", "a conversation of 6 turns, seconds"),
+                WorkloadFigure("ttft_later", "first token of its turns 2 to 6, ms"),
             ),
         ),
     )

@@ -13,9 +13,9 @@ from localrouter.cli.options import go_offline, json_option, manifest_option, of
 from localrouter.cli.progress import watching
 from localrouter.errors import ConfigError
 from localrouter.weights.addition import Addition, added_before, addition, refuse_duplicate
-from localrouter.weights.manifest.lock import Lock, lock_path, read_lock, write_lock
+from localrouter.weights.manifest.lockfile import Lock, lock_path, read_lock, write_lock
 from localrouter.weights.manifest.user_manifest import add_build, replace_build
-from localrouter.weights.registry import Entry, Registry, user_manifest_path
+from localrouter.weights.registry import Registry, RegistryEntry, user_manifest_path
 
 if TYPE_CHECKING:
     from localrouter.weights.manifest.pin import Pin
@@ -52,7 +52,7 @@ def add(name: str, file: str, *, full_name: str | None, manifest: Path | None, *
     _say(new, own, pin, updated=old is not None, as_json=flags["as_json"])
 
 
-def _write(new: Addition, old: Entry | None, pin: "Pin | None", own: Path) -> Addition:
+def _write(new: Addition, old: RegistryEntry | None, pin: "Pin | None", own: Path) -> Addition:
     """Note the build in the manifest, and its pin in the lock; returns it as it stands there."""
     if old is not None:
         new = new.in_place_of(old)
@@ -82,7 +82,7 @@ def _look_up(new: Addition, own: Path, *, offline: bool) -> "tuple[Addition, Pin
     assert repo is not None
     if new.revision is not None:
         build = build.model_copy(update={"revision": hub.resolve(repo, new.revision).commit})
-    pin = resolve(Entry(new.alias, build, own), hub)
+    pin = resolve(RegistryEntry(new.alias, build, own), hub)
     return dataclasses.replace(new, build=build.model_copy(update={"license": pin.license})), pin
 
 

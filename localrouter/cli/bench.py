@@ -20,10 +20,10 @@ from localrouter.errors import ConfigError
 
 if TYPE_CHECKING:
     from localrouter.bench.environment import Environment
-    from localrouter.bench.peer import Peer
-    from localrouter.bench.results_report import Results
-    from localrouter.bench.run_progress import Progress
-    from localrouter.bench.servers import BenchServer
+    from localrouter.bench.results.results_report import ModelResults
+    from localrouter.bench.run_progress import RunProgress
+    from localrouter.bench.servers.bench_server import BenchServer
+    from localrouter.bench.servers.peer import Peer
 
 DEFAULT_SHAPE = "qwen3-tiny"
 _FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
@@ -109,14 +109,14 @@ def _run(asked: _Asked) -> bool:
     """Measure, show and write. Returns whether a stream of ours broke."""
     # Imported here: these bring numpy and an HTTP client, which a help page does not need.
     from localrouter.bench.environment import Environment
-    from localrouter.bench.run_progress import Progress
-    from localrouter.bench.session import Session
+    from localrouter.bench.run_progress import RunProgress
+    from localrouter.bench.session import BenchSession
 
-    machine, progress = Environment.this(), Progress()
+    machine, progress = Environment.this(), RunProgress()
     _introduce(machine)
     peer = _peer(asked, progress)
-    session = Session(machine, progress, peer, asked.repeat, asked.workload, asked.threads, asked.quick)
-    everything = list["Results"]()
+    session = BenchSession(machine, progress, peer, asked.repeat, asked.workload, asked.threads, asked.quick)
+    everything = list["ModelResults"]()
     try:
         for name, model in _models(asked):
             everything.append(session.measure(name, model))
@@ -127,8 +127,8 @@ def _run(asked: _Asked) -> bool:
     return any(results.spoiled for results in everything)
 
 
-def _write(asked: _Asked, everything: "list[Results]", machine: "Environment") -> None:
-    from localrouter.bench import results_report  # imports numpy, which a help page does not need
+def _write(asked: _Asked, everything: "list[ModelResults]", machine: "Environment") -> None:
+    from localrouter.bench.results import results_report  # imports numpy, which a help page does not need
 
     if asked.json:
         results_report.save(asked.json, [results_report.as_json(results, machine) for results in everything])
@@ -145,8 +145,8 @@ def _introduce(machine: "Environment") -> None:
         talk(f"Other programs use {100 * machine.busy:.0f} % of this machine: the figures will be too low.", "yellow")
 
 
-def _peer(asked: _Asked, progress: "Progress") -> "Peer | BenchServer | None":
-    from localrouter.bench.servers import running_server
+def _peer(asked: _Asked, progress: "RunProgress") -> "Peer | BenchServer | None":
+    from localrouter.bench.servers.bench_server import running_server
     from localrouter.bench.session import programs
 
     if asked.peer is None:
@@ -169,8 +169,8 @@ def _models(asked: _Asked) -> Iterator[tuple[str, Path]]:
         yield name, model
 
 
-def _show(results: "Results") -> None:
-    from localrouter.bench.results_report import table_of
+def _show(results: "ModelResults") -> None:
+    from localrouter.bench.results.results_report import table_of
 
     print_data(table_of(results))
     for flaw in results.flaws:

@@ -17,8 +17,8 @@ from localrouter.cli.options import FILE, json_option, offline_option, talk
 from localrouter.cli.progress import watching
 
 if TYPE_CHECKING:
-    from localrouter.weights.bundle.exporter import Contents
-    from localrouter.weights.bundle.index import Index
+    from localrouter.weights.bundle.exporter import BundleContents
+    from localrouter.weights.bundle.index import BundleIndex
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -103,10 +103,10 @@ def verify(file: Path, *, signers: Path | None, offline: bool, as_json: bool) ->
 @json_option
 def import_(file: Path, *, wheels: Path | None, signers: Path | None, offline: bool, as_json: bool) -> None:
     """Bring the models of a bundle to this machine; what is here already is not written again."""
+    from localrouter.weights.bundle.import_target import Destination
     from localrouter.weights.bundle.importer import import_bundle
     from localrouter.weights.bundle.names import name_builds
     from localrouter.weights.bundle.reader import Bundle
-    from localrouter.weights.bundle.target import Destination
 
     with _verdict(as_json), Bundle(file) as opened:
         signer = opened.signer(signers) if signers else None
@@ -127,10 +127,10 @@ def import_(file: Path, *, wheels: Path | None, signers: Path | None, offline: b
             talk(f"install localrouter with: {install}")
 
 
-def _contents(names: tuple[str, ...], manifest: Path | None, delta: Path | None) -> "Contents":
+def _contents(names: tuple[str, ...], manifest: Path | None, delta: Path | None) -> "BundleContents":
     from localrouter.weights.bundle.contents import choose, gather, pinned_digests
     from localrouter.weights.bundle.index import BundleError
-    from localrouter.weights.manifest.lock import read_lock
+    from localrouter.weights.manifest.lockfile import read_lock
     from localrouter.weights.registry import Registry
 
     if delta and not delta.is_file():
@@ -145,7 +145,7 @@ def _contents(names: tuple[str, ...], manifest: Path | None, delta: Path | None)
     return contents.leaving_out(pinned_digests(read_lock(delta))) if delta else contents
 
 
-def _add_wheels(contents: "Contents", scratch: Path, *, offline: bool) -> "Contents":
+def _add_wheels(contents: "BundleContents", scratch: Path, *, offline: bool) -> "BundleContents":
     from localrouter.weights.bundle.index import BundleError
     from localrouter.weights.bundle.wheels import build_wheels, wheel_target
 
@@ -170,7 +170,7 @@ def _verdict(as_json: bool) -> Iterator[None]:
         sys.exit(FAILED)
 
 
-def _facts(file: Path, index: "Index") -> dict[str, Any]:
+def _facts(file: Path, index: "BundleIndex") -> dict[str, Any]:
     return {
         "bundle": str(file),
         "size": file.stat().st_size,

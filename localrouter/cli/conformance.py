@@ -18,8 +18,8 @@ from localrouter.cli.options import FILE, print_data, talk
 from localrouter.errors import ConfigError
 
 if TYPE_CHECKING:
-    from localrouter.conformance.check import Check, Result
-    from localrouter.conformance.target import Target
+    from localrouter.conformance.check import Check, CheckResult
+    from localrouter.conformance.server_under_test import ServerUnderTest
 
 _NO_KEY = "none"
 _KEY_HINT = "pass --api-key or set OPENAI_API_KEY"
@@ -81,10 +81,10 @@ def conformance(  # noqa: PLR0913 - one for each option
             hint=f"{sys.executable} -m pip install 'localrouter[conformance]'",
         )
     from localrouter.conformance import report  # the openai client is an extra, and slow to import
+    from localrouter.conformance.server_under_test import ServerUnderTest
     from localrouter.conformance.suite import chosen
-    from localrouter.conformance.target import Target
 
-    with Target(base_url, _key(base_url, api_key), model or "", timeout, _fields(always)) as server:
+    with ServerUnderTest(base_url, _key(base_url, api_key), model or "", timeout, _fields(always)) as server:
         server.model = model or _first_model(server, base_url)
         talk(f"asking {server.model} at {base_url}")
         results, interrupted = _results(server, chosen(only))
@@ -135,7 +135,7 @@ def _is_this_machine(host: str) -> bool:
         return False
 
 
-def _first_model(server: "Target", base_url: str) -> str:
+def _first_model(server: "ServerUnderTest", base_url: str) -> str:
     """Return the first model that is listed. Raises ConfigError where none is, or nobody answers."""
     import httpx2  # an extra
 
@@ -157,11 +157,11 @@ def _first_model(server: "Target", base_url: str) -> str:
     return listed[0]
 
 
-def _results(server: "Target", checks: "list[Check]") -> "tuple[list[Result], bool]":
+def _results(server: "ServerUnderTest", checks: "list[Check]") -> "tuple[list[CheckResult], bool]":
     """Run the checks. Return a result for each, and whether Ctrl-C came: then those that were left have not run."""
     from localrouter.conformance.suite import not_run, run  # the openai client is an extra
 
-    results: list[Result] = []
+    results: list[CheckResult] = []
     try:
         with _progress(len(checks)) as show:
             results_of_all = run(server, checks)

@@ -19,7 +19,7 @@ from localrouter.weights.registry import Registry
 @json_option
 def du(names: tuple[str, ...], manifest: Path | None, *, as_json: bool) -> None:
     """Show the bytes of every build on this machine, largest first; a file that builds share is once in the total."""
-    from localrouter.weights.inventory import usage  # --help should not wait for it
+    from localrouter.weights.disk_usage import usage  # --help should not wait for it
 
     used = usage(Registry.read(manifest).select(names))
     holdings = sorted(used.holdings, key=lambda each: (-each.size, each.entry.build.name))

@@ -21,11 +21,11 @@ from localrouter.cli.options import (
     talk,
 )
 from localrouter.errors import ConfigError
-from localrouter.weights.manifest.lock import Lock, lock_path, read_lock, write_lock
-from localrouter.weights.registry import Entry, ManifestLayer, Registry
+from localrouter.weights.manifest.lockfile import Lock, lock_path, read_lock, write_lock
+from localrouter.weights.registry import ManifestLayer, Registry, RegistryEntry
 
 if TYPE_CHECKING:
-    from localrouter.weights.hub.resolve import Change
+    from localrouter.weights.hub.resolve import LockChange
     from localrouter.weights.manifest.pin import Pin
 
 _STATUS = exit_statuses("locked, or with --check all is as locked", "with --check: something moved or is not locked")
@@ -67,7 +67,7 @@ def lock(
     _show(_lock(registry, entries, output, offline=offline), as_json=as_json)
 
 
-def _of_the_hub(registry: Registry, names: tuple[str, ...]) -> list[Entry]:
+def _of_the_hub(registry: Registry, names: tuple[str, ...]) -> list[RegistryEntry]:
     entries = registry.select(names)
     chosen = [entry for entry in entries if entry.build.source == "hub"]
     if names and not chosen:
@@ -75,7 +75,7 @@ def _of_the_hub(registry: Registry, names: tuple[str, ...]) -> list[Entry]:
     return chosen
 
 
-def _check(entries: Sequence[Entry], *, offline: bool) -> "list[Change]":
+def _check(entries: Sequence[RegistryEntry], *, offline: bool) -> "list[LockChange]":
     from localrouter.weights.hub.hub_client import Hub  # --help should not wait for it, nor --offline come late
     from localrouter.weights.hub.resolve import at_once, check
 
@@ -84,7 +84,9 @@ def _check(entries: Sequence[Entry], *, offline: bool) -> "list[Change]":
     return [change for found in at_once(lambda entry: check(entry, hub), entries) for change in found]
 
 
-def _lock(registry: Registry, entries: Sequence[Entry], output: Path | None, *, offline: bool) -> "list[Change]":
+def _lock(
+    registry: Registry, entries: Sequence[RegistryEntry], output: Path | None, *, offline: bool
+) -> "list[LockChange]":
     from localrouter.weights.hub.hub_client import Hub
     from localrouter.weights.hub.resolve import at_once, changes, resolve
 
@@ -92,7 +94,7 @@ def _lock(registry: Registry, entries: Sequence[Entry], output: Path | None, *, 
     talk(f"asking the hub about {len(entries)} build{'s' if len(entries) > 1 else ''}")
     pins = at_once(lambda entry: resolve(entry, hub), entries)
     fresh = {(entry.manifest, entry.build.name): pin for entry, pin in zip(entries, pins, strict=True)}
-    found: list[Change] = []
+    found: list[LockChange] = []
     for path, layers in _targets(registry, output).items():
         old = read_lock(path)
         new = Lock({entry.build.name: pin for layer in layers for entry, pin in _pins(layer, fresh, old)})
@@ -105,7 +107,9 @@ def _lock(registry: Registry, entries: Sequence[Entry], output: Path | None, *, 
     return found
 
 
-def _pins(layer: ManifestLayer, fresh: Mapping[tuple[Path, str], "Pin"], old: Lock) -> Iterator[tuple[Entry, "Pin"]]:
+def _pins(
+    layer: ManifestLayer, fresh: Mapping[tuple[Path, str], "Pin"], old: Lock
+) -> Iterator[tuple[RegistryEntry, "Pin"]]:
     """The pins of a manifest's builds: new ones, and those that were locked before; not of builds that are gone."""
     for entry in layer.entries():
         name = entry.build.name
@@ -122,7 +126,7 @@ def _targets(registry: Registry, output: Path | None) -> dict[Path, list[Manifes
     return {lock_path(layer.path): [layer] for layer in layers}
 
 
-def _show(found: "Sequence[Change]", *, as_json: bool) -> None:
+def _show(found: "Sequence[LockChange]", *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([asdict(change) for change in found], indent=2))
         return

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from localrouter.gguf.parts import parts
-from localrouter.weights.registry import Entry, Registry, user_manifest_path
-from localrouter.weights.store import ASSETS, expand
+from localrouter.weights.build_location import ASSETS, expand
+from localrouter.weights.registry import Registry, RegistryEntry, user_manifest_path
 
 
 def every(manifest: Path | None = None) -> list[str]:
@@ -45,22 +45,22 @@ def hub_cache() -> Path:
     return Path(os.path.expandvars(os.path.expanduser(cache)))
 
 
-def _names(entries: Iterable[Entry]) -> list[str]:
+def _names(entries: Iterable[RegistryEntry]) -> list[str]:
     found = list(entries)
     variants = (f"{entry.alias}:{entry.build.variant}" for entry in found if entry.build.variant)
     return list(dict.fromkeys([*(entry.alias for entry in found), *variants, *(entry.build.name for entry in found)]))
 
 
-def _can_be_removed(entry: Entry) -> bool:
+def _can_be_removed(entry: RegistryEntry) -> bool:
     downloaded = entry.build.source == "hub" and _is_here(entry)
     return downloaded or entry.manifest == user_manifest_path()
 
 
-def _is_here(entry: Entry) -> bool:
+def _is_here(entry: RegistryEntry) -> bool:
     return any(path.is_file() for path in _places(entry))
 
 
-def _places(entry: Entry) -> Iterator[Path]:
+def _places(entry: RegistryEntry) -> Iterator[Path]:
     build = entry.locked
     if build.asset is not None:
         yield ASSETS / build.asset

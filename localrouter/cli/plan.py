@@ -35,7 +35,7 @@ from localrouter.weights.build_shapes import shape_of_build
 from localrouter.weights.extra_models import check_entry, split_entries
 from localrouter.weights.hub.remote_header import Ranges
 from localrouter.weights.manifest.manifest import Build
-from localrouter.weights.registry import Entry, Registry
+from localrouter.weights.registry import Registry, RegistryEntry
 
 _LEGEND = """\
 KV: keys, values and recurrent states (w: sliding layers hold windows only);
@@ -49,7 +49,7 @@ _SETTINGS = ("kv_type", "swa_full", "device", "tensor_split")
 
 @dataclass(frozen=True)
 class _Row:
-    entry: Entry
+    entry: RegistryEntry
     shape: Shape
     fit: Fit | None
     """None: not even the size is known."""
@@ -103,10 +103,10 @@ def plan(
     talk(f"\n{_LEGEND}\n{_asked(context, parallel, settings.kv_type)}\n{in_words(machine)}", "dim")
 
 
-def _given(models: Mapping[str, str]) -> list[Entry]:
+def _given(models: Mapping[str, str]) -> list[RegistryEntry]:
     """The files of `--model`; what has no weights takes no memory."""
     origins = [(alias, check_entry(alias, value).origin) for alias, value in models.items()]
-    return [Entry(alias, origin, Path()) for alias, origin in origins if isinstance(origin, Build)]
+    return [RegistryEntry(alias, origin, Path()) for alias, origin in origins if isinstance(origin, Build)]
 
 
 def _asked(context: int | None, parallel: int, kv_type: str) -> str:

@@ -11,10 +11,10 @@ from rich.table import Table
 from localrouter.cli.exit_status import FAILED, exit_statuses
 from localrouter.cli.list import human_size
 from localrouter.cli.options import consent, json_option, manifest_option, print_data, talk, yes_option
-from localrouter.weights.registry import Entry, ManifestLayer, Registry
+from localrouter.weights.registry import ManifestLayer, Registry, RegistryEntry
 
 if TYPE_CHECKING:
-    from localrouter.weights.inventory import Leftover
+    from localrouter.weights.cache_cleanup import Leftover
 
 
 @click.command("prune", epilog=exit_statuses("done, or there is nothing to do", "you said no"))
@@ -28,7 +28,7 @@ def prune(manifest: Path | None, *, dry_run: bool, yes: bool, as_json: bool) -> 
     Only of repositories that a manifest names: the cache may be that of other programs, too. What was shipped and
     what you added is always kept. Shows what would be freed, and asks.
     """
-    from localrouter.weights.inventory import leftovers, scan_cache  # --help should not wait for it
+    from localrouter.weights.cache_cleanup import leftovers, scan_cache  # --help should not wait for it
 
     found = leftovers([*_kept(manifest)], scan_cache())
     deleted = bool(found) and not dry_run
@@ -46,7 +46,7 @@ def prune(manifest: Path | None, *, dry_run: bool, yes: bool, as_json: bool) -> 
         talk(f"freed {human_size(freed)}")
 
 
-def _kept(manifest: Path | None) -> Iterator[Entry]:
+def _kept(manifest: Path | None) -> Iterator[RegistryEntry]:
     """Every build of every manifest, also those that a stronger manifest hides."""
     yield from (entry for layer in Registry.read().layers for entry in layer.entries())
     if manifest is not None:

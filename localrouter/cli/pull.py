@@ -16,9 +16,9 @@ from localrouter.cli.settings import machine_of, settings_of
 from localrouter.config import EngineSettings
 from localrouter.errors import ConfigError
 from localrouter.memory.fit import USEFUL_CELLS, FitChoice, choose
+from localrouter.weights.build_location import Found
 from localrouter.weights.build_shapes import shape_of_build
-from localrouter.weights.registry import Entry, Registry
-from localrouter.weights.store import Found
+from localrouter.weights.registry import Registry, RegistryEntry
 
 if TYPE_CHECKING:
     from localrouter.weights.hub.download import Brought
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class _Have:
     """A build that is here now. `pin` and `files` are of those that come from the hub."""
 
-    entry: Entry
+    entry: RegistryEntry
     paths: tuple[Path, ...]
     pin: "Pin | None" = None
     files: "tuple[Brought, ...]" = ()
@@ -67,7 +67,7 @@ def pull(names: tuple[str, ...], manifest: Path | None, *, unlocked: bool, offli
         click.echo("\n".join(str(path) for each in have for path in each.paths))
 
 
-def _meant(registry: Registry, names: Iterable[str], talk: Console) -> Iterator[Entry]:
+def _meant(registry: Registry, names: Iterable[str], talk: Console) -> Iterator[RegistryEntry]:
     """The builds that names mean. Of an alias the one that will answer to it: chosen as the catalog chooses.
 
     Builds of the hub go before those that nothing can bring.
@@ -85,12 +85,12 @@ def _meant(registry: Registry, names: Iterable[str], talk: Console) -> Iterator[
         yield entries[choice.index]
 
 
-def _why(name: str, entry: Entry, size: int, choice: FitChoice) -> str:
+def _why(name: str, entry: RegistryEntry, size: int, choice: FitChoice) -> str:
     told = f" ({human_size(size)})" if size else ""
     return f"{name}: {entry.build.name}{told}, {choice.reason}. For another: localrouter pull {name}:VARIANT"
 
 
-def _require_pins(entries: Sequence[Entry]) -> None:
+def _require_pins(entries: Sequence[RegistryEntry]) -> None:
     free = [entry for entry in entries if entry.build.source == "hub" and entry.pin is None]
     if free:
         names = " ".join(entry.name for entry in free)
@@ -100,20 +100,20 @@ def _require_pins(entries: Sequence[Entry]) -> None:
         )
 
 
-def _bring(entries: Sequence[Entry], talk: Console, *, offline: bool) -> list[_Have]:
+def _bring(entries: Sequence[RegistryEntry], talk: Console, *, offline: bool) -> list[_Have]:
     remote = [entry for entry in entries if _has_to_be_asked(entry, offline=offline)]
     local = {entry.build.name: _local(entry) for entry in entries if entry not in remote}
     brought = dict(zip((each.build.name for each in remote), _pull(remote, talk, offline=offline), strict=True))
     return [local.get(entry.build.name) or brought[entry.build.name] for entry in entries]
 
 
-def _has_to_be_asked(entry: Entry, *, offline: bool) -> bool:
+def _has_to_be_asked(entry: RegistryEntry, *, offline: bool) -> bool:
     """Whether the hub has this build. Offline, any copy of one without a pin will do."""
     any_will_do = offline and entry.pin is None and isinstance(entry.locate(), Found)
     return entry.build.source == "hub" and not any_will_do
 
 
-def _local(entry: Entry) -> _Have:
+def _local(entry: RegistryEntry) -> _Have:
     """A build that no hub is asked for: it is here, or it has to be put here by hand."""
     found = entry.locate()
     if not isinstance(found, Found):
@@ -124,7 +124,7 @@ def _local(entry: Entry) -> _Have:
     return _Have(entry, entry.files(found.path))
 
 
-def _pull(entries: Sequence[Entry], talk: Console, *, offline: bool) -> list[_Have]:
+def _pull(entries: Sequence[RegistryEntry], talk: Console, *, offline: bool) -> list[_Have]:
     if not entries:
         return []
     from localrouter.cli.progress import showing  # --help should not wait for it, nor before --offline
@@ -150,7 +150,7 @@ def _pull(entries: Sequence[Entry], talk: Console, *, offline: bool) -> list[_Ha
     ]
 
 
-def _pin(entry: Entry, hub: "Hub", talk: Console) -> "Pin":
+def _pin(entry: RegistryEntry, hub: "Hub", talk: Console) -> "Pin":
     """What to bring: as pinned, or as the hub has it at this moment."""
     if entry.pin is not None:
         return entry.pin

@@ -12,12 +12,12 @@ from localrouter.cli.exit_status import FAILED, exit_statuses
 from localrouter.cli.list import human_size
 from localrouter.cli.options import consent, json_option, manifest_option, talk, yes_option
 from localrouter.errors import ConfigError
-from localrouter.weights.manifest.lock import Lock, lock_path, read_lock, write_lock
+from localrouter.weights.manifest.lockfile import Lock, lock_path, read_lock, write_lock
 from localrouter.weights.manifest.user_manifest import remove_build
-from localrouter.weights.registry import Entry, Registry, user_manifest_path
+from localrouter.weights.registry import Registry, RegistryEntry, user_manifest_path
 
 if TYPE_CHECKING:
-    from localrouter.weights.inventory import Removal
+    from localrouter.weights.cache_cleanup import Removal
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class _Plan:
     """What is to be done: files of the cache to delete, entries to take out of the manifest."""
 
     removal: "Removal"
-    forgotten: tuple[Entry, ...]
+    forgotten: tuple[RegistryEntry, ...]
 
     @property
     def empty(self) -> bool:
@@ -74,8 +74,8 @@ def remove(names: tuple[str, ...], manifest: Path | None, *, forget: bool, yes: 
         talk(f"freed {human_size(plan.removal.freed)}")
 
 
-def _plan(entries: Sequence[Entry], own: Path, *, forget: bool) -> _Plan:
-    from localrouter.weights.inventory import removal, scan_cache  # --help should not wait for it
+def _plan(entries: Sequence[RegistryEntry], own: Path, *, forget: bool) -> _Plan:
+    from localrouter.weights.cache_cleanup import removal, scan_cache  # --help should not wait for it
 
     cached = [entry for entry in entries if entry.build.source == "hub"]
     forgotten = tuple(
@@ -91,7 +91,7 @@ def _plan(entries: Sequence[Entry], own: Path, *, forget: bool) -> _Plan:
     return _Plan(removal(cached, scan_cache()), forgotten)
 
 
-def _forget(entry: Entry) -> None:
+def _forget(entry: RegistryEntry) -> None:
     remove_build(entry.manifest, entry.build.name)
     path = lock_path(entry.manifest)
     locked = read_lock(path).entries

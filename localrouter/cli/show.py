@@ -13,7 +13,7 @@ from localrouter.cli.exit_status import exit_statuses
 from localrouter.cli.list import human_size
 from localrouter.cli.options import json_option, manifest_option, print_data
 from localrouter.gguf.turn_format import FALLBACK_ADVICE
-from localrouter.weights.facts import facts
+from localrouter.weights.build_facts import facts
 from localrouter.weights.registry import Registry
 
 _STATES = {

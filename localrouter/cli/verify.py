@@ -12,8 +12,8 @@ from localrouter.cli.list import human_size
 from localrouter.cli.options import json_option, manifest_option, names_argument, talk
 from localrouter.cli.progress import watching
 from localrouter.errors import ConfigError
-from localrouter.weights.registry import Entry, Registry
-from localrouter.weights.verify import BuildVerdict, Expected, expected_files, verify
+from localrouter.weights.registry import Registry, RegistryEntry
+from localrouter.weights.verification import BuildVerdict, ExpectedFile, expected_files, verify
 
 BAD = 1
 
@@ -45,7 +45,9 @@ def verify_builds(names: tuple[str, ...], manifest: Path | None, *, as_json: boo
         raise SystemExit(BAD)
 
 
-def _require(names: Sequence[str], here: dict[Entry, tuple[Expected, ...]], asked: list[Entry]) -> None:
+def _require(
+    names: Sequence[str], here: dict[RegistryEntry, tuple[ExpectedFile, ...]], asked: list[RegistryEntry]
+) -> None:
     """Who names something that is not here should not read that all is good."""
     if names and not here:
         raise ConfigError(
@@ -53,7 +55,7 @@ def _require(names: Sequence[str], here: dict[Entry, tuple[Expected, ...]], aske
         )
 
 
-def _verify(entry: Entry, expected: tuple[Expected, ...]) -> BuildVerdict:
+def _verify(entry: RegistryEntry, expected: tuple[ExpectedFile, ...]) -> BuildVerdict:
     total = sum(_to_read(file) for file in expected)
     if total == 0:
         return verify(entry, expected)
@@ -61,7 +63,7 @@ def _verify(entry: Entry, expected: tuple[Expected, ...]) -> BuildVerdict:
         return verify(entry, expected, report)
 
 
-def _to_read(file: Expected) -> int:
+def _to_read(file: ExpectedFile) -> int:
     """Bytes that will be hashed: none of a file of the wrong size, or one whose sha256 nobody knows."""
     size = file.path.stat().st_size if file.path.is_file() else 0
     return size if file.sha256 and file.size in {None, size} else 0

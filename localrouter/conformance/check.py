@@ -9,7 +9,7 @@ from typing import Any
 
 import openai
 
-from localrouter.conformance.target import Target
+from localrouter.conformance.server_under_test import ServerUnderTest
 
 
 class CheckOutcome(StrEnum):
@@ -41,7 +41,7 @@ class Check:
     """
 
     group: str
-    run: Callable[[Target], None]
+    run: Callable[[ServerUnderTest], None]
     fields: tuple[str, ...]
 
     @property
@@ -56,7 +56,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Result:
+class CheckResult:
     """How one check ended. `reason` is empty if it passed; `asked` and `came` are the last request and its answer.
 
     `silent`: no answer came, neither good nor bad.
@@ -72,16 +72,16 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Group:
+class CheckGroup:
     """Checks of one subject, in the order in which they run."""
 
     name: str
     checks: list[Check] = field(default_factory=list)
 
-    def check(self, *fields: str) -> Callable[[Callable[[Target], None]], Callable[[Target], None]]:
+    def check(self, *fields: str) -> Callable[[Callable[[ServerUnderTest], None]], Callable[[ServerUnderTest], None]]:
         """Add a check. A 4xx that names one of `fields` counts as refused, not as failed."""
 
-        def add(run: Callable[[Target], None]) -> Callable[[Target], None]:
+        def add(run: Callable[[ServerUnderTest], None]) -> Callable[[ServerUnderTest], None]:
             self.checks.append(Check(self.name, run, fields))
             return run
 
@@ -99,7 +99,7 @@ def equal(found: object, promised: object, what: str) -> None:
     expect(found == promised, f"{what} is {found!r}, not {promised!r}")
 
 
-def thrice(run: Callable[[Target], None]) -> Callable[[Target], None]:
+def thrice(run: Callable[[ServerUnderTest], None]) -> Callable[[ServerUnderTest], None]:
     """Return a check that has three tries, for chance may decide how one ends.
 
     Some compare what a model said in several answers: rounding differs with what was computed before, and may decide
@@ -108,7 +108,7 @@ def thrice(run: Callable[[Target], None]) -> Callable[[Target], None]:
     """
 
     @wraps(run)
-    def tried(server: Target) -> None:
+    def tried(server: ServerUnderTest) -> None:
         for _ in range(2):
             with suppress(Broken, Undecided):
                 return run(server)
@@ -117,7 +117,7 @@ def thrice(run: Callable[[Target], None]) -> Callable[[Target], None]:
     return tried
 
 
-def refuses(server: Target, good: dict[str, Any], bad: dict[str, Any]) -> None:
+def refuses(server: ServerUnderTest, good: dict[str, Any], bad: dict[str, Any]) -> None:
     """Raise Broken unless a server that takes `good` answers 4xx to `bad`.
 
     The good request goes first: a server that refuses that too has not understood the field, and gets no credit.
@@ -126,7 +126,7 @@ def refuses(server: Target, good: dict[str, Any], bad: dict[str, Any]) -> None:
     refused(server, **bad)
 
 
-def refused(server: Target, **bad: Any) -> openai.APIStatusError:
+def refused(server: ServerUnderTest, **bad: Any) -> openai.APIStatusError:
     """Return the error that a request is answered with. Raises Broken unless its status is 4xx."""
     error = server.refusal(**bad)
     status = error.status_code if error else 200
@@ -135,6 +135,6 @@ def refused(server: Target, **bad: Any) -> openai.APIStatusError:
     return error
 
 
-def accepted(server: Target, **fields: Any) -> None:
+def accepted(server: ServerUnderTest, **fields: Any) -> None:
     """Return if a request is answered. Raises openai.APIStatusError, which may say that a field is not supported."""
     expect(server.ask(**{"max_tokens": 1, **fields})["choices"], "the answer has no choice")

@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from localrouter.conformance.check import CheckOutcome, Result
+from localrouter.conformance.check import CheckOutcome, CheckResult
 
 _STYLES = {
     CheckOutcome.PASSED: "green",
@@ -21,13 +21,13 @@ _LONGEST = 160
 """Characters of a reason that fit into a cell; JSON has all of it."""
 
 
-def summary(results: Iterable[Result]) -> str:
+def summary(results: Iterable[CheckResult]) -> str:
     """Return how many checks ended how, on one line."""
     counts = Counter(result.outcome for result in results)
     return f"{counts.total()} checks: " + ", ".join(f"{counts[outcome]} {outcome.value}" for outcome in CheckOutcome)
 
 
-def table(results: Sequence[Result]) -> Table:
+def table(results: Sequence[CheckResult]) -> Table:
     """Return a table with a heading for each group, and below what did not pass the promise and what came back."""
     shown = Table.grid(padding=(0, 2, 0, 0))
     shown.add_column(no_wrap=True)
@@ -41,7 +41,7 @@ def table(results: Sequence[Result]) -> Table:
     return shown
 
 
-def markdown(results: Sequence[Result], title: str) -> str:
+def markdown(results: Sequence[CheckResult], title: str) -> str:
     """Return a table in Markdown."""
     rows = [
         f"| {result.check.group} | {result.check.name} | {result.outcome} | {_cell(result.reason)} |"
@@ -51,7 +51,7 @@ def markdown(results: Sequence[Result], title: str) -> str:
     return "\n".join([title, "", f"{summary(results)}.", "", *head, *rows]) + "\n"
 
 
-def as_json(results: Sequence[Result], base_url: str, model: str) -> dict[str, Any]:
+def as_json(results: Sequence[CheckResult], base_url: str, model: str) -> dict[str, Any]:
     """Return everything that is known: who was asked, how often each outcome was, and every check."""
     counts = Counter(result.outcome for result in results)
     return {
@@ -74,7 +74,7 @@ def as_json(results: Sequence[Result], base_url: str, model: str) -> dict[str, A
     }
 
 
-def _explanation(result: Result) -> Iterator[str]:
+def _explanation(result: CheckResult) -> Iterator[str]:
     """What a reader wants to know of a check that did not pass."""
     if result.outcome is CheckOutcome.FAILED:
         yield f"promised: {result.check.promise}"

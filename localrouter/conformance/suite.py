@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import openai
 
-from localrouter.conformance.check import Broken, Check, CheckOutcome, Result, Undecided
+from localrouter.conformance.check import Broken, Check, CheckOutcome, CheckResult, Undecided
 from localrouter.conformance.checks.conversations import MESSAGES
 from localrouter.conformance.checks.ignored_fields import FIELDS
 from localrouter.conformance.checks.legacy_routes import LEGACY
@@ -23,7 +23,7 @@ from localrouter.conformance.checks.streaming import STREAMING
 from localrouter.conformance.checks.structured_output import RESPONSE_FORMAT
 from localrouter.conformance.checks.tool_calls import TOOLS
 from localrouter.conformance.checks.tool_requests import TOOL_REQUESTS
-from localrouter.conformance.target import Endless, Target
+from localrouter.conformance.server_under_test import Endless, ServerUnderTest
 
 GROUPS = {
     group.name: group
@@ -74,7 +74,7 @@ def chosen(only: Collection[str] = ()) -> list[Check]:
     return [check for group in GROUPS.values() if not only or group.name in only for check in group.checks]
 
 
-def run(server: Target, checks: Iterable[Check]) -> Iterator[Result]:
+def run(server: ServerUnderTest, checks: Iterable[Check]) -> Iterator[CheckResult]:
     """Run checks one after the other; each result comes when it is known.
 
     When the server has been silent for some checks in a row, the others are not run.
@@ -89,20 +89,20 @@ def run(server: Target, checks: Iterable[Check]) -> Iterator[Result]:
         yield result
 
 
-def not_run(check: Check, why: str) -> Result:
+def not_run(check: Check, why: str) -> CheckResult:
     """Return the result of a check that was left out."""
-    return Result(check, CheckOutcome.NOT_RUN, why)
+    return CheckResult(check, CheckOutcome.NOT_RUN, why)
 
 
-def run_one(check: Check, server: Target) -> Result:
+def run_one(check: Check, server: ServerUnderTest) -> CheckResult:
     """Run one check. Whatever a server answers, no exception leaves this function."""
     server.begin()
     begun = monotonic()
     outcome, reason, silent = _outcome(check, server)
-    return Result(check, outcome, reason, server.asked, server.came, monotonic() - begun, silent)
+    return CheckResult(check, outcome, reason, server.asked, server.came, monotonic() - begun, silent)
 
 
-def _outcome(check: Check, server: Target) -> tuple[CheckOutcome, str, bool]:
+def _outcome(check: Check, server: ServerUnderTest) -> tuple[CheckOutcome, str, bool]:
     """Return the outcome, why, and whether no answer came."""
     try:
         check.run(server)

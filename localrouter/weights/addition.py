@@ -11,11 +11,11 @@ from pydantic import ValidationError
 from localrouter.errors import ConfigError
 from localrouter.gguf.header import read_header
 from localrouter.gguf.parts import parts
+from localrouter.weights.build_location import expand
 from localrouter.weights.hashed_copy import CutShort, Report, hashed, silent
 from localrouter.weights.manifest.manifest import Build
 from localrouter.weights.manifest.user_manifest import check_alias
-from localrouter.weights.registry import Entry, Registry, user_manifest_path
-from localrouter.weights.store import expand
+from localrouter.weights.registry import Registry, RegistryEntry, user_manifest_path
 
 _HUB = re.compile(r"hf:(?P<repo>[^/@]+/[^/@]+)/(?P<file>[^@]+)(?:@(?P<revision>.+))?")
 _PART = re.compile(r"-\d{5}-of-\d{5}$")
@@ -41,7 +41,7 @@ class Addition:
         """Bytes of all files of this machine."""
         return sum(file.stat().st_size for file in self.files)
 
-    def in_place_of(self, old: Entry) -> "Addition":
+    def in_place_of(self, old: RegistryEntry) -> "Addition":
         """The same as a change of a build that was added before: what is not said now stays as it was."""
         known = {key: getattr(self.build, key) for key in ("size", "sha256", "part_sha256")}
         known |= {key: said for key in ("variant", "license") if (said := getattr(self.build, key)) is not None}
@@ -66,7 +66,7 @@ def addition(name: str, value: str, full_name: str | None = None) -> Addition:
     return _of_this_machine(alias, variant or None, value, full_name)
 
 
-def added_before(new: Addition, own: Path, registry: Registry) -> Entry | None:
+def added_before(new: Addition, own: Path, registry: Registry) -> RegistryEntry | None:
     """The entry of `own` that this build takes the place of: one of this machine with the same alias and full name."""
     for entry in registry.entries:
         same = (entry.manifest, entry.alias, entry.build.name) == (own, new.alias, new.build.name)
@@ -75,7 +75,7 @@ def added_before(new: Addition, own: Path, registry: Registry) -> Entry | None:
     return None
 
 
-def add_again(entry: Entry) -> str:
+def add_again(entry: RegistryEntry) -> str:
     """The command that records a file of this machine as it is now."""
     path = expand(entry.build.path or "", entry.manifest.absolute().parent)
     name = f"{entry.alias}:{entry.build.variant}" if entry.build.variant else entry.alias
@@ -87,7 +87,7 @@ def add_again(entry: Entry) -> str:
     return shlex.join(command)
 
 
-def refuse_duplicate(new: Addition, registry: Registry, old: Entry | None = None) -> None:
+def refuse_duplicate(new: Addition, registry: Registry, old: RegistryEntry | None = None) -> None:
     """Raise ConfigError when a name of the new build is in use by another than `old`, whose place it takes."""
     full, variant = new.build.name, new.build.variant
     for entry in registry.entries:

@@ -9,9 +9,9 @@ from localrouter.errors import HubError
 from localrouter.gguf.header import GgufError, read_headers
 from localrouter.gguf.parts import parts
 from localrouter.memory.shape import Shape, shape_of_headers, shape_of_size
+from localrouter.weights.build_location import Found, files_at
 from localrouter.weights.hub.remote_header import Ranges, remote_headers
-from localrouter.weights.registry import Entry
-from localrouter.weights.store import Found, files_at
+from localrouter.weights.registry import RegistryEntry
 
 Stamp: TypeAlias = tuple[tuple[str, int, int], ...]
 """Path, time of change and size of each file of a build."""
@@ -52,7 +52,9 @@ def shape_of_file(found: Found) -> Shape:
         return shape_of_size(found.size)
 
 
-def shape_of_build(entry: Entry, hub: Ranges | None = None, tell: Callable[[str], None] = lambda _: None) -> Shape:
+def shape_of_build(
+    entry: RegistryEntry, hub: Ranges | None = None, tell: Callable[[str], None] = lambda _: None
+) -> Shape:
     """The shape of a build: as its file says, or its header on the hub, or the manifest, or as large as it is.
 
     Without `hub` no connection is opened. `tell` is told why the hub did not help. Where nothing is known the shape has
@@ -72,6 +74,6 @@ def shape_of_build(entry: Entry, hub: Ranges | None = None, tell: Callable[[str]
     return entry.build.shape.of_size(size) if entry.build.shape and size else shape_of_size(size)
 
 
-def _shape_on_hub(entry: Entry, repo: str, file: str, hub: Ranges) -> Shape:
+def _shape_on_hub(entry: RegistryEntry, repo: str, file: str, hub: Ranges) -> Shape:
     commit = entry.locked.revision or "main"
     return shape_of_headers(remote_headers(hub, repo, commit, parts(file)), "hub")

@@ -10,12 +10,12 @@ from typing import Literal
 from localrouter.errors import ConfigError
 from localrouter.memory.fit import USEFUL_CELLS, FitChoice, choose
 from localrouter.memory.machine import Machine, this_machine
-from localrouter.weights.absence import not_downloaded, not_found
+from localrouter.weights.build_location import Damaged, Found, Location, Missing, locate
 from localrouter.weights.build_shapes import ShapeCache, Stamp, stamp
 from localrouter.weights.extra_models import Echo, Origin, check_entry
 from localrouter.weights.manifest.manifest import Build, Manifest, Overrides
+from localrouter.weights.missing_model import not_downloaded, not_found
 from localrouter.weights.registry import Registry
-from localrouter.weights.store import Damaged, Found, Location, Missing, locate
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from localrouter.errors import ConfigError
 from localrouter.gguf.header import GgufError, GgufHeader, read_header
+from localrouter.weights.build_location import Found, locate
 from localrouter.weights.manifest.manifest import ALIAS, Build, default_manifest_path, load_manifest
-from localrouter.weights.store import Found, locate
 
 _HINT = "write --model NAME=FILE.gguf, NAME=builtin:demo or NAME=builtin:echo"
 

@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from localrouter.errors import ConfigError, ManifestError
-from localrouter.weights.absence import not_found
-from localrouter.weights.manifest.lock import Lock, lock_path, pin_of, read_lock
+from localrouter.weights.build_location import Location, expand, files_at, locate
+from localrouter.weights.manifest.lockfile import Lock, lock_path, pin_of, read_lock
 from localrouter.weights.manifest.manifest import Build, Manifest, Model, default_manifest_path, load_manifest
 from localrouter.weights.manifest.pin import Pin
-from localrouter.weights.store import Location, expand, files_at, locate
+from localrouter.weights.missing_model import not_found
 
 
 @dataclass(frozen=True)
-class Entry:
+class RegistryEntry:
     """One build, with the alias it stands behind and the manifest that names it."""
 
     alias: str
@@ -84,11 +84,11 @@ class ManifestLayer:
         """Read a manifest and the lock beside it. Raises ManifestError, which names the file that is wrong."""
         return cls(path, load_manifest(path), read_lock(lock_path(path)))
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[RegistryEntry]:
         """Every build of this file."""
         for alias, model in self.manifest.models.items():
             for build in model.builds:
-                yield Entry(alias, build, self.path, self.lock)
+                yield RegistryEntry(alias, build, self.path, self.lock)
 
 
 class Registry:
@@ -104,7 +104,7 @@ class Registry:
         self.models = merged.models
         """What stands behind each alias, as its manifest says it."""
         self.entries = tuple(
-            Entry(alias, build, owners[build.name].manifest, owners[build.name].lock)
+            RegistryEntry(alias, build, owners[build.name].manifest, owners[build.name].lock)
             for alias, model in merged.models.items()
             for build in model.builds
         )
@@ -128,7 +128,7 @@ class Registry:
         }
         return Manifest(version=1, models=models)
 
-    def find(self, name: str) -> tuple[Entry, ...]:
+    def find(self, name: str) -> tuple[RegistryEntry, ...]:
         """The builds behind an alias, `alias:variant` or a full name, preferred ones first; at least one.
 
         Raises ConfigError when nothing has this name.
@@ -143,7 +143,7 @@ class Registry:
             )
         return found
 
-    def select(self, names: Iterable[str]) -> tuple[Entry, ...]:
+    def select(self, names: Iterable[str]) -> tuple[RegistryEntry, ...]:
         """The builds behind all these names, each once; without names every build there is. Raises ConfigError."""
         wanted = list(names)
         if not wanted:

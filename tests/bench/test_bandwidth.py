@@ -7,7 +7,7 @@ import pytest
 
 from localrouter.bench import bandwidth
 from localrouter.bench.bandwidth import bytes_per_token, cache_bytes, limit_of
-from localrouter.bench.measure import LIMIT
+from localrouter.bench.results.measure import LIMIT
 from localrouter.bench.synthetic.model_shapes import SHAPES, HybridShape, SyntheticShape
 from localrouter.bench.synthetic.model_writer import metadata_of
 from localrouter.bench.synthetic.synthetic_vocabulary import made_up

@@ -14,13 +14,14 @@ from click.testing import CliRunner, Result
 from running_server import serving
 from test_servers import EVENTS, server_of
 
-from localrouter.bench import bandwidth, comparison, servers
-from localrouter.bench.load import Endpoint
-from localrouter.bench.measure import LIMIT, OURS, PEER, Measure
-from localrouter.bench.processes import ProgramFailed
-from localrouter.bench.results_report import Results
-from localrouter.bench.servers import BenchServer, ServerKind
-from localrouter.bench.session import Session
+from localrouter.bench import bandwidth, comparison
+from localrouter.bench.load.load_generator import Endpoint
+from localrouter.bench.results.measure import LIMIT, OURS, PEER, Measure
+from localrouter.bench.results.results_report import ModelResults
+from localrouter.bench.servers import bench_server
+from localrouter.bench.servers.bench_server import BenchServer, ServerKind
+from localrouter.bench.servers.processes import ProgramFailed
+from localrouter.bench.session import BenchSession
 from localrouter.bench.synthetic.model_shapes import SyntheticShape
 from localrouter.bench.synthetic.model_writer import synthetic_model
 from localrouter.cli import bench as command
@@ -104,7 +105,7 @@ def test_a_broken_stream_of_ours_is_status_1(monkeypatch: pytest.MonkeyPatch) ->
         with server_of("a", events=EVENTS[:-14]) as url:
             yield BenchServer("localrouter", ServerKind.OURS, Endpoint(f"{url}/v1", "a"))
 
-    monkeypatch.setattr(servers, "localrouter", broken)
+    monkeypatch.setattr(bench_server, "localrouter", broken)
     done = run("--workload", "batch8", "--repeat", "1")
 
     assert done.exit_code == 1
@@ -117,13 +118,13 @@ def test_what_was_measured_before_the_end_is_written(
 ) -> None:
     ends = iter([None, end])
 
-    def measure(_: Session, name: str, __: Path) -> Results:
+    def measure(_: BenchSession, name: str, __: Path) -> ModelResults:
         if ends_now := next(ends):
             raise ends_now
-        return Results(name, 1, [Measure("single", "rate", samples={OURS: [1.0]})])
+        return ModelResults(name, 1, [Measure("single", "rate", samples={OURS: [1.0]})])
 
     monkeypatch.setattr(command, "SHAPES", {"qwen3-tiny": SMALL, "qwen3-0.6b": SMALL})
-    monkeypatch.setattr(Session, "measure", measure)
+    monkeypatch.setattr(BenchSession, "measure", measure)
     done = run("--shape", "qwen3-tiny", "--shape", "qwen3-0.6b", "--json", tmp_path / "a", "--markdown", tmp_path / "b")
 
     assert done.exit_code == status

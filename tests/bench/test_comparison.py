@@ -6,17 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from localrouter.bench import bandwidth, comparison, load
+from localrouter.bench import bandwidth, comparison
 from localrouter.bench.comparison import with_limits
 from localrouter.bench.environment import Environment
-from localrouter.bench.figures import LoadFigures, StreamTimes
-from localrouter.bench.load import Endpoint
-from localrouter.bench.measure import LIMIT, OURS, PEER, Measure
-from localrouter.bench.peer import Peer
-from localrouter.bench.processes import running
-from localrouter.bench.run_progress import Progress
-from localrouter.bench.servers import BenchServer, ServerKind
-from localrouter.bench.session import Session
+from localrouter.bench.load import load_generator
+from localrouter.bench.load.figures import LoadFigures, StreamTimes
+from localrouter.bench.load.load_generator import Endpoint
+from localrouter.bench.results.measure import LIMIT, OURS, PEER, Measure
+from localrouter.bench.run_progress import RunProgress
+from localrouter.bench.servers.bench_server import BenchServer, ServerKind
+from localrouter.bench.servers.peer import Peer
+from localrouter.bench.servers.processes import running
+from localrouter.bench.session import BenchSession
 from localrouter.bench.workloads import OPENAI, WORKLOADS, Dialogue, Fields
 
 MACHINE = Environment("cpu", 2, 1 << 34, "Linux x86_64", "3.11", 0.0)
@@ -37,13 +38,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Fields]]:
         stream = StreamTimes(0.0, 2, 1, ["a", "b"], [1.0, 3.0], ["length"], 2, done)
         return LoadFigures.of([stream] * len(conversations), wall=4.0)
 
-    monkeypatch.setattr(load, "run", run)
+    monkeypatch.setattr(load_generator, "run", run)
     monkeypatch.setattr(comparison, "settle", lambda: calls.append(("settled", {})))
     return calls
 
 
 def test_every_figure_is_a_row_and_flaws_are_told_once(asked: list[tuple[str, Fields]]) -> None:
-    stall, wall = comparison._measure(WORKLOADS["stall"], SERVERS, 2, Progress())
+    stall, wall = comparison._measure(WORKLOADS["stall"], SERVERS, 2, RunProgress())
 
     assert (stall.samples[OURS], wall.samples[OURS]) == ([2000.0, 2000.0], [4.0, 4.0])
     assert not stall.higher_is_better
@@ -55,7 +56,7 @@ def test_every_figure_is_a_row_and_flaws_are_told_once(asked: list[tuple[str, Fi
 
 def test_a_run_with_a_broken_stream_gives_no_figure(asked: list[tuple[str, Fields]]) -> None:
     """Who answers nothing is ready at once, and would be the fastest."""
-    measures = comparison._measure(WORKLOADS["stall"], SERVERS, 2, Progress())
+    measures = comparison._measure(WORKLOADS["stall"], SERVERS, 2, RunProgress())
 
     assert asked
     assert [set(measure.samples) for measure in measures] == [{OURS}, {OURS}]
@@ -70,14 +71,14 @@ def test_a_server_that_is_gone_holds_no_memory_that_could_be_compared() -> None:
 
 
 def test_servers_sample_as_the_workload_says(asked: list[tuple[str, Fields]]) -> None:
-    comparison._measure(WORKLOADS["many32-own"], SERVERS, 1, Progress())
+    comparison._measure(WORKLOADS["many32-own"], SERVERS, 1, RunProgress())
 
     assert [call for call in asked if call[0] != "settled"] == [("1", OPENAI), ("2", {})]
 
 
 def test_what_did_not_happen_is_no_sample(asked: list[tuple[str, Fields]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "run", lambda *_: LoadFigures.of([], wall=1.0))
-    [long] = comparison._measure(WORKLOADS["long"], SERVERS, 1, Progress())
+    monkeypatch.setattr(load_generator, "run", lambda *_: LoadFigures.of([], wall=1.0))
+    [long] = comparison._measure(WORKLOADS["long"], SERVERS, 1, RunProgress())
 
     assert (long.samples, asked) == ({}, [("settled", {})] * 2)
 
@@ -92,7 +93,7 @@ def test_rates_have_the_limits_that_are_known(
     many = Measure("many32-top-p", "rate")
     engine = Measure("engine32", "", samples={LIMIT: [70.0, 90.0, 80.0]})
 
-    measures = with_limits([rate, first, many, engine], [], MACHINE, Progress())
+    measures = with_limits([rate, first, many, engine], [], MACHINE, RunProgress())
 
     assert measures[-1] is roof
     assert (rate.median(LIMIT), first.median(LIMIT), many.median(LIMIT)) == (limit, None, 80.0)
@@ -101,7 +102,7 @@ def test_rates_have_the_limits_that_are_known(
 def test_memory_of_the_cpu_is_no_limit_where_gpus_compute() -> None:
     gpu = Environment("cpu", 2, 1 << 34, "Linux x86_64", "3.11", 0.0, ("a GPU",))
 
-    assert with_limits([], [], gpu, Progress()) == []
+    assert with_limits([], [], gpu, RunProgress()) == []
 
 
 @pytest.mark.parametrize(
@@ -116,6 +117,6 @@ def test_memory_of_the_cpu_is_no_limit_where_gpus_compute() -> None:
 def test_which_workloads_run(
     peer: Peer | BenchServer | None, quick: bool, asked_for: tuple[str, ...], names: list[str]
 ) -> None:
-    session = Session(MACHINE, Progress(), peer, 1, asked_for, quick=quick)
+    session = BenchSession(MACHINE, RunProgress(), peer, 1, asked_for, quick=quick)
 
     assert [workload.name for workload in session._workloads()] == names

@@ -8,8 +8,9 @@ import pytest
 from gguf import GGUFReader
 
 from benchmarks.real_vocabulary import VocabularyError, copied
-from localrouter.bench import inprocess, servers
-from localrouter.bench.load import run
+from localrouter.bench import inprocess
+from localrouter.bench.load.load_generator import run
+from localrouter.bench.servers import bench_server
 from localrouter.bench.synthetic import model_writer, synthetic_vocabulary
 from localrouter.bench.synthetic.model_shapes import SHAPES, HybridShape, SyntheticShape, WindowShape
 from localrouter.bench.synthetic.model_writer import synthetic_model, write_model
@@ -44,7 +45,7 @@ def test_every_architecture_loads_and_generates(arch: str) -> None:
 def test_a_server_answers_with_it() -> None:
     model = synthetic_model("small", SMALL["qwen3"])
     model = model.rename(model.with_name("demo.gguf"))  # a name that the shipped manifest has too
-    with servers.localrouter(model, threads=1) as server:
+    with bench_server.localrouter(model, threads=1) as server:
         figures = run(server.endpoint, [Dialogue(["Hello", "And?"], 6), Dialogue(["Hello"], 6)])
         held = server.memory
 

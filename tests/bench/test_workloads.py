@@ -3,7 +3,7 @@
 import pytest
 
 from localrouter.bench.comparison import SEEDS_APART
-from localrouter.bench.figures import LoadFigures
+from localrouter.bench.load.figures import LoadFigures
 from localrouter.bench.words import WORDS, text
 from localrouter.bench.workloads import OPENAI, TOP_P, WORKLOADS, Fields, Workload
 

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import __main__ as command
 from benchmarks.sampler import KINDS
-from localrouter.bench.measure import OURS
+from localrouter.bench.results.measure import OURS
 
 
 @pytest.fixture(autouse=True)

@@ -14,8 +14,8 @@ from benchmarks.command import kill, run, started
 from benchmarks.files import BEYOND, MEMORY, SECONDS, SERVED, Measures, goals_of
 from benchmarks.hub import REPO, loopback_hub
 from benchmarks.workplace import workplace
-from localrouter.bench.measure import OURS
-from localrouter.bench.processes import ProgramFailed
+from localrouter.bench.results.measure import OURS
+from localrouter.bench.servers.processes import ProgramFailed
 from localrouter.gguf.header import read_header
 
 MB = 1_000_000

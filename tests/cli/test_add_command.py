@@ -15,7 +15,7 @@ from localrouter.weights import addition
 from localrouter.weights.hashed_copy import CutShort
 from localrouter.weights.hub import hub_client as hub_module
 from localrouter.weights.hub.hub_client import Hub
-from localrouter.weights.manifest.lock import lock_path, read_lock
+from localrouter.weights.manifest.lockfile import lock_path, read_lock
 from localrouter.weights.manifest.manifest import load_manifest
 from localrouter.weights.registry import Registry
 

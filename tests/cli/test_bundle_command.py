@@ -8,8 +8,8 @@ from click.testing import CliRunner, Result
 from huggingface_hub import constants
 
 from localrouter.cli import COMMANDS, main
+from localrouter.weights.build_location import ASSETS
 from localrouter.weights.registry import Registry
-from localrouter.weights.store import ASSETS
 
 WEIGHTS = b"these are no weights, and nothing here loads them" * 100
 

@@ -12,7 +12,7 @@ from model_home import FILE, REPO, Home, home
 from localrouter.cli.lock import lock
 from localrouter.weights.hub import hub_client as hub_module
 from localrouter.weights.hub.hub_client import Hub
-from localrouter.weights.manifest.lock import lock_path, read_lock
+from localrouter.weights.manifest.lockfile import lock_path, read_lock
 
 __all__ = ["home"]
 TEMPLATED = header(text_pair("general.architecture", "qwen3"), text_pair("tokenizer.chat_template", "{{ m }}"))

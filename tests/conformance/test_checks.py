@@ -9,15 +9,15 @@ from exemplary_rules import MODEL, Refusal
 from exemplary_server import exemplary_server
 
 from localrouter.conformance.check import Broken, Check, CheckOutcome, thrice
+from localrouter.conformance.server_under_test import ServerUnderTest
 from localrouter.conformance.suite import GROUPS, chosen, run, run_one
-from localrouter.conformance.target import Target
 
 CHECKS = {check.name: check for group in GROUPS.values() for check in group.checks}
 
 
 def outcomes(*names: str, **changes: Any) -> list[CheckOutcome]:
     """How these checks end on a server with these changes."""
-    with exemplary_server(**changes) as served, Target(served.base_url, "none", MODEL, 10) as server:
+    with exemplary_server(**changes) as served, ServerUnderTest(served.base_url, "none", MODEL, 10) as server:
         return [run_one(CHECKS[name], server).outcome for name in names]
 
 
@@ -54,7 +54,7 @@ def test_names_are_unique_and_every_check_tells_its_promise() -> None:
 
 
 def test_a_server_that_keeps_its_promises_passes_everything() -> None:
-    with exemplary_server() as served, Target(served.base_url, "none", MODEL, 10) as server:
+    with exemplary_server() as served, ServerUnderTest(served.base_url, "none", MODEL, 10) as server:
         others = [
             (result.check.name, result.reason)
             for result in run(server, chosen())
@@ -64,7 +64,7 @@ def test_a_server_that_keeps_its_promises_passes_everything() -> None:
 
 
 def test_every_check_shows_what_was_asked_last_and_what_came() -> None:
-    with exemplary_server() as served, Target(served.base_url, "none", MODEL, 10) as server:
+    with exemplary_server() as served, ServerUnderTest(served.base_url, "none", MODEL, 10) as server:
         dumb = [result.check.name for result in run(server, chosen()) if not (result.asked and result.came)]
     assert dumb == []
 
@@ -123,17 +123,17 @@ def test_an_error_of_another_kind_is_found(name: str) -> None:
 
 def test_what_compares_answers_is_tried_three_times() -> None:
     """Rounding may decide otherwise once in a while; who breaks the promise breaks it each time."""
-    tries: list[Target] = []
+    tries: list[ServerUnderTest] = []
 
     def breaks(times: int) -> None:
         tries.clear()
 
-        def check(server: Target) -> None:
+        def check(server: ServerUnderTest) -> None:
             tries.append(server)
             if len(tries) <= times:
                 raise Broken(f"try {len(tries)}")
 
-        with exemplary_server() as served, Target(served.base_url, "none", MODEL, 10) as server:
+        with exemplary_server() as served, ServerUnderTest(served.base_url, "none", MODEL, 10) as server:
             thrice(check)(server)
 
     breaks(2)
@@ -251,14 +251,14 @@ def test_a_server_that_hangs_is_given_the_time_of_a_check_and_then_up() -> None:
         raise BlockingIOError
 
     checks = GROUPS["basics"].checks
-    with exemplary_server(requests=hang) as served, Target(served.base_url, "none", MODEL, 0.2) as server:
+    with exemplary_server(requests=hang) as served, ServerUnderTest(served.base_url, "none", MODEL, 0.2) as server:
         found = [result.outcome for result in run(server, checks)]
     assert found == [CheckOutcome.FAILED] * 3 + [CheckOutcome.NOT_RUN] * (len(checks) - 3)
 
 
 @pytest.mark.parametrize("name", ["a stream ends with done", "the sdk reads the stream", "a missing field is 400"])
 def test_an_answer_that_drips_for_ever_is_ended_by_the_time_of_a_check(name: str) -> None:
-    with exemplary_server(drips=True) as served, Target(served.base_url, "none", MODEL, 0.3) as server:
+    with exemplary_server(drips=True) as served, ServerUnderTest(served.base_url, "none", MODEL, 0.3) as server:
         result = run_one(CHECKS[name], server)
     assert (result.outcome, result.reason, result.silent) == (
         CheckOutcome.FAILED,
@@ -270,16 +270,16 @@ def test_an_answer_that_drips_for_ever_is_ended_by_the_time_of_a_check(name: str
 @pytest.mark.parametrize("page", ["<html>Welcome!</html>", "", "null", "[" * 100_000])
 def test_pages_that_are_no_answers_fail_every_check(page: str) -> None:
     checks = [check for check in chosen() if check.name != "a stream is an event stream"]
-    with exemplary_server(page=page) as served, Target(served.base_url, "none", MODEL, 10) as server:
+    with exemplary_server(page=page) as served, ServerUnderTest(served.base_url, "none", MODEL, 10) as server:
         found = [(result.check.name, result.outcome) for result in run(server, checks)]
     assert [name for name, outcome in found if outcome != CheckOutcome.FAILED] == []
 
 
 def test_nobody_who_answers_is_a_failure_and_not_the_end() -> None:
-    def check(server: Target) -> None:
+    def check(server: ServerUnderTest) -> None:
         server.ask()
 
-    with Target("http://127.0.0.1:1/v1", "none", MODEL, 5) as server:
+    with ServerUnderTest("http://127.0.0.1:1/v1", "none", MODEL, 5) as server:
         result = run_one(Check("group", check, ("n",)), server)
     assert result.outcome == CheckOutcome.FAILED
     assert "no whole answer came" in result.reason

@@ -12,8 +12,7 @@ from exemplary_server import exemplary_server
 from localrouter.cli import main
 from localrouter.cli.conformance import _GROUPS
 from localrouter.conformance import report
-from localrouter.conformance.check import CheckOutcome
-from localrouter.conformance.check import Result as CheckResult
+from localrouter.conformance.check import CheckOutcome, CheckResult
 from localrouter.conformance.suite import GROUPS
 
 

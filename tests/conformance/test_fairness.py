@@ -9,13 +9,13 @@ from exemplary_server import exemplary_server
 from test_checks import CHECKS, edited
 
 from localrouter.conformance.check import CheckOutcome
+from localrouter.conformance.server_under_test import ServerUnderTest
 from localrouter.conformance.suite import run_one
-from localrouter.conformance.target import Target
 
 
 def outcome(name: str, **changes: Any) -> CheckOutcome:
     """How a check ends on a server with these changes."""
-    with exemplary_server(**changes) as served, Target(served.base_url, "none", MODEL, 10) as server:
+    with exemplary_server(**changes) as served, ServerUnderTest(served.base_url, "none", MODEL, 10) as server:
         return run_one(CHECKS[name], server).outcome
 
 

@@ -12,8 +12,8 @@ from running_server import RunningServer, serving
 from tiny_models import KINDS, write
 
 from localrouter.conformance.check import CheckOutcome
+from localrouter.conformance.server_under_test import ServerUnderTest
 from localrouter.conformance.suite import chosen, run
-from localrouter.conformance.target import Target
 from localrouter.memory.devices import is_built_for_gpu
 
 pytestmark = pytest.mark.skipif(not is_built_for_gpu(), reason="llama.cpp is built for the CPU; make test-gpu")
@@ -49,7 +49,7 @@ def ask(server: RunningServer, model: str, **fields: Any) -> Any:
 def test_the_contract_holds(tmp_path: Path, kind: str, gpu_sampling: str) -> None:
     with (
         on_the_gpu(tmp_path, kind, gpu_sampling=gpu_sampling) as running,
-        Target(running.base_url, "local", kind, PATIENCE) as server,
+        ServerUnderTest(running.base_url, "local", kind, PATIENCE) as server,
     ):
         results = [*run(server, chosen(TOUCHED if gpu_sampling == "on" else TOUCHED[:2]))]
 

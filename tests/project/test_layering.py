@@ -36,13 +36,22 @@ ROOMS = {
     "chat": ["response", "request", "model_facts", "grammar parsing prompt", "engine_interface families"],
     "weights": [
         "bundle",
-        "catalog",
-        "build_shapes facts inventory verify",
+        "cache_cleanup catalog",
+        "build_facts build_shapes disk_usage verification",
         "addition hub",
         "registry",
-        "absence extra_models",
-        "store",
+        "extra_models missing_model",
+        "build_location",
         "manifest hashed_copy",
+    ],
+    "bench": [
+        "session",
+        "comparison",
+        "bandwidth inprocess",
+        "servers",
+        "load",
+        "results synthetic workloads",
+        "environment run_progress scratch words",
     ],
 }
 """The floors inside a part, highest first: a room imports only rooms on lower floors."""

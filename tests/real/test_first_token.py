@@ -15,7 +15,7 @@ import openai
 import pytest
 from real_server import MODELS, path_of
 
-from localrouter.bench.peer import Peer, PeerMissing, built_folder, find_peer
+from localrouter.bench.servers.peer import Peer, PeerMissing, built_folder, find_peer
 from scripts.real_weights import Weights
 
 pytestmark = pytest.mark.real

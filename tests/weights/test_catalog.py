@@ -9,7 +9,7 @@ from hub_cache import FIRST, HubCache
 
 from localrouter.errors import ConfigError, ModelNotDownloaded, ModelNotFound
 from localrouter.memory.machine import Machine
-from localrouter.weights import build_shapes, store
+from localrouter.weights import build_location, build_shapes
 from localrouter.weights.catalog import BuildState, Catalog, ResolvedModel
 from localrouter.weights.manifest.manifest import Build, Manifest, Model, Overrides
 
@@ -47,7 +47,7 @@ builds = [{{ name = "Shipped", asset = "shipped.gguf" }}]
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine with a manifest and nothing else."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(store, "ASSETS", tmp_path / "assets")
+    monkeypatch.setattr(build_location, "ASSETS", tmp_path / "assets")
     (tmp_path / "manifest.toml").write_text(MANIFEST)
     return tmp_path
 

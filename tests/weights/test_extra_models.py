@@ -4,7 +4,7 @@ import pytest
 from gguf_bytes import SAMPLE, header
 
 from localrouter.errors import ConfigError
-from localrouter.weights import store
+from localrouter.weights import build_location
 from localrouter.weights.extra_models import Echo, check_entry, demo, split_entries
 from localrouter.weights.manifest.manifest import Build, default_manifest_path, load_manifest
 
@@ -71,7 +71,7 @@ def test_the_demo_model_is_the_one_that_is_shipped() -> None:
 def test_a_demo_model_that_is_missing_or_another_is_refused_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
 ) -> None:
-    monkeypatch.setattr(store, "ASSETS", tmp_path)
+    monkeypatch.setattr(build_location, "ASSETS", tmp_path)
     if content:
         (tmp_path / "demo.gguf").write_bytes(content)
     with pytest.raises(ConfigError, match="missing from this installation"):

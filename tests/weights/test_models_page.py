@@ -4,8 +4,8 @@ import re
 import tomllib
 from pathlib import Path
 
-from localrouter.weights.absence import download_command
 from localrouter.weights.manifest.manifest import Build, Manifest, default_manifest_path, load_manifest
+from localrouter.weights.missing_model import download_command
 
 PAGE = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
 

@@ -6,7 +6,7 @@ from hub_cache import FIRST, SECOND
 from localrouter.errors import ConfigError, ManifestError
 from localrouter.weights import registry
 from localrouter.weights.catalog import Catalog
-from localrouter.weights.manifest.lock import Lock, lock_path, write_lock
+from localrouter.weights.manifest.lockfile import Lock, lock_path, write_lock
 from localrouter.weights.manifest.pin import Pin, PinnedFile
 from localrouter.weights.registry import Registry, user_manifest_path
 

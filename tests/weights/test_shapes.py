@@ -7,12 +7,12 @@ from gguf_bytes import header, number_pair, tensor, text_pair
 
 from localrouter.errors import HubUnreachable
 from localrouter.memory.shape import shape_of_size
+from localrouter.weights.build_location import Found
 from localrouter.weights.build_shapes import ShapeCache, shape_of_build, shape_of_file
-from localrouter.weights.manifest.lock import Lock
+from localrouter.weights.manifest.lockfile import Lock
 from localrouter.weights.manifest.manifest import Build
 from localrouter.weights.manifest.pin import Pin, PinnedFile
-from localrouter.weights.registry import Entry
-from localrouter.weights.store import Found
+from localrouter.weights.registry import RegistryEntry
 
 LAYERS = (text_pair("general.architecture", "qwen3"), number_pair("qwen3.block_count", 2))
 WHOLE = header(*LAYERS, tensors=2) + tensor("blk.0.a", (8,)) + tensor("blk.1.a", (8,), 0, 32)
@@ -32,13 +32,13 @@ class FakeHub:
         return self.content[start:stop]
 
 
-def local(folder: Path, name: str = "a.gguf", **facts: object) -> Entry:
-    return Entry("m", Build.model_validate({"name": "A", "path": name} | facts), folder / "m.toml")
+def local(folder: Path, name: str = "a.gguf", **facts: object) -> RegistryEntry:
+    return RegistryEntry("m", Build.model_validate({"name": "A", "path": name} | facts), folder / "m.toml")
 
 
-def remote(**facts: object) -> Entry:
+def remote(**facts: object) -> RegistryEntry:
     build = {"name": "A", "repo": "o/n", "file": "none.gguf", "revision": "a" * 40} | facts
-    return Entry("m", Build.model_validate(build), Path("m.toml"))
+    return RegistryEntry("m", Build.model_validate(build), Path("m.toml"))
 
 
 def test_a_file_that_is_here_tells_most(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_without_a_hub_the_manifest_is_all_there_is() -> None:
 def test_the_parts_of_a_pin_count_together() -> None:
     files = tuple(PinnedFile(f"big-0000{number}-of-00002.gguf", 40, "0" * 64) for number in (1, 2))
     build = Build(name="big", repo="o/n", file=files[0].name)
-    entry = Entry("m", build, Path("m.toml"), Lock({"big": Pin("o/n", "a" * 40, files)}))
+    entry = RegistryEntry("m", build, Path("m.toml"), Lock({"big": Pin("o/n", "a" * 40, files)}))
     assert shape_of_build(entry).weights == 80
 
 

@@ -1,12 +1,12 @@
 """How long an answer may be."""
 
-from localrouter.conformance.check import Group, Undecided, equal, expect, refused, thrice
-from localrouter.conformance.target import Target
+from localrouter.conformance.check import CheckGroup, Undecided, equal, expect, refused, thrice
+from localrouter.conformance.server_under_test import ServerUnderTest
 
-LIMITS = Group("limits")
+LIMITS = CheckGroup("limits")
 
 
-def _holds(server: Target, name: str) -> None:
+def _holds(server: ServerUnderTest, name: str) -> None:
     answer = server.ask(**{name: 3})
     used = answer["usage"]["completion_tokens"]
     expect(used <= 3, f"{used} tokens were generated")
@@ -22,21 +22,21 @@ def _ended_by_length(reason: str, used: int, limit: int) -> None:
 
 @LIMITS.check("max_tokens")
 @thrice
-def max_tokens_holds(server: Target) -> None:
+def max_tokens_holds(server: ServerUnderTest) -> None:
     """`max_tokens` is the maximum number of tokens that can be generated; `length` says that it was reached."""
     _holds(server, "max_tokens")
 
 
 @LIMITS.check("max_completion_tokens")
 @thrice
-def max_completion_tokens_holds(server: Target) -> None:
+def max_completion_tokens_holds(server: ServerUnderTest) -> None:
     """`max_completion_tokens` is an upper bound for the tokens that can be generated; `length` says it was reached."""
     _holds(server, "max_completion_tokens")
 
 
 @LIMITS.check("max_tokens", "stream_options")
 @thrice
-def a_stream_ends_at_max_tokens(server: Target) -> None:
+def a_stream_ends_at_max_tokens(server: ServerUnderTest) -> None:
     """`max_tokens` holds for streams too, and their `finish_reason` is `length`."""
     stream = server.stream(max_tokens=3, stream_options={"include_usage": True})
     used = stream.chunks[-1]["usage"]["completion_tokens"]
@@ -45,7 +45,7 @@ def a_stream_ends_at_max_tokens(server: Target) -> None:
 
 
 @LIMITS.check("max_tokens", "max_completion_tokens")
-def both_limits_together_are_refused_or_both_hold(server: Target) -> None:
+def both_limits_together_are_refused_or_both_hold(server: ServerUnderTest) -> None:
     """`max_tokens` is the deprecated name of `max_completion_tokens`: if both are taken, neither may be exceeded."""
     error = server.refusal(max_tokens=4, max_completion_tokens=2)
     if error:
@@ -56,6 +56,6 @@ def both_limits_together_are_refused_or_both_hold(server: Target) -> None:
 
 
 @LIMITS.check("max_tokens")
-def a_negative_limit_is_refused(server: Target) -> None:
+def a_negative_limit_is_refused(server: ServerUnderTest) -> None:
     """A number of tokens is not negative."""
     refused(server, max_tokens=-5)

@@ -2,24 +2,24 @@
 
 from typing import Any
 
-from localrouter.conformance.check import Group, Undecided, equal, expect, refuses, thrice
-from localrouter.conformance.target import Target
+from localrouter.conformance.check import CheckGroup, Undecided, equal, expect, refuses, thrice
+from localrouter.conformance.server_under_test import ServerUnderTest
 
-N = Group("n")
-LOGPROBS = Group("logprobs")
+N = CheckGroup("n")
+LOGPROBS = CheckGroup("logprobs")
 _ROUNDED = 1e-4
 """By how much two figures of the same probability may differ."""
 
 
 @N.check("n")
-def n_gives_that_many_choices(server: Target) -> None:
+def n_gives_that_many_choices(server: ServerUnderTest) -> None:
     """`n` is how many chat completion choices are generated for each input message."""
     choices = server.ask(n=2)["choices"]
     equal(sorted(choice["index"] for choice in choices), [0, 1], "the list of indexes")
 
 
 @N.check("n")
-def n_streams_that_many_choices(server: Target) -> None:
+def n_streams_that_many_choices(server: ServerUnderTest) -> None:
     """Streamed, each choice has its index, a role at its beginning and one finish reason."""
     stream = server.stream(n=2)
     for index in range(2):
@@ -30,7 +30,7 @@ def n_streams_that_many_choices(server: Target) -> None:
 
 @N.check("n")
 @thrice
-def usage_counts_all_choices_and_the_prompt_once(server: Target) -> None:
+def usage_counts_all_choices_and_the_prompt_once(server: ServerUnderTest) -> None:
     """You are charged for the generated tokens across all of the choices."""
     one, two = server.ask(max_tokens=4)["usage"], server.ask(n=2, max_tokens=4)
     equal(two["usage"]["prompt_tokens"], one["prompt_tokens"], "prompt_tokens with n=2")
@@ -41,7 +41,7 @@ def usage_counts_all_choices_and_the_prompt_once(server: Target) -> None:
 
 @N.check("n", "stream_options")
 @thrice
-def usage_of_a_stream_counts_all_choices(server: Target) -> None:
+def usage_of_a_stream_counts_all_choices(server: ServerUnderTest) -> None:
     """The chunk with the usage has the statistics for the entire request, and comes once."""
     stream = server.stream(n=2, max_tokens=4, stream_options={"include_usage": True})
     usages = [chunk["usage"] for chunk in stream.chunks if chunk.get("usage")]
@@ -54,12 +54,12 @@ def usage_of_a_stream_counts_all_choices(server: Target) -> None:
 
 
 @N.check("n")
-def an_n_of_0_is_refused(server: Target) -> None:
+def an_n_of_0_is_refused(server: ServerUnderTest) -> None:
     """`n` is at least 1."""
     refuses(server, {"n": 2}, {"n": 0})
 
 
-def _entries(server: Target, **fields: Any) -> tuple[str, list[dict[str, Any]]]:
+def _entries(server: ServerUnderTest, **fields: Any) -> tuple[str, list[dict[str, Any]]]:
     choice = server.ask(logprobs=True, temperature=0, **fields)["choices"][0]
     found = choice.get("logprobs")
     text = choice["message"]["content"] or ""
@@ -70,7 +70,7 @@ def _entries(server: Target, **fields: Any) -> tuple[str, list[dict[str, Any]]]:
 
 
 @LOGPROBS.check("logprobs")
-def every_token_has_its_log_probability(server: Target) -> None:
+def every_token_has_its_log_probability(server: ServerUnderTest) -> None:
     """`logprobs` returns the log probability of each output token in the content of the message."""
     _, entries = _entries(server)
     expect(entries, "no token has one")
@@ -80,14 +80,14 @@ def every_token_has_its_log_probability(server: Target) -> None:
 
 
 @LOGPROBS.check("logprobs")
-def no_log_probabilities_come_unasked(server: Target) -> None:
+def no_log_probabilities_come_unasked(server: ServerUnderTest) -> None:
     """`logprobs` is whether to return log probabilities or not; it is null where they were not asked for."""
     found = server.ask(logprobs=False)["choices"][0].get("logprobs")
     expect(found is None, f"logprobs is {found!r:.200}")
 
 
 @LOGPROBS.check("logprobs")
-def bytes_join_to_the_text(server: Target) -> None:
+def bytes_join_to_the_text(server: ServerUnderTest) -> None:
     """`content` lists the tokens of the message's content; their `bytes`, UTF-8, are combined for the text."""
     text, entries = _entries(server)
     joined = bytes(byte for entry in entries for byte in entry["bytes"] or []).decode("utf-8", "replace")
@@ -95,7 +95,7 @@ def bytes_join_to_the_text(server: Target) -> None:
 
 
 @LOGPROBS.check("logprobs", "top_logprobs")
-def top_logprobs_gives_that_many(server: Target) -> None:
+def top_logprobs_gives_that_many(server: ServerUnderTest) -> None:
     """`top_logprobs` is the maximum number of most likely tokens to return at each position; there may be fewer."""
     _, entries = _entries(server, top_logprobs=3)
     expect(any(entry["top_logprobs"] for entry in entries), "no alternatives were returned")
@@ -107,7 +107,7 @@ def top_logprobs_gives_that_many(server: Target) -> None:
 
 @LOGPROBS.check("logprobs")
 @thrice
-def a_stream_has_log_probabilities(server: Target) -> None:
+def a_stream_has_log_probabilities(server: ServerUnderTest) -> None:
     """The choices of chunks have `logprobs` too; together they are those of a plain answer."""
     text, entries = _entries(server, seed=7)
     stream = server.stream(logprobs=True, temperature=0, seed=7)
@@ -119,12 +119,12 @@ def a_stream_has_log_probabilities(server: Target) -> None:
 
 
 @LOGPROBS.check("logprobs", "top_logprobs")
-def top_logprobs_without_logprobs_is_refused(server: Target) -> None:
+def top_logprobs_without_logprobs_is_refused(server: ServerUnderTest) -> None:
     """`logprobs` must be set to true if `top_logprobs` is used."""
     refuses(server, {"logprobs": True, "top_logprobs": 2}, {"top_logprobs": 2})
 
 
 @LOGPROBS.check("logprobs", "top_logprobs")
-def top_logprobs_over_20_is_refused(server: Target) -> None:
+def top_logprobs_over_20_is_refused(server: ServerUnderTest) -> None:
     """`top_logprobs` is an integer between 0 and 20."""
     refuses(server, {"logprobs": True, "top_logprobs": 5}, {"logprobs": True, "top_logprobs": 21})

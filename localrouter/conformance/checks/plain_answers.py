@@ -4,27 +4,27 @@ from time import time
 
 from openai.types.chat import ChatCompletion
 
-from localrouter.conformance.check import Group, equal, expect
-from localrouter.conformance.target import Target
+from localrouter.conformance.check import CheckGroup, equal, expect
+from localrouter.conformance.server_under_test import ServerUnderTest
 
-BASICS = Group("basics")
+BASICS = CheckGroup("basics")
 _YEAR = 366 * 24 * 3600
 
 
 @BASICS.check()
-def an_answer_has_the_shape_of_the_sdk(server: Target) -> None:
+def an_answer_has_the_shape_of_the_sdk(server: ServerUnderTest) -> None:
     """The chat completion object has every field that the reference calls required, of its type."""
     ChatCompletion.model_validate(server.ask())
 
 
 @BASICS.check()
-def an_answer_is_named_a_chat_completion(server: Target) -> None:
+def an_answer_is_named_a_chat_completion(server: ServerUnderTest) -> None:
     """`object` is always `chat.completion`."""
     equal(server.ask()["object"], "chat.completion", "object")
 
 
 @BASICS.check()
-def every_answer_has_an_id_of_its_own(server: Target) -> None:
+def every_answer_has_an_id_of_its_own(server: ServerUnderTest) -> None:
     """`id` is a unique identifier for the chat completion."""
     first, second = (server.ask(max_tokens=1)["id"] for _ in range(2))
     expect(first and isinstance(first, str), f"id is {first!r}, not a text")
@@ -32,7 +32,7 @@ def every_answer_has_an_id_of_its_own(server: Target) -> None:
 
 
 @BASICS.check()
-def an_answer_says_when_it_was_made(server: Target) -> None:
+def an_answer_says_when_it_was_made(server: ServerUnderTest) -> None:
     """`created` is the Unix timestamp, in seconds, of when the chat completion was created."""
     created = server.ask(max_tokens=1)["created"]
     expect(type(created) is int, f"created is {created!r}, not an integer")
@@ -40,14 +40,14 @@ def an_answer_says_when_it_was_made(server: Target) -> None:
 
 
 @BASICS.check()
-def an_answer_names_its_model(server: Target) -> None:
+def an_answer_names_its_model(server: ServerUnderTest) -> None:
     """`model` is the model used for the chat completion."""
     model = server.ask(max_tokens=1)["model"]
     expect(model and isinstance(model, str), f"model is {model!r}, not a name")
 
 
 @BASICS.check()
-def an_answer_has_one_choice_of_the_assistant(server: Target) -> None:
+def an_answer_has_one_choice_of_the_assistant(server: ServerUnderTest) -> None:
     """By default there is one choice, of index 0, whose message has the role `assistant`."""
     choices = server.ask()["choices"]
     equal([choice["index"] for choice in choices], [0], "the list of indexes")
@@ -55,7 +55,7 @@ def an_answer_has_one_choice_of_the_assistant(server: Target) -> None:
 
 
 @BASICS.check()
-def content_is_text(server: Target) -> None:
+def content_is_text(server: ServerUnderTest) -> None:
     """`message.content` is a string, or null; without tools there is nothing that would replace it."""
     message = server.ask()["choices"][0]["message"]
     expect("content" in message, "the message has no content")
@@ -63,14 +63,14 @@ def content_is_text(server: Target) -> None:
 
 
 @BASICS.check()
-def an_answer_ends_with_stop_or_length(server: Target) -> None:
+def an_answer_ends_with_stop_or_length(server: ServerUnderTest) -> None:
     """`finish_reason` is `stop` or `length` for an answer without tools that no filter cut."""
     reason = server.ask()["choices"][0]["finish_reason"]
     expect(reason in ("stop", "length"), f"finish_reason is {reason!r}")
 
 
 @BASICS.check()
-def usage_adds_up(server: Target) -> None:
+def usage_adds_up(server: ServerUnderTest) -> None:
     """`total_tokens` are the tokens used in the request: prompt and completion."""
     usage = server.ask()["usage"]
     prompt, completion = usage["prompt_tokens"], usage["completion_tokens"]
@@ -79,7 +79,7 @@ def usage_adds_up(server: Target) -> None:
 
 
 @BASICS.check()
-def a_longer_prompt_has_more_tokens(server: Target) -> None:
+def a_longer_prompt_has_more_tokens(server: ServerUnderTest) -> None:
     """`prompt_tokens` is the number of tokens in the prompt."""
     lengths = []
     for content in ("one", "one two three four five six seven eight nine ten"):

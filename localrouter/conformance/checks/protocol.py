@@ -5,12 +5,12 @@ from typing import Any
 
 import httpx2
 
-from localrouter.conformance.check import Group, Undecided, equal, expect
-from localrouter.conformance.target import HELLO, Target
+from localrouter.conformance.check import CheckGroup, Undecided, equal, expect
+from localrouter.conformance.server_under_test import HELLO, ServerUnderTest
 
-ERRORS = Group("errors")
-MODELS = Group("models")
-USAGE = Group("usage")
+ERRORS = CheckGroup("errors")
+MODELS = CheckGroup("models")
+USAGE = CheckGroup("usage")
 _CHAT = "/chat/completions"
 _NOBODY = "no-such-model-e5b1"
 
@@ -23,69 +23,69 @@ def _error(response: httpx2.Response, status: int) -> dict[str, Any]:
     return dict(error)
 
 
-def _post(server: Target, **fields: Any) -> httpx2.Response:
+def _post(server: ServerUnderTest, **fields: Any) -> httpx2.Response:
     body = {"model": server.model, "messages": HELLO, "max_tokens": 1, **fields}
     return server.raw("POST", _CHAT, json.dumps(body))
 
 
 @ERRORS.check()
-def an_error_has_message_type_param_and_code(server: Target) -> None:
+def an_error_has_message_type_param_and_code(server: ServerUnderTest) -> None:
     """An error is an object with `message`, `type`, `param` and `code`."""
     error = _error(_post(server, messages="hello"), 400)
     expect({"message", "type", "param", "code"} <= error.keys(), f"the error has only {sorted(error)}")
 
 
 @ERRORS.check()
-def an_unknown_model_is_404(server: Target) -> None:
+def an_unknown_model_is_404(server: ServerUnderTest) -> None:
     """A model that does not exist is a 404 of code `model_not_found`."""
     equal(_error(_post(server, model=_NOBODY), 404)["code"], "model_not_found", "code")
 
 
 @ERRORS.check()
-def malformed_json_is_400(server: Target) -> None:
+def malformed_json_is_400(server: ServerUnderTest) -> None:
     """A body that cannot be parsed is a bad request."""
     _error(server.raw("POST", _CHAT, '{"model": '), 400)
 
 
 @ERRORS.check()
-def a_missing_field_is_400(server: Target) -> None:
+def a_missing_field_is_400(server: ServerUnderTest) -> None:
     """`messages` is required."""
     _error(server.raw("POST", _CHAT, json.dumps({"model": server.model})), 400)
 
 
 @ERRORS.check()
-def a_wrong_type_is_400_and_named(server: Target) -> None:
+def a_wrong_type_is_400_and_named(server: ServerUnderTest) -> None:
     """A value of a wrong type is a bad request; `param` is the field."""
     equal(_error(_post(server, temperature="hot"), 400)["param"], "temperature", "param")
 
 
 @ERRORS.check()
-def an_error_comes_before_the_stream(server: Target) -> None:
+def an_error_comes_before_the_stream(server: ServerUnderTest) -> None:
     """A streamed request that is invalid is answered with its status, not with 200 and a stream."""
     _error(_post(server, stream=True, temperature="hot"), 400)
 
 
 @ERRORS.check()
-def an_unknown_field_is_refused(server: Target) -> None:
+def an_unknown_field_is_refused(server: ServerUnderTest) -> None:
     """An argument that the API does not know is refused with a 400 that names it."""
     error = _error(_post(server, no_such_field=1), 400)
     expect("no_such_field" in f"{error['message']} {error.get('param')}", "the error does not name the field")
 
 
 @ERRORS.check()
-def an_unknown_path_is_404(server: Target) -> None:
+def an_unknown_path_is_404(server: ServerUnderTest) -> None:
     """A path that is none is a 404 with an error object."""
     _error(server.raw("GET", "/no/such/path"), 404)
 
 
 @ERRORS.check()
-def a_wrong_method_is_405(server: Target) -> None:
+def a_wrong_method_is_405(server: ServerUnderTest) -> None:
     """A path that exists for another method is a 405 (RFC 9110, 15.5.6)."""
     equal(server.raw("PUT", _CHAT, "{}").status_code, 405, "status")
 
 
 @MODELS.check()
-def models_are_listed(server: Target) -> None:
+def models_are_listed(server: ServerUnderTest) -> None:
     """The list of models is an object `list`; each has `id`, `created`, `owned_by` and the object `model`."""
     found = server.raw("GET", "/models").json()
     equal(found["object"], "list", "object")
@@ -97,7 +97,7 @@ def models_are_listed(server: Target) -> None:
 
 
 @MODELS.check()
-def one_model_can_be_retrieved(server: Target) -> None:
+def one_model_can_be_retrieved(server: ServerUnderTest) -> None:
     """`GET /models/{model}` gives the model instance."""
     name = server.raw("GET", "/models").json()["data"][0]["id"]
     model = server.client.models.retrieve(name)
@@ -105,7 +105,7 @@ def one_model_can_be_retrieved(server: Target) -> None:
 
 
 @MODELS.check()
-def an_unknown_model_cannot_be_retrieved(server: Target) -> None:
+def an_unknown_model_cannot_be_retrieved(server: ServerUnderTest) -> None:
     """A model that does not exist is a 404."""
     _error(server.raw("GET", f"/models/{_NOBODY}"), 404)
 
@@ -119,7 +119,7 @@ def _detail(usage: dict[str, Any], where: str, name: str) -> int:
 
 
 @USAGE.check()
-def usage_says_what_was_cached(server: Target) -> None:
+def usage_says_what_was_cached(server: ServerUnderTest) -> None:
     """`prompt_tokens_details.cached_tokens` is how many tokens of the prompt were cached."""
     usage = server.ask(max_tokens=1)["usage"]
     cached = _detail(usage, "prompt_tokens_details", "cached_tokens")
@@ -127,7 +127,7 @@ def usage_says_what_was_cached(server: Target) -> None:
 
 
 @USAGE.check()
-def usage_says_what_was_reasoning(server: Target) -> None:
+def usage_says_what_was_reasoning(server: ServerUnderTest) -> None:
     """`completion_tokens_details.reasoning_tokens` is how many tokens were generated for reasoning."""
     usage = server.ask(max_tokens=4)["usage"]
     thought = _detail(usage, "completion_tokens_details", "reasoning_tokens")

@@ -3,12 +3,12 @@
 from operator import eq
 from typing import Any
 
-from localrouter.conformance.check import Group, Undecided, accepted, equal, expect, refuses, thrice
-from localrouter.conformance.target import Target
+from localrouter.conformance.check import CheckGroup, Undecided, accepted, equal, expect, refuses, thrice
+from localrouter.conformance.server_under_test import ServerUnderTest
 
-SAMPLING = Group("sampling")
-PENALTIES = Group("penalties")
-LOGIT_BIAS = Group("logit_bias")
+SAMPLING = CheckGroup("sampling")
+PENALTIES = CheckGroup("penalties")
+LOGIT_BIAS = CheckGroup("logit_bias")
 _IDS = ("65", "300", "900", "1500", "2000")
 """Ids that nearly every vocabulary has; in some of them a few are control tokens, or bytes that are no character."""
 _MOST = 100
@@ -16,32 +16,32 @@ _MOST = 100
 
 
 @SAMPLING.check("temperature")
-def a_temperature_over_2_is_refused(server: Target) -> None:
+def a_temperature_over_2_is_refused(server: ServerUnderTest) -> None:
     """`temperature` is between 0 and 2."""
     refuses(server, {"temperature": 2}, {"temperature": 2.5})
 
 
 @SAMPLING.check("temperature")
-def a_negative_temperature_is_refused(server: Target) -> None:
+def a_negative_temperature_is_refused(server: ServerUnderTest) -> None:
     """`temperature` is between 0 and 2."""
     refuses(server, {"temperature": 0}, {"temperature": -0.5})
 
 
 @SAMPLING.check("top_p")
-def a_top_p_over_1_is_refused(server: Target) -> None:
+def a_top_p_over_1_is_refused(server: ServerUnderTest) -> None:
     """`top_p` is between 0 and 1."""
     refuses(server, {"top_p": 0.5}, {"top_p": 1.5})
 
 
 @SAMPLING.check("top_p")
-def a_negative_top_p_is_refused(server: Target) -> None:
+def a_negative_top_p_is_refused(server: ServerUnderTest) -> None:
     """`top_p` is between 0 and 1."""
     refuses(server, {"top_p": 0.5}, {"top_p": -0.5})
 
 
 @SAMPLING.check("temperature")
 @thrice
-def temperature_0_repeats_itself(server: Target) -> None:
+def temperature_0_repeats_itself(server: ServerUnderTest) -> None:
     """Lower temperatures make the output more deterministic; 0 takes the most likely token."""
     first, second = (server.text(temperature=0) for _ in range(2))
     equal(second, first, "the second answer")
@@ -49,7 +49,7 @@ def temperature_0_repeats_itself(server: Target) -> None:
 
 @SAMPLING.check("top_p")
 @thrice
-def a_tiny_top_p_repeats_itself(server: Target) -> None:
+def a_tiny_top_p_repeats_itself(server: ServerUnderTest) -> None:
     """With `top_p` only the tokens of the top probability mass are considered; of almost none, that is one."""
     first, second = (server.text(temperature=1, top_p=1e-6) for _ in range(2))
     equal(second, first, "the second answer")
@@ -57,7 +57,7 @@ def a_tiny_top_p_repeats_itself(server: Target) -> None:
 
 @SAMPLING.check("seed")
 @thrice
-def a_seed_repeats_itself(server: Target) -> None:
+def a_seed_repeats_itself(server: ServerUnderTest) -> None:
     """Repeated requests with the same `seed` and parameters should return the same result, on the same backend."""
     first, second = (server.ask(temperature=1, seed=1234) for _ in range(2))
     if first.get("system_fingerprint") != second.get("system_fingerprint"):
@@ -67,7 +67,7 @@ def a_seed_repeats_itself(server: Target) -> None:
 
 
 @SAMPLING.check("seed")
-def a_seed_repeats_itself_beside_others(server: Target) -> None:
+def a_seed_repeats_itself_beside_others(server: ServerUnderTest) -> None:
     """The same `seed` and parameters should return the same result; other requests are none of them.
 
     Determinism is not guaranteed, and rounding differs where several requests are computed together. So answers are
@@ -83,25 +83,25 @@ def a_seed_repeats_itself_beside_others(server: Target) -> None:
 
 
 @PENALTIES.check("presence_penalty")
-def a_presence_penalty_over_2_is_refused(server: Target) -> None:
+def a_presence_penalty_over_2_is_refused(server: ServerUnderTest) -> None:
     """`presence_penalty` is between -2.0 and 2.0."""
     refuses(server, {"presence_penalty": 2.0}, {"presence_penalty": 2.5})
 
 
 @PENALTIES.check("frequency_penalty")
-def a_frequency_penalty_under_minus_2_is_refused(server: Target) -> None:
+def a_frequency_penalty_under_minus_2_is_refused(server: ServerUnderTest) -> None:
     """`frequency_penalty` is between -2.0 and 2.0."""
     refuses(server, {"frequency_penalty": -2.0}, {"frequency_penalty": -2.5})
 
 
 @PENALTIES.check("presence_penalty", "frequency_penalty")
-def negative_penalties_are_taken(server: Target) -> None:
+def negative_penalties_are_taken(server: ServerUnderTest) -> None:
     """Penalties are between -2.0 and 2.0."""
     accepted(server, presence_penalty=-2, frequency_penalty=-1.5)
 
 
 @PENALTIES.check("frequency_penalty", "logit_bias")
-def a_frequency_penalty_grows_with_each_use(server: Target) -> None:
+def a_frequency_penalty_grows_with_each_use(server: ServerUnderTest) -> None:
     """Positive values penalize new tokens based on their existing frequency in the text so far."""
     (first, one), (second, other) = _speaking(server, 2)
     # The second token is 20 behind. After so many uses of the first, at 2 each, it has to be said.
@@ -111,12 +111,12 @@ def a_frequency_penalty_grows_with_each_use(server: Target) -> None:
     expect(other in server.text(**asked, frequency_penalty=2), f"only {one!r} was said, whatever the penalty")
 
 
-def _forced(server: Target, number: str) -> str:
+def _forced(server: ServerUnderTest, number: str) -> str:
     """Return what one token says, from an answer that can only repeat it."""
     return "".join(server.text(logit_bias={number: _MOST}, max_tokens=1, temperature=0).split())
 
 
-def _speaking(server: Target, count: int) -> list[tuple[str, str]]:
+def _speaking(server: ServerUnderTest, count: int) -> list[tuple[str, str]]:
     """Return ids of tokens that have something to say, all of it different, and what."""
     found: dict[str, str] = {}
     for number in _IDS:
@@ -129,7 +129,7 @@ def _speaking(server: Target, count: int) -> list[tuple[str, str]]:
 
 
 @LOGIT_BIAS.check("logit_bias")
-def a_bias_of_100_forces_a_token(server: Target) -> None:
+def a_bias_of_100_forces_a_token(server: ServerUnderTest) -> None:
     """A bias of 100 should result in exclusive selection of the token."""
     texts = [_forced(server, number) for number in _IDS]
     if not any(texts):
@@ -141,7 +141,7 @@ def a_bias_of_100_forces_a_token(server: Target) -> None:
 
 
 @LOGIT_BIAS.check("logit_bias")
-def a_bias_of_minus_100_bans_a_token(server: Target) -> None:
+def a_bias_of_minus_100_bans_a_token(server: ServerUnderTest) -> None:
     """A bias of -100 should result in a ban of the token."""
     (number, piece), _ = _speaking(server, 2)  # two that differ: so biases do something here
     text = "".join(server.text(logit_bias={number: -_MOST}, max_tokens=8, temperature=0).split())
@@ -149,12 +149,12 @@ def a_bias_of_minus_100_bans_a_token(server: Target) -> None:
 
 
 @LOGIT_BIAS.check("logit_bias")
-def a_bias_over_100_is_refused(server: Target) -> None:
+def a_bias_over_100_is_refused(server: ServerUnderTest) -> None:
     """A bias is a value from -100 to 100."""
     refuses(server, {"logit_bias": {_IDS[0]: 1}}, {"logit_bias": {_IDS[0]: 101}})
 
 
 @LOGIT_BIAS.check("logit_bias")
-def a_bias_for_an_unknown_token_is_refused(server: Target) -> None:
+def a_bias_for_an_unknown_token_is_refused(server: ServerUnderTest) -> None:
     """`logit_bias` maps tokens, by their id in the tokenizer; an id that is none cannot be honoured."""
     refuses(server, {"logit_bias": {_IDS[0]: 1}}, {"logit_bias": {"99999999": 1}})

@@ -1,15 +1,15 @@
 """Stop sequences."""
 
-from localrouter.conformance.check import Group, Undecided, equal, expect, refuses, thrice
-from localrouter.conformance.target import Target
+from localrouter.conformance.check import CheckGroup, Undecided, equal, expect, refuses, thrice
+from localrouter.conformance.server_under_test import ServerUnderTest
 
-STOP = Group("stop")
+STOP = CheckGroup("stop")
 _GREEDY = {"temperature": 0, "seed": 7}
 _GOOD = range(1, 12)
 """Where in a text a stop sequence is taken from, in characters."""
 
 
-def _text_and_stop(server: Target) -> tuple[str, str]:
+def _text_and_stop(server: ServerUnderTest) -> tuple[str, str]:
     """Return what the model says, and two characters of it that do not stand at its beginning."""
     text = server.text(**_GREEDY)
     if text != server.text(**_GREEDY):
@@ -23,7 +23,7 @@ def _text_and_stop(server: Target) -> tuple[str, str]:
 
 @STOP.check("stop")
 @thrice
-def a_stop_text_ends_the_answer(server: Target) -> None:
+def a_stop_text_ends_the_answer(server: ServerUnderTest) -> None:
     """`stop` is a sequence where the API stops generating further tokens; `finish_reason` is then `stop`."""
     text, stop = _text_and_stop(server)
     choice = server.ask(**_GREEDY, stop=stop)["choices"][0]
@@ -33,7 +33,7 @@ def a_stop_text_ends_the_answer(server: Target) -> None:
 
 @STOP.check("stop")
 @thrice
-def a_list_of_stops_ends_the_answer(server: Target) -> None:
+def a_list_of_stops_ends_the_answer(server: ServerUnderTest) -> None:
     """`stop` may be up to 4 sequences; whichever comes first ends the answer."""
     text, stop = _text_and_stop(server)
     found = server.text(**_GREEDY, stop=["\u2603\u2603", stop, "\u2604\u2604"])
@@ -42,7 +42,7 @@ def a_list_of_stops_ends_the_answer(server: Target) -> None:
 
 @STOP.check("stop")
 @thrice
-def a_stop_text_is_not_in_the_answer(server: Target) -> None:
+def a_stop_text_is_not_in_the_answer(server: ServerUnderTest) -> None:
     """The returned text will not contain the stop sequence."""
     _, stop = _text_and_stop(server)
     found = server.text(**_GREEDY, stop=stop)
@@ -51,7 +51,7 @@ def a_stop_text_is_not_in_the_answer(server: Target) -> None:
 
 @STOP.check("stop")
 @thrice
-def a_stop_text_is_not_in_the_stream(server: Target) -> None:
+def a_stop_text_is_not_in_the_stream(server: ServerUnderTest) -> None:
     """The returned text will not contain the stop sequence, in no delta; all before it is there."""
     text, stop = _text_and_stop(server)
     stream = server.stream(**_GREEDY, stop=stop)
@@ -61,7 +61,7 @@ def a_stop_text_is_not_in_the_stream(server: Target) -> None:
 
 @STOP.check("stop")
 @thrice
-def a_stop_text_may_be_of_several_tokens(server: Target) -> None:
+def a_stop_text_may_be_of_several_tokens(server: ServerUnderTest) -> None:
     """`stop` is a sequence of text; how the model cuts its text into tokens is no part of it."""
     text, _ = _text_and_stop(server)
     stop = text[3:-2]
@@ -75,7 +75,7 @@ def a_stop_text_may_be_of_several_tokens(server: Target) -> None:
 
 @STOP.check("stop")
 @thrice
-def what_only_begins_like_a_stop_text_is_said(server: Target) -> None:
+def what_only_begins_like_a_stop_text_is_said(server: ServerUnderTest) -> None:
     """The text stops at the stop sequence; a beginning of it that goes on otherwise is text."""
     text, stop = _text_and_stop(server)
     stream = server.stream(**_GREEDY, stop=stop + "\u2603")
@@ -84,7 +84,7 @@ def what_only_begins_like_a_stop_text_is_said(server: Target) -> None:
 
 @STOP.check("stop")
 @thrice
-def four_stops_are_taken(server: Target) -> None:
+def four_stops_are_taken(server: ServerUnderTest) -> None:
     """`stop` may be up to 4 sequences."""
     text, stop = _text_and_stop(server)
     found = server.text(**_GREEDY, stop=["\u2601\u2601", "\u2602\u2602", "\u2603\u2603", stop])
@@ -92,6 +92,6 @@ def four_stops_are_taken(server: Target) -> None:
 
 
 @STOP.check("stop")
-def five_stops_are_refused(server: Target) -> None:
+def five_stops_are_refused(server: ServerUnderTest) -> None:
     """`stop` may be up to 4 sequences."""
     refuses(server, {"stop": ["@1", "@2", "@3", "@4"]}, {"stop": ["@1", "@2", "@3", "@4", "@5"]})

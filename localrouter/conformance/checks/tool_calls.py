@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from localrouter.conformance.check import Broken, Group, Undecided, equal, expect, thrice
+from localrouter.conformance.check import Broken, CheckGroup, Undecided, equal, expect, thrice
 from localrouter.conformance.checks.written_json import one_of
-from localrouter.conformance.target import ReceivedStream, Target
+from localrouter.conformance.server_under_test import ReceivedStream, ServerUnderTest
 
-TOOLS = Group("tools")
+TOOLS = CheckGroup("tools")
 FIELDS = ("tools", "tool_choice", "tool_calls", "tool_call_id", "function", "role", "tool")
 _LONG = 96
 """Tokens for a call of some thirty characters, and for white space of a model that talks noise."""
@@ -44,7 +44,7 @@ ONLY: dict[str, Any] = {**REQUIRED, "tools": [function("get_weather")]}
 """Forces a call of one function, also where `tool_choice` cannot name one: what is missing is counted once."""
 
 
-def _choice(server: Target, **fields: Any) -> dict[str, Any]:
+def _choice(server: ServerUnderTest, **fields: Any) -> dict[str, Any]:
     """Return the choice of an answer that was not cut, if one of a few is not."""
     choice: dict[str, Any] = {}
     for _ in range(_TRIES):
@@ -65,7 +65,7 @@ def _calls(choice: dict[str, Any]) -> list[dict[str, Any]]:
     raise Broken(f"no call was made, but {message.get('content')!r} said")
 
 
-def _streamed(server: Target, **fields: Any) -> ReceivedStream:
+def _streamed(server: ServerUnderTest, **fields: Any) -> ReceivedStream:
     """Return a stream that has to have a call."""
     stream = server.stream(**fields)
     if not stream.tool_calls() and stream.finish_reasons() == ["length"]:
@@ -74,7 +74,7 @@ def _streamed(server: Target, **fields: Any) -> ReceivedStream:
     return stream
 
 
-def _call(server: Target, **fields: Any) -> tuple[dict[str, Any], bool]:
+def _call(server: ServerUnderTest, **fields: Any) -> tuple[dict[str, Any], bool]:
     """Return the first call of an answer that has to have one, and whether it may have been cut."""
     choice = _choice(server, **fields)
     calls = _calls(choice)
@@ -82,7 +82,7 @@ def _call(server: Target, **fields: Any) -> tuple[dict[str, Any], bool]:
 
 
 @TOOLS.check(*FIELDS)
-def a_named_function_is_called(server: Target) -> None:
+def a_named_function_is_called(server: ServerUnderTest) -> None:
     """Naming a function in `tool_choice` forces the model to call that function."""
     call, _ = _call(server, **NAMED)
     equal(call["type"], "function", "the type of the call")
@@ -90,14 +90,14 @@ def a_named_function_is_called(server: Target) -> None:
 
 
 @TOOLS.check(*FIELDS)
-def arguments_follow_their_schema(server: Target) -> None:
+def arguments_follow_their_schema(server: ServerUnderTest) -> None:
     """With `strict` the model follows the exact schema that is defined in `parameters`."""
     call, is_cut = _call(server, **ONLY)
     one_of(call["function"]["arguments"], _ARGUMENTS, is_cut=is_cut)
 
 
 @TOOLS.check(*FIELDS)
-def nested_arguments_follow_their_schema(server: Target) -> None:
+def nested_arguments_follow_their_schema(server: ServerUnderTest) -> None:
     """`parameters` is a JSON Schema object, with objects and arrays inside as anywhere."""
     inner = {"type": "object", "properties": {"b": {"type": "boolean"}}, "required": ["b"]}
     items = {"type": "array", "items": {**inner, "additionalProperties": False}, "minItems": 1, "maxItems": 1}
@@ -107,7 +107,7 @@ def nested_arguments_follow_their_schema(server: Target) -> None:
 
 
 @TOOLS.check(*FIELDS)
-def a_function_without_parameters_has_no_arguments(server: Target) -> None:
+def a_function_without_parameters_has_no_arguments(server: ServerUnderTest) -> None:
     """Omitting `parameters` defines a function with an empty parameter list."""
     call, is_cut = _call(server, **{**ONLY, "tools": [{"type": "function", "function": {"name": "get_weather"}}]})
     equal(call["function"]["name"], "get_weather", "the name of the function")
@@ -115,7 +115,7 @@ def a_function_without_parameters_has_no_arguments(server: Target) -> None:
 
 
 @TOOLS.check(*FIELDS)
-def every_call_has_an_id_of_its_own(server: Target) -> None:
+def every_call_has_an_id_of_its_own(server: ServerUnderTest) -> None:
     """`id` is the ID of the tool call, by which its result refers to it."""
     ids = [call["id"] for _ in range(2) for call in _calls(server.ask(**ONLY)["choices"][0])]
     expect(all(each and isinstance(each, str) for each in ids), f"the ids are {ids}")
@@ -123,7 +123,7 @@ def every_call_has_an_id_of_its_own(server: Target) -> None:
 
 
 @TOOLS.check(*FIELDS)
-def required_makes_a_call(server: Target) -> None:
+def required_makes_a_call(server: ServerUnderTest) -> None:
     """`required` means the model must call one or more tools."""
     call, is_cut = _call(server, **REQUIRED)
     expect(
@@ -133,7 +133,7 @@ def required_makes_a_call(server: Target) -> None:
 
 
 @TOOLS.check(*FIELDS)
-def an_answer_with_a_required_call_ends_with_tool_calls(server: Target) -> None:
+def an_answer_with_a_required_call_ends_with_tool_calls(server: ServerUnderTest) -> None:
     """`finish_reason` is `tool_calls` if the model called a tool."""
     choice = _choice(server, **REQUIRED)
     _calls(choice)
@@ -143,14 +143,14 @@ def an_answer_with_a_required_call_ends_with_tool_calls(server: Target) -> None:
 
 
 @TOOLS.check(*FIELDS)
-def none_makes_no_call(server: Target) -> None:
+def none_makes_no_call(server: ServerUnderTest) -> None:
     """`none` means the model will not call any tool and instead generates a message."""
     message = server.ask(tools=TWO["tools"], tool_choice="none")["choices"][0]["message"]
     expect(not message.get("tool_calls"), "a call was made")
 
 
 @TOOLS.check(*FIELDS)
-def auto_is_answered(server: Target) -> None:
+def auto_is_answered(server: ServerUnderTest) -> None:
     """`auto` means the model can pick between generating a message or calling one or more tools."""
     choice = server.ask(tools=TWO["tools"], tool_choice="auto")["choices"][0]
     for call in choice["message"].get("tool_calls") or []:
@@ -165,7 +165,7 @@ def _allowed(mode: str, name: str) -> dict[str, Any]:
 
 
 @TOOLS.check(*FIELDS, "allowed_tools")
-def only_allowed_tools_are_called(server: Target) -> None:
+def only_allowed_tools_are_called(server: ServerUnderTest) -> None:
     """`allowed_tools` of mode `required` requires the model to call one or more of the allowed tools."""
     for name in ("get_time", "get_weather"):
         choice = _choice(server, **{**TWO, "tool_choice": _allowed("required", name)})
@@ -173,7 +173,7 @@ def only_allowed_tools_are_called(server: Target) -> None:
 
 
 @TOOLS.check(*FIELDS, "allowed_tools")
-def allowed_tools_may_be_left_uncalled(server: Target) -> None:
+def allowed_tools_may_be_left_uncalled(server: ServerUnderTest) -> None:
     """`allowed_tools` of mode `auto` allows the model to pick among the allowed tools and generate a message."""
     message = server.ask(tools=TWO["tools"], tool_choice=_allowed("auto", "get_time"))["choices"][0]["message"]
     called = {call["function"]["name"] for call in message.get("tool_calls") or []}
@@ -181,7 +181,7 @@ def allowed_tools_may_be_left_uncalled(server: Target) -> None:
 
 
 @TOOLS.check(*FIELDS, "parallel_tool_calls")
-def one_call_at_most_without_parallel_calls(server: Target) -> None:
+def one_call_at_most_without_parallel_calls(server: ServerUnderTest) -> None:
     """With `parallel_tool_calls` false exactly zero or one tool is called."""
     for _ in range(_TRIES):
         calls = _calls(server.ask(**REQUIRED, parallel_tool_calls=False)["choices"][0])
@@ -189,7 +189,7 @@ def one_call_at_most_without_parallel_calls(server: Target) -> None:
 
 
 @TOOLS.check(*FIELDS, "stream")
-def a_streamed_call_begins_with_its_id_and_name(server: Target) -> None:
+def a_streamed_call_begins_with_its_id_and_name(server: ServerUnderTest) -> None:
     """Deltas of a call have its `index`; the first has id, type and name, and no later one another of them."""
     choices = _streamed(server, **ONLY).choices()
     deltas = [delta for choice in choices for delta in choice["delta"].get("tool_calls") or []]
@@ -202,7 +202,7 @@ def a_streamed_call_begins_with_its_id_and_name(server: Target) -> None:
 
 
 @TOOLS.check(*FIELDS, "stream")
-def streamed_arguments_follow_their_schema(server: Target) -> None:
+def streamed_arguments_follow_their_schema(server: ServerUnderTest) -> None:
     """The arguments of a call concatenate to JSON that obeys its schema."""
     stream = _streamed(server, **ONLY)
     calls = stream.tool_calls()
@@ -212,7 +212,7 @@ def streamed_arguments_follow_their_schema(server: Target) -> None:
 
 @TOOLS.check(*FIELDS, "stream")
 @thrice
-def streamed_calls_are_those_of_a_plain_answer(server: Target) -> None:
+def streamed_calls_are_those_of_a_plain_answer(server: ServerUnderTest) -> None:
     """Streaming changes how calls are sent, not what they are."""
     same = {**REQUIRED, "temperature": 0, "seed": 7}
     plain, again = (server.ask(**same)["choices"][0] for _ in range(2))

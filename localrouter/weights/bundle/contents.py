@@ -9,12 +9,12 @@ from localrouter.errors import ModelNotDownloaded
 from localrouter.gguf.header import GgufError, read_header
 from localrouter.gguf.parts import parts
 from localrouter.memory.machine import Machine, this_machine
-from localrouter.weights.bundle.exporter import Contents, Ingredient, ingredient
+from localrouter.weights.bundle.exporter import BundleContents, Ingredient, ingredient
 from localrouter.weights.bundle.index import BundledBuild, BundledFile, BundleError, PieceKind
 from localrouter.weights.catalog import Catalog
 from localrouter.weights.hashed_copy import Report, silent
-from localrouter.weights.manifest.lock import Lock, lock_path
-from localrouter.weights.registry import Entry, ManifestLayer, Registry, user_manifest_path
+from localrouter.weights.manifest.lockfile import Lock, lock_path
+from localrouter.weights.registry import ManifestLayer, Registry, RegistryEntry, user_manifest_path
 
 _LICENCE_FILE = re.compile(r"(licen[cs]e|copying|notice|usage_policy|gemma_prohibited)", re.IGNORECASE)
 _MAX_LICENCE = 1 << 20
@@ -22,10 +22,10 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]")
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenBuild:
     """One build that is on this machine, with its files in order. `reason`: why it, where its name left a choice."""
 
-    entry: Entry
+    entry: RegistryEntry
     description: str
     paths: tuple[Path, ...]
     reason: str = ""
@@ -41,17 +41,19 @@ class Chosen:
         return tuple(digest or "" for digest in self.entry.digests(len(self.paths)))
 
 
-def choose(registry: Registry, names: Iterable[str], *, machine: Callable[[], Machine] = this_machine) -> list[Chosen]:
+def choose(
+    registry: Registry, names: Iterable[str], *, machine: Callable[[], Machine] = this_machine
+) -> list[ChosenBuild]:
     """The builds that answer to these names on `machine`, each once. Raises OperatorError when one is not here."""
     catalog = Catalog(registry.manifest, Path(), machine=machine)
-    chosen: dict[str, Chosen] = {}
+    chosen: dict[str, ChosenBuild] = {}
     for name in names:
         one = _answering(registry, catalog, name)
         chosen.setdefault(one.entry.build.name, one)
     return list(chosen.values())
 
 
-def gather(registry: Registry, chosen: Sequence[Chosen], report: Report = silent) -> Contents:
+def gather(registry: Registry, chosen: Sequence[ChosenBuild], report: Report = silent) -> BundleContents:
     """What goes into a bundle of these builds. `report` hears of their `unhashed` bytes. Raises BundleError."""
     builds: list[BundledBuild] = []
     ingredients = [each for layer in registry.layers for each in _papers(layer)]
@@ -59,10 +61,10 @@ def gather(registry: Registry, chosen: Sequence[Chosen], report: Report = silent
         weights = [_weight(path, known, report) for path, known in zip(each.paths, each.digests, strict=True)]
         builds.append(_describe(each, weights))
         ingredients += [*weights, *_licences(each, builds[-1])]
-    return Contents(tuple(builds), tuple(ingredients))
+    return BundleContents(tuple(builds), tuple(ingredients))
 
 
-def _answering(registry: Registry, catalog: Catalog, name: str) -> Chosen:
+def _answering(registry: Registry, catalog: Catalog, name: str) -> ChosenBuild:
     """The build that `localrouter serve` would answer with."""
     entries = registry.find(name)
     try:
@@ -70,10 +72,10 @@ def _answering(registry: Registry, catalog: Catalog, name: str) -> Chosen:
     except ModelNotDownloaded as error:
         raise BundleError(error.message, hint=_pull(entries[-1])) from None
     entry = next(entry for entry in entries if entry.build.name == resolved.model)
-    return Chosen(entry, resolved.description, entry.files(resolved.path), resolved.reason)
+    return ChosenBuild(entry, resolved.description, entry.files(resolved.path), resolved.reason)
 
 
-def _pull(entry: Entry) -> str:
+def _pull(entry: RegistryEntry) -> str:
     return f"bring it with: localrouter pull {entry.name}"
 
 
@@ -96,7 +98,7 @@ def _weight(path: Path, digest: str, report: Report) -> Ingredient:
     return Ingredient(made.member.model_copy(update={"name": name}), path)
 
 
-def _describe(chosen: Chosen, weights: Sequence[Ingredient]) -> BundledBuild:
+def _describe(chosen: ChosenBuild, weights: Sequence[Ingredient]) -> BundledBuild:
     build, pin = chosen.entry.build, chosen.entry.pin
     names = parts(build.file) if build.file else [path.name for path in chosen.paths]
     files = [
@@ -116,7 +118,7 @@ def _describe(chosen: Chosen, weights: Sequence[Ingredient]) -> BundledBuild:
     )
 
 
-def _commit(chosen: Chosen) -> str:
+def _commit(chosen: ChosenBuild) -> str:
     """The commit of a hub build: what it is pinned to, or the snapshot of the cache in which it was found."""
     if pin := chosen.entry.pin:
         return pin.commit
@@ -131,7 +133,7 @@ def _license_in_header(path: Path) -> str | None:
         return None
 
 
-def _licences(chosen: Chosen, build: BundledBuild) -> list[Ingredient]:
+def _licences(chosen: ChosenBuild, build: BundledBuild) -> list[Ingredient]:
     """The licence as a fact, and the texts that lie beside the weights."""
     folder = f"licences/{_safe(build.name)}"
     beside = sorted(path for path in chosen.paths[0].parent.iterdir() if _is_licence(path))

@@ -17,8 +17,8 @@ from localrouter.weights.bundle.index import (
     SIGNATURE,
     BundledBuild,
     BundleError,
-    Index,
-    Member,
+    BundleIndex,
+    BundleMember,
     PieceKind,
     WheelTarget,
     render_index,
@@ -34,12 +34,12 @@ REQUIREMENTS = "wheels/requirements.txt"
 class Ingredient:
     """What becomes a member: a file on this machine, or a text made for the bundle."""
 
-    member: Member
+    member: BundleMember
     content: Path | bytes
 
 
 @dataclass(frozen=True)
-class Contents:
+class BundleContents:
     """What goes into a bundle. `presupposed` are digests of weights that are described and left out."""
 
     builds: tuple[BundledBuild, ...]
@@ -60,18 +60,18 @@ class Contents:
         return sum(each.member.size for each in self.carried)
 
     @property
-    def index(self) -> Index:
+    def index(self) -> BundleIndex:
         """The index of the bundle."""
         members = tuple(each.member for each in self.carried)
-        return Index(localrouter=__version__, builds=self.builds, members=members, wheels=self.wheels)
+        return BundleIndex(localrouter=__version__, builds=self.builds, members=members, wheels=self.wheels)
 
-    def with_wheels(self, wheels: Sequence[Path], target: WheelTarget) -> "Contents":
+    def with_wheels(self, wheels: Sequence[Path], target: WheelTarget) -> "BundleContents":
         """The same, with wheels that install on `target`, and the list from which pip compares their digests."""
         added = [ingredient(f"wheels/{wheel.name}", PieceKind.WHEEL, wheel) for wheel in wheels]
         listed = ingredient(REQUIREMENTS, PieceKind.WHEEL, _requirements(each.member for each in added))
         return replace(self, ingredients=(*self.ingredients, *added, listed), wheels=target)
 
-    def leaving_out(self, digests: Iterable[str]) -> "Contents":
+    def leaving_out(self, digests: Iterable[str]) -> "BundleContents":
         """The delta: the same without the weights that the receiver is known to have."""
         own = {file.sha256 for build in self.builds for file in build.files}
         return replace(self, presupposed=frozenset(digests) & own)
@@ -86,14 +86,16 @@ def ingredient(
     """
     if isinstance(content, bytes):
         digest = hashlib.sha256(content).hexdigest()
-        return Ingredient(Member(name=name, kind=kind, size=len(content), sha256=digest), content)
+        return Ingredient(BundleMember(name=name, kind=kind, size=len(content), sha256=digest), content)
     with _reading(content) as file:
         size = os.fstat(file.fileno()).st_size
         digest = sha256 or hashed(file, size, report)
-    return Ingredient(Member(name=name, kind=kind, size=size, sha256=digest), content)
+    return Ingredient(BundleMember(name=name, kind=kind, size=size, sha256=digest), content)
 
 
-def write_bundle(out: Path, contents: Contents, *, key: Path | None = None, report: Report = silent) -> Index:
+def write_bundle(
+    out: Path, contents: BundleContents, *, key: Path | None = None, report: Report = silent
+) -> BundleIndex:
     """Write a bundle, signed if there is a key, and return its index. `out` appears when it is whole, or not at all.
 
     `report` hears of `contents.size` bytes. Raises BundleError.
@@ -148,7 +150,7 @@ def _require_room(out: Path, size: int) -> None:
         )
 
 
-def _requirements(wheels: Iterable[Member]) -> bytes:
+def _requirements(wheels: Iterable[BundleMember]) -> bytes:
     lines = []
     for wheel in wheels:
         name, number = wheel.name.removeprefix("wheels/").split("-")[:2]

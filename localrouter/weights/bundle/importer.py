@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from localrouter.weights.bundle.index import INDEX, BundleError, BundleRefused, Index, PieceKind
+from localrouter.weights.bundle.import_target import Destination, ImportTarget, targets
+from localrouter.weights.bundle.index import INDEX, BundleError, BundleIndex, BundleRefused, PieceKind
 from localrouter.weights.bundle.reader import Bundle, PiecePlace, require_digest
-from localrouter.weights.bundle.target import Destination, Target, targets
 from localrouter.weights.hashed_copy import CutShort, Report, copy_hashed, hashed, silent
 
 
@@ -28,10 +28,10 @@ class ImportOutcome(StrEnum):
 
 
 @dataclass
-class Imported:
+class ImportResult:
     """What an import did: full names by outcome, where the papers lie, and the wheels it wrote."""
 
-    targets: Sequence[Target]
+    targets: Sequence[ImportTarget]
     papers: Path
     outcomes: dict[str, ImportOutcome] = field(default_factory=dict)
     wheels: list[Path] = field(default_factory=list)
@@ -39,16 +39,16 @@ class Imported:
     """Bytes of weights that were copied; what was there already does not count."""
 
 
-def import_bundle(bundle: Bundle, where: Destination, report: Report = silent) -> Imported:
+def import_bundle(bundle: Bundle, where: Destination, report: Report = silent) -> ImportResult:
     """Bring everything in. `report` hears of the bytes of all members, and of those that a delta builds on.
 
     Raises BundleError, BundleRefused.
     """
     files = targets(bundle.index, where)
-    by_digest: defaultdict[str, list[Target]] = defaultdict(list)
+    by_digest: defaultdict[str, list[ImportTarget]] = defaultdict(list)
     for target in files:
         by_digest[target.file.sha256].append(target)
-    done = Imported(files, where.papers / hashlib.sha256(bundle.index_bytes).hexdigest()[:12])
+    done = ImportResult(files, where.papers / hashlib.sha256(bundle.index_bytes).hexdigest()[:12])
     for file in bundle.index.presupposed:
         _require_present(by_digest[file.sha256], done, report)
     _require_room(bundle.index, files, where)
@@ -69,7 +69,7 @@ def import_bundle(bundle: Bundle, where: Destination, report: Report = silent) -
     return done
 
 
-def _require_present(files: Sequence[Target], done: Imported, report: Report) -> None:
+def _require_present(files: Sequence[ImportTarget], done: ImportResult, report: Report) -> None:
     for target in files:
         if not target.is_whole(report):
             raise BundleError(
@@ -81,7 +81,7 @@ def _require_present(files: Sequence[Target], done: Imported, report: Report) ->
         done.outcomes.setdefault(target.build.name, ImportOutcome.PRESENT)
 
 
-def _require_room(index: Index, files: Sequence[Target], where: Destination) -> None:
+def _require_room(index: BundleIndex, files: Sequence[ImportTarget], where: Destination) -> None:
     """Compare with what is free before the first byte is written, for each disk by itself."""
     needs: defaultdict[int, int] = defaultdict(int)
     some: dict[int, Path] = {}
@@ -102,7 +102,7 @@ def _require_room(index: Index, files: Sequence[Target], where: Destination) -> 
             )
 
 
-def _bring(bundle: Bundle, place: PiecePlace, target: Target, done: Imported, report: Report) -> None:
+def _bring(bundle: Bundle, place: PiecePlace, target: ImportTarget, done: ImportResult, report: Report) -> None:
     """One weight: nothing to do, or copied, checked and moved into place."""
     name = target.build.name
     if isinstance(target.place, Path) and target.is_whole(report):

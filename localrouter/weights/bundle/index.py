@@ -53,7 +53,7 @@ def _check_printable(name: str) -> str:
     return name
 
 
-class Member(StrictTable):
+class BundleMember(StrictTable):
     """One file inside the tar; `size` is in bytes."""
 
     name: Annotated[str, AfterValidator(_check_member)]
@@ -100,18 +100,18 @@ class WheelTarget(StrictTable):
     libc: str
 
 
-class Index(StrictTable):
+class BundleIndex(StrictTable):
     """The whole index; members stand in the order of the tar."""
 
     format: Annotated[int, Field(ge=FORMAT, le=FORMAT)] = FORMAT
     localrouter: Text
     """The version that wrote it, and whose wheel is inside if there are wheels."""
     builds: tuple[BundledBuild, ...]
-    members: tuple[Member, ...]
+    members: tuple[BundleMember, ...]
     wheels: WheelTarget | None = None
 
     @model_validator(mode="after")
-    def _consistent(self) -> "Index":
+    def _consistent(self) -> "BundleIndex":
         _refuse_twice("member", (member.name for member in self.members))
         _refuse_twice("digest", (member.sha256 for member in self.weights))
         _refuse_twice("build", (build.name for build in self.builds))
@@ -127,7 +127,7 @@ class Index(StrictTable):
         return [file for build in self.builds for file in build.files]
 
     @property
-    def weights(self) -> list[Member]:
+    def weights(self) -> list[BundleMember]:
         """The members that are models."""
         return self.of(PieceKind.WEIGHT)
 
@@ -137,20 +137,20 @@ class Index(StrictTable):
         carried = {member.sha256 for member in self.weights}
         return [file for file in self.files if file.sha256 not in carried]
 
-    def of(self, *kinds: PieceKind) -> list[Member]:
+    def of(self, *kinds: PieceKind) -> list[BundleMember]:
         """The members of these kinds, in their order."""
         return [member for member in self.members if member.kind in kinds]
 
 
-def render_index(index: Index) -> bytes:
+def render_index(index: BundleIndex) -> bytes:
     """The index as it stands in a bundle: the same bytes for the same index."""
     return index.model_dump_json(indent=1).encode() + b"\n"
 
 
-def parse_index(data: bytes) -> Index:
+def parse_index(data: bytes) -> BundleIndex:
     """Check an index that anybody may have written. Raises BundleRefused."""
     try:
-        return Index.model_validate_json(data)
+        return BundleIndex.model_validate_json(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "the whole"

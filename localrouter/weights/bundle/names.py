@@ -8,14 +8,14 @@ from pathlib import Path
 from huggingface_hub.utils._fixes import WeakFileLock
 
 from localrouter.errors import ManifestError
-from localrouter.weights.bundle.target import Target
+from localrouter.weights.build_location import Found
+from localrouter.weights.bundle.import_target import ImportTarget
 from localrouter.weights.manifest.manifest import Build
 from localrouter.weights.manifest.user_manifest import add_build
-from localrouter.weights.registry import Entry, Registry, user_manifest_path
-from localrouter.weights.store import Found
+from localrouter.weights.registry import Registry, RegistryEntry, user_manifest_path
 
 
-def name_builds(targets: Sequence[Target]) -> list[str]:
+def name_builds(targets: Sequence[ImportTarget]) -> list[str]:
     """Add what is unknown to the user's manifest and return those full names. Raises ManifestError.
 
     A name that the user's own manifest has already stays what it is. Two imports do not name the same build twice.
@@ -39,7 +39,7 @@ class _Unknown:
     entry: Build
 
 
-def _unknown(targets: Sequence[Target], own: Path) -> list[_Unknown]:
+def _unknown(targets: Sequence[ImportTarget], own: Path) -> list[_Unknown]:
     known = {entry.build.name: entry for entry in Registry.read().entries}
     variants = {(entry.alias, entry.build.variant) for entry in known.values()}
     unknown = []
@@ -63,7 +63,7 @@ def _alone(own: Path) -> Iterator[None]:
         raise ManifestError(f"{own}: the model manifest cannot be written: {error.strerror}") from None
 
 
-def _is_same(entry: Entry, target: Target) -> bool:
+def _is_same(entry: RegistryEntry, target: ImportTarget) -> bool:
     """Whether a manifest means what was brought by this name."""
     if target.build.repo is None:
         found = entry.locate()
@@ -73,7 +73,7 @@ def _is_same(entry: Entry, target: Target) -> bool:
     return same and build.revision in (None, target.build.commit)
 
 
-def _build(target: Target, *, taken: bool) -> Build:
+def _build(target: ImportTarget, *, taken: bool) -> Build:
     """The entry of a manifest; without its variant where the alias has another build of that variant."""
     build, file = target.build, target.file
     hub, split = build.repo is not None, len(build.files) > 1

@@ -13,8 +13,8 @@ from localrouter.weights.bundle.index import (
     MAX_INDEX,
     SIGNATURE,
     BundleError,
+    BundleMember,
     BundleRefused,
-    Member,
     parse_index,
 )
 from localrouter.weights.bundle.signature import check_signature
@@ -34,7 +34,7 @@ _READ = "look at its name and its permissions, and at the disk it is on"
 class PiecePlace:
     """Where the bytes of a member lie in the file."""
 
-    member: Member
+    member: BundleMember
     offset: int
 
 
@@ -131,7 +131,7 @@ class Bundle:
         with _wording():
             return self._tar.next()
 
-    def _compare(self, info: tarfile.TarInfo, member: Member) -> None:
+    def _compare(self, info: tarfile.TarInfo, member: BundleMember) -> None:
         if info.name != member.name:
             raise BundleRefused(self._stranger(info))
         if not _is_plain(info):
@@ -153,7 +153,7 @@ class Bundle:
             raise BundleRefused("something stands behind the last member of the bundle")
 
 
-def require_digest(member: Member, found: str) -> None:
+def require_digest(member: BundleMember, found: str) -> None:
     """Raise BundleRefused when the bytes of a member are not those of the index."""
     if found != member.sha256:
         raise BundleRefused(

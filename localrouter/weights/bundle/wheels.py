@@ -45,13 +45,13 @@ Pip: TypeAlias = Callable[[Sequence[str], Mapping[str, str], Say], None]
 
 
 @dataclass(frozen=True)
-class Origin:
+class WheelSource:
     """Where localrouter comes from: a checkout with its constraints, or an installation without one."""
 
     checkout: Path | None
 
     @classmethod
-    def here(cls) -> "Origin":
+    def here(cls) -> "WheelSource":
         """The origin of the running localrouter."""
         root = Path(localrouter.__file__).parent.parent
         return cls(root if (root / "constraints.txt").is_file() and (root / "pyproject.toml").is_file() else None)
@@ -74,9 +74,9 @@ class Origin:
         return "".join(f"{name}=={number}\n" for name, number in sorted(installed.items()) if name != "localrouter")
 
 
-def build_wheels(folder: Path, say: Say, *, pip: Pip | None = None, origin: Origin | None = None) -> list[Path]:
+def build_wheels(folder: Path, say: Say, *, pip: Pip | None = None, origin: WheelSource | None = None) -> list[Path]:
     """Put all wheels into `folder` and return them. The compiled one is kept for the next time. Raises BundleError."""
-    pip, origin = pip or run_pip, origin or Origin.here()
+    pip, origin = pip or run_pip, origin or WheelSource.here()
     constraints = folder / "constraints.txt"
     constraints.write_text(origin.constraints(), encoding="utf-8")
     llama = _portable_llama(pip, origin, constraints, say)
@@ -133,7 +133,7 @@ def run_pip(arguments: Sequence[str], environment: Mapping[str, str], say: Say) 
         )
 
 
-def _portable_llama(pip: Pip, origin: Origin, constraints: Path, say: Say) -> Path:
+def _portable_llama(pip: Pip, origin: WheelSource, constraints: Path, say: Say) -> Path:
     """The portable wheel of llama-cpp-python: kept from before, or compiled now."""
     flags = llama_flags(platform.system(), origin.lean)
     number = version(LLAMA)

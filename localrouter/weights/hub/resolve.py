@@ -9,11 +9,11 @@ from typing import Protocol, TypeVar
 
 from localrouter.errors import HubNotFound, ManifestError
 from localrouter.gguf.header import CHAT_TEMPLATE, GgufError, GgufHeader, read_header
+from localrouter.weights.build_location import Found
 from localrouter.weights.hub.remote_header import Ranges, remote_header
-from localrouter.weights.manifest.lock import Lock
+from localrouter.weights.manifest.lockfile import Lock
 from localrouter.weights.manifest.pin import Pin
-from localrouter.weights.registry import Entry
-from localrouter.weights.store import Found
+from localrouter.weights.registry import RegistryEntry
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -31,7 +31,7 @@ class PinSource(Ranges, Protocol):
 
 
 @dataclass(frozen=True)
-class Change:
+class LockChange:
     """One thing that stands otherwise in another lock; `-` where a side has nothing."""
 
     build: str
@@ -40,7 +40,7 @@ class Change:
     new: str
 
 
-def resolve(entry: Entry, hub: PinSource) -> Pin:
+def resolve(entry: RegistryEntry, hub: PinSource) -> Pin:
     """The pin of a build from the hub: at the manifest's commit, or where it names none, at the head of main.
 
     Raises HubError, GgufError, and ManifestError when the hub has another file than the manifest says.
@@ -52,7 +52,7 @@ def resolve(entry: Entry, hub: PinSource) -> Pin:
     return replace(pin, template_sha256=_template(entry, pin, hub))
 
 
-def check(entry: Entry, hub: PinSource) -> list[Change]:
+def check(entry: RegistryEntry, hub: PinSource) -> list[LockChange]:
     """What has moved on the hub since the build was pinned. Raises HubError, GgufError, ManifestError."""
     old, name = entry.pin, entry.build.name
     assert entry.build.repo is not None
@@ -60,27 +60,27 @@ def check(entry: Entry, hub: PinSource) -> list[Change]:
     try:
         head = hub.pin(entry.build.repo, entry.build.file)
     except HubNotFound:
-        return [Change(name, "main", old.commit if old else NOTHING, GONE)]
+        return [LockChange(name, "main", old.commit if old else NOTHING, GONE)]
     if old is None:
-        return [Change(name, "pin", NOTHING, head.commit)]
+        return [LockChange(name, "pin", NOTHING, head.commit)]
     there = _still_there(old, hub) if old.commit != head.commit else []
     same = old.files == head.files
     # An equal file has an equal template; of a new one it is read only where the old one is known.
     template = old.template_sha256 if same or old.template_sha256 is None else _remote_template(head, hub)
     head = replace(head, license=head.license if old.license else None, template_sha256=template)
-    return [Change(name, what, old.commit, GONE) for what in there] + changes(Lock({name: old}), Lock({name: head}))
+    return [LockChange(name, what, old.commit, GONE) for what in there] + changes(Lock({name: old}), Lock({name: head}))
 
 
-def changes(old: Lock, new: Lock) -> list[Change]:
+def changes(old: Lock, new: Lock) -> list[LockChange]:
     """Everything that differs, by name of the build."""
-    found: list[Change] = []
+    found: list[LockChange] = []
     for name in sorted(old.entries.keys() | new.entries.keys()):
         before, after = old.entries.get(name), new.entries.get(name)
         if before is None or after is None:
             commits = (pin.commit if pin else NOTHING for pin in (before, after))
-            found.append(Change(name, "pin", *commits))
+            found.append(LockChange(name, "pin", *commits))
         elif before != after:
-            found += [Change(name, *difference) for difference in _differences(before, after)]
+            found += [LockChange(name, *difference) for difference in _differences(before, after)]
     return found
 
 
@@ -96,7 +96,7 @@ def at_once(ask: Callable[[S], T], things: Iterable[S]) -> list[T]:
         return [*pool.map(ask, things)]
 
 
-def _require_manifest(entry: Entry, pin: Pin) -> None:
+def _require_manifest(entry: RegistryEntry, pin: Pin) -> None:
     """The manifest's size and digest say which file is meant; a lock must not say otherwise."""
     build = entry.build
     pairs: list[tuple[str, object, object]] = [("size", build.size, pin.size)]
@@ -111,7 +111,7 @@ def _require_manifest(entry: Entry, pin: Pin) -> None:
             )
 
 
-def _template(entry: Entry, pin: Pin, hub: PinSource) -> str | None:
+def _template(entry: RegistryEntry, pin: Pin, hub: PinSource) -> str | None:
     """From what is at hand: the lock, the file on this machine, else the first megabytes on the hub."""
     before = entry.lock.entries.get(entry.build.name)
     if before is not None and before.files == pin.files and before.template_sha256 is not None:

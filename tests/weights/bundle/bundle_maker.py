@@ -13,11 +13,18 @@ from hub_cache import FIRST, HubCache
 from huggingface_hub import constants
 
 from localrouter.weights.bundle.contents import choose, gather
-from localrouter.weights.bundle.exporter import Contents, write_bundle
-from localrouter.weights.bundle.importer import Imported, import_bundle
-from localrouter.weights.bundle.index import BundledBuild, BundledFile, Index, Member, PieceKind, render_index
+from localrouter.weights.bundle.exporter import BundleContents, write_bundle
+from localrouter.weights.bundle.import_target import Destination
+from localrouter.weights.bundle.importer import ImportResult, import_bundle
+from localrouter.weights.bundle.index import (
+    BundledBuild,
+    BundledFile,
+    BundleIndex,
+    BundleMember,
+    PieceKind,
+    render_index,
+)
 from localrouter.weights.bundle.reader import Bundle
-from localrouter.weights.bundle.target import Destination
 from localrouter.weights.registry import Registry
 
 REPO, FILE = "them/Big-GGUF", "Big-Q8_0.gguf"
@@ -39,7 +46,7 @@ class Sender:
     manifest: Path
     cache: HubCache
 
-    def contents(self, *names: str) -> Contents:
+    def contents(self, *names: str) -> BundleContents:
         registry = Registry.read(self.manifest)
         return gather(registry, choose(registry, names or ("big", "own")))
 
@@ -79,7 +86,7 @@ def destination(folder: Path, *, wheels: Path | None = None) -> Destination:
     return Destination(folder / "hub", folder / "models", folder / "papers", wheels)
 
 
-def bring(path: Path, where: Destination) -> Imported:
+def bring(path: Path, where: Destination) -> ImportResult:
     with Bundle(path) as bundle:
         return import_bundle(bundle, where)
 
@@ -94,9 +101,11 @@ def index_of(*members: tuple[str, bytes]) -> bytes:
     files = tuple(
         BundledFile(name=f"{n}.gguf", size=len(data), sha256=sha(data)) for n, (_, data) in enumerate(members)
     )
-    made = tuple(Member(name=name, kind=PieceKind.WEIGHT, size=len(data), sha256=sha(data)) for name, data in members)
+    made = tuple(
+        BundleMember(name=name, kind=PieceKind.WEIGHT, size=len(data), sha256=sha(data)) for name, data in members
+    )
     builds = (BundledBuild(name="B", alias="b", source="path", files=files),)
-    return render_index(Index(localrouter="1", builds=builds, members=made))
+    return render_index(BundleIndex(localrouter="1", builds=builds, members=made))
 
 
 def info(

@@ -11,18 +11,18 @@ _PEAK = """
 import sys
 from pathlib import Path
 from bundle_maker import bring, check, destination, make_sender
-from localrouter.weights.bundle.exporter import write_bundle, ingredient, Contents
-from localrouter.weights.bundle.index import BundledBuild, BundledFile, Kind
+from localrouter.weights.bundle.exporter import write_bundle, ingredient, BundleContents
+from localrouter.weights.bundle.index import BundledBuild, BundledFile, PieceKind
 def peak():  # getrusage would count what the process that started this one has used
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 folder, size = Path(sys.argv[1]), int(sys.argv[2])
 with (folder / "large.gguf").open("wb") as file:
     file.truncate(size)
 before = peak()
-made = ingredient("weights/large.gguf", Kind.WEIGHT, folder / "large.gguf")
+made = ingredient("weights/large.gguf", PieceKind.WEIGHT, folder / "large.gguf")
 file = BundledFile(name="large.gguf", size=size, sha256=made.member.sha256)
 build = BundledBuild(name="Large", alias="large", source="path", files=(file,))
-write_bundle(folder / "large.tar", Contents((build,), (made,)))
+write_bundle(folder / "large.tar", BundleContents((build,), (made,)))
 check(folder / "large.tar")
 bring(folder / "large.tar", destination(folder / "receiver"))
 print(peak() - before)

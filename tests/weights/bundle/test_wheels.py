@@ -11,8 +11,8 @@ from localrouter.weights.bundle import wheels
 from localrouter.weights.bundle.index import BundleError
 from localrouter.weights.bundle.wheels import (
     EVERY_VARIANT,
-    Origin,
     Say,
+    WheelSource,
     build_wheels,
     llama_flags,
     portable_compiler_flags,
@@ -92,8 +92,8 @@ def test_every_variant_is_compiled_on_linux_and_lean_where_the_file_is() -> None
 
 
 def test_a_checkout_brings_its_constraints_and_an_installation_what_is_installed(tmp_path: Path) -> None:
-    assert "llama-cpp-python==" in Origin.here().constraints()
-    installed = Origin(None)
+    assert "llama-cpp-python==" in WheelSource.here().constraints()
+    installed = WheelSource(None)
     assert "llama-cpp-python==" in installed.constraints().replace("_", "-")
     assert (installed.requirement, installed.lean) == (f"localrouter=={__version__}", None)
 

@@ -10,11 +10,11 @@ from hub_cache import FIRST, SECOND
 
 from localrouter.errors import HubNotFound, ManifestError
 from localrouter.gguf.header import GgufError
-from localrouter.weights.hub.resolve import Change, at_once, changes, check, resolve
-from localrouter.weights.manifest.lock import Lock
+from localrouter.weights.hub.resolve import LockChange, at_once, changes, check, resolve
+from localrouter.weights.manifest.lockfile import Lock
 from localrouter.weights.manifest.manifest import Build
 from localrouter.weights.manifest.pin import Pin, PinnedFile
-from localrouter.weights.registry import Entry
+from localrouter.weights.registry import RegistryEntry
 
 REPO, FILE = "them/A", "A.gguf"
 TEMPLATE = hashlib.sha256(b"{{ messages }}").hexdigest()
@@ -48,9 +48,9 @@ class FakeHub:
         return self.commits[commit][start:stop]
 
 
-def entry(lock: Pin | None = None, **keys: object) -> Entry:
+def entry(lock: Pin | None = None, **keys: object) -> RegistryEntry:
     build = Build.model_validate({"name": "A", "repo": REPO, "file": FILE} | keys)
-    return Entry("a", build, Path("/nowhere/m.toml"), Lock({"A": lock} if lock else {}))
+    return RegistryEntry("a", build, Path("/nowhere/m.toml"), Lock({"A": lock} if lock else {}))
 
 
 def test_a_build_without_a_revision_is_pinned_to_the_head() -> None:
@@ -90,13 +90,13 @@ def test_nothing_moved_is_nothing_to_tell() -> None:
 
 def test_a_branch_that_moved_is_told_with_both_commits() -> None:
     hub = FakeHub({FIRST: CONTENT, SECOND: CONTENT})
-    assert check(entry(pinned(CONTENT, FIRST)), hub) == [Change("A", "commit", FIRST, SECOND)]
+    assert check(entry(pinned(CONTENT, FIRST)), hub) == [LockChange("A", "commit", FIRST, SECOND)]
 
 
 def test_a_file_that_changed_is_told_with_both_digests() -> None:
     found = check(entry(pinned(CONTENT, FIRST)), FakeHub({FIRST: CONTENT, SECOND: SAMPLE}))
     digests = [hashlib.sha256(content).hexdigest() for content in (CONTENT, SAMPLE)]
-    assert found[-1] == Change("A", "sha256", *digests)
+    assert found[-1] == LockChange("A", "sha256", *digests)
 
 
 def test_a_new_template_is_told_where_the_old_one_is_known() -> None:
@@ -112,16 +112,16 @@ def test_other_bytes_at_the_locked_commit_are_told() -> None:
 
 
 def test_a_build_that_is_not_locked_is_told() -> None:
-    assert check(entry(), FakeHub({FIRST: CONTENT})) == [Change("A", "pin", "-", FIRST)]
+    assert check(entry(), FakeHub({FIRST: CONTENT})) == [LockChange("A", "pin", "-", FIRST)]
 
 
 def test_a_history_that_was_rewritten_is_told() -> None:
     found = check(entry(pinned(CONTENT, FIRST)), FakeHub({SECOND: CONTENT}))
-    assert found[0] == Change("A", "locked commit", FIRST, "gone")
+    assert found[0] == LockChange("A", "locked commit", FIRST, "gone")
 
 
 def test_a_file_that_left_the_branch_is_told() -> None:
-    assert check(entry(pinned(CONTENT, FIRST)), FakeHub({})) == [Change("A", "main", FIRST, "gone")]
+    assert check(entry(pinned(CONTENT, FIRST)), FakeHub({})) == [LockChange("A", "main", FIRST, "gone")]
 
 
 def test_equal_locks_have_no_changes() -> None:
@@ -131,7 +131,7 @@ def test_equal_locks_have_no_changes() -> None:
 
 def test_what_came_and_what_went_is_a_change() -> None:
     one, two = Lock({"A": pinned(CONTENT, FIRST)}), Lock({"B": pinned(CONTENT, SECOND)})
-    assert changes(one, two) == [Change("A", "pin", FIRST, "-"), Change("B", "pin", "-", SECOND)]
+    assert changes(one, two) == [LockChange("A", "pin", FIRST, "-"), LockChange("B", "pin", "-", SECOND)]
 
 
 def test_every_field_that_differs_is_a_change() -> None:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 import localrouter
 from localrouter.config import EngineSettings
 from localrouter.errors import ManifestError
+from localrouter.weights.build_location import ASSETS
 from localrouter.weights.manifest.manifest import Manifest, Overrides, default_manifest_path, load_manifest
 from localrouter.weights.manifest.model_shape import ManifestShape
-from localrouter.weights.store import ASSETS
 from training import pin
 
 ONE = 'version = 1\n[models.a]\n[[models.a.builds]]\nname = "A-Q8_0"\n'

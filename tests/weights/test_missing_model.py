@@ -2,9 +2,9 @@
 
 import pytest
 
-from localrouter.weights.absence import not_downloaded
+from localrouter.weights.build_location import Damaged, Missing
 from localrouter.weights.manifest.manifest import Build
-from localrouter.weights.store import Damaged, Missing
+from localrouter.weights.missing_model import not_downloaded
 
 OWN = Build(name="Own", path="/secret/S-00001-of-00003.gguf", size=5)
 HUB = Build(name="Far", repo="o/n", file="S-00001-of-00003.gguf")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import h11
 
-from localrouter.bench.figures import StreamTimes
+from localrouter.bench.load.figures import StreamTimes
 
 OK = 200
 

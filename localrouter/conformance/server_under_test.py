@@ -86,7 +86,7 @@ class ReceivedStream:
         return [calls[index] for index in sorted(calls)]
 
 
-class Target:
+class ServerUnderTest:
     """Asks one model of a server. `asked` and `came` are always the last request and what was answered.
 
     Nothing is tried again. `limit` is how many seconds everything since `begin` may take together, and `always` are

@@ -14,8 +14,8 @@ from typing import Any
 
 import httpx2
 
-from localrouter.bench.figures import LoadFigures
-from localrouter.bench.recording import Recording
+from localrouter.bench.load.figures import LoadFigures
+from localrouter.bench.load.recording import Recording
 from localrouter.bench.workloads import Dialogue, Message
 from localrouter.errors import ConfigError
 

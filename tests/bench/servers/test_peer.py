@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from localrouter.bench.peer import (
+from localrouter.bench.run_progress import RunProgress
+from localrouter.bench.servers.peer import (
     PROGRAMS,
     Peer,
     PeerMissing,
@@ -15,8 +16,7 @@ from localrouter.bench.peer import (
     repack_works,
     thread_counts,
 )
-from localrouter.bench.processes import ProgramFailed
-from localrouter.bench.run_progress import Progress
+from localrouter.bench.servers.processes import ProgramFailed
 
 SCRIPT = """#!/bin/sh
 echo "loading $*" >&2
@@ -41,7 +41,7 @@ def test_nothing_is_downloaded_offline(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
 
     with pytest.raises(PeerMissing, match=r"the sources of llama\.cpp are not here"):
-        build_peer(Progress(), offline=True)
+        build_peer(RunProgress(), offline=True)
 
 
 def test_all_programs_make_a_peer(tmp_path: Path) -> None:

@@ -6,15 +6,15 @@ from pathlib import Path
 
 from localrouter.gguf.header import GgufError, GgufHeader, read_header
 from localrouter.weights.addition import add_again
+from localrouter.weights.build_location import Damaged, Missing
 from localrouter.weights.hashed_copy import CutShort, Report, hashed, silent
-from localrouter.weights.registry import Entry
-from localrouter.weights.store import Damaged, Missing
+from localrouter.weights.registry import RegistryEntry
 
 _ABSENT = "it is missing"
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectedFile:
     """One file of a build and what is known of it beforehand; None: nobody said. `part` counts from 1."""
 
     path: Path
@@ -25,7 +25,7 @@ class Expected:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class FileVerdict:
     """What was found of one file. `sha256` is its digest, None where it was not computed or compared with nothing."""
 
     path: Path
@@ -43,8 +43,8 @@ class Verdict:
 class BuildVerdict:
     """What was found of a build."""
 
-    entry: Entry
-    files: tuple[Verdict, ...]
+    entry: RegistryEntry
+    files: tuple[FileVerdict, ...]
     flaws: tuple[str, ...] = ()
     """What is wrong with the parts of a split build together."""
 
@@ -76,7 +76,7 @@ class BuildVerdict:
         return f"put back what was added, or take it as it is now with: {add_again(self.entry)}"
 
 
-def expected_files(entry: Entry) -> tuple[Expected, ...]:
+def expected_files(entry: RegistryEntry) -> tuple[ExpectedFile, ...]:
     """The files of a build on this machine, and what its pin or its manifest says of them; none: it is not there."""
     location = entry.locate()
     first = location.first if isinstance(location, Missing) else location.path
@@ -85,11 +85,11 @@ def expected_files(entry: Entry) -> tuple[Expected, ...]:
     paths = entry.files(first)
     known = zip(paths, entry.sizes(len(paths)), entry.digests(len(paths)), strict=True)
     return tuple(
-        Expected(path, size, sha256, number, len(paths)) for number, (path, size, sha256) in enumerate(known, 1)
+        ExpectedFile(path, size, sha256, number, len(paths)) for number, (path, size, sha256) in enumerate(known, 1)
     )
 
 
-def verify(entry: Entry, files: Iterable[Expected], report: Report = silent) -> BuildVerdict:
+def verify(entry: RegistryEntry, files: Iterable[ExpectedFile], report: Report = silent) -> BuildVerdict:
     """Look at all of a build. `report` hears of bytes as they are read."""
     verdicts = tuple(verify_file(file, report) for file in files)
     location = entry.locate()
@@ -99,27 +99,27 @@ def verify(entry: Entry, files: Iterable[Expected], report: Report = silent) -> 
     return BuildVerdict(entry, verdicts)
 
 
-def verify_file(expected: Expected, report: Report = silent) -> Verdict:
+def verify_file(expected: ExpectedFile, report: Report = silent) -> FileVerdict:
     """Look at one file; cheap questions first, and the digest only when its answer is not known before."""
     try:
         size = expected.path.stat().st_size
         flaws = tuple(_flaws(expected, size))
         if flaws or expected.sha256 is None:
-            return Verdict(expected.path, size, None, flaws)
+            return FileVerdict(expected.path, size, None, flaws)
         with expected.path.open("rb", buffering=0) as file:
             digest = hashed(file, size, report)
     except FileNotFoundError:
-        return Verdict(expected.path, 0, None, (_ABSENT,))
+        return FileVerdict(expected.path, 0, None, (_ABSENT,))
     except OSError as error:
-        return Verdict(expected.path, 0, None, (f"it cannot be read: {error.strerror}",))
+        return FileVerdict(expected.path, 0, None, (f"it cannot be read: {error.strerror}",))
     except CutShort:
-        return Verdict(expected.path, size, None, ("it became shorter while it was read",))
+        return FileVerdict(expected.path, size, None, ("it became shorter while it was read",))
     if digest != expected.sha256:
-        return Verdict(expected.path, size, digest, (f"its sha256 is {digest}, and {expected.sha256} is right",))
-    return Verdict(expected.path, size, digest, ())
+        return FileVerdict(expected.path, size, digest, (f"its sha256 is {digest}, and {expected.sha256} is right",))
+    return FileVerdict(expected.path, size, digest, ())
 
 
-def _flaws(expected: Expected, size: int) -> Iterator[str]:
+def _flaws(expected: ExpectedFile, size: int) -> Iterator[str]:
     """What a look at size and header shows."""
     if expected.size is not None and size != expected.size:
         yield f"it has {size:,} bytes, and {expected.size:,} are right"
@@ -134,7 +134,7 @@ def _flaws(expected: Expected, size: int) -> Iterator[str]:
     yield from _header_flaws(expected, header)
 
 
-def _header_flaws(expected: Expected, header: GgufHeader) -> Iterator[str]:
+def _header_flaws(expected: ExpectedFile, header: GgufHeader) -> Iterator[str]:
     # Only the first part of a split file says what the model is.
     if expected.part == 1 and not header.architecture:
         yield "its header does not say which architecture it is"

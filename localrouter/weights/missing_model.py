@@ -9,8 +9,8 @@ from difflib import get_close_matches
 from math import inf
 
 from localrouter.errors import ModelNotDownloaded, ModelNotFound
+from localrouter.weights.build_location import Damaged, Location, Missing
 from localrouter.weights.manifest.manifest import Build
-from localrouter.weights.store import Damaged, Location, Missing
 
 _LONGEST_NAME = 100
 """Characters of an unknown name that are repeated to whoever sent it."""

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localrouter.errors import ManifestError
-from localrouter.weights.manifest.lock import Lock, lock_path, pin_of, read_lock, render_lock, write_lock
+from localrouter.weights.manifest.lockfile import Lock, lock_path, pin_of, read_lock, render_lock, write_lock
 from localrouter.weights.manifest.manifest import Build
 from localrouter.weights.manifest.pin import Pin, PinnedFile
 

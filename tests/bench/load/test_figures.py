@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localrouter.bench.figures import LoadFigures, StreamTimes, percentile
+from localrouter.bench.load.figures import LoadFigures, StreamTimes, percentile
 
 
 def event(content: Any) -> bytes:

@@ -9,10 +9,10 @@ from threading import Thread
 
 import pytest
 
-from localrouter.bench.load import run
-from localrouter.bench.peer import Peer
-from localrouter.bench.processes import ProgramFailed
-from localrouter.bench.servers import ServerKind, llama_server, running_server
+from localrouter.bench.load.load_generator import run
+from localrouter.bench.servers.bench_server import ServerKind, llama_server, running_server
+from localrouter.bench.servers.peer import Peer
+from localrouter.bench.servers.processes import ProgramFailed
 from localrouter.bench.workloads import OPENAI, WORKLOADS, Dialogue
 from localrouter.errors import ConfigError
 

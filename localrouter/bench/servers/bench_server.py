@@ -15,10 +15,10 @@ from typing import TypeVar
 
 import httpx2
 
-from localrouter.bench import load
-from localrouter.bench.load import Endpoint, require_loopback
-from localrouter.bench.peer import Peer
-from localrouter.bench.processes import Program, ProgramFailed, rss, running
+from localrouter.bench.load import load_generator
+from localrouter.bench.load.load_generator import Endpoint, require_loopback
+from localrouter.bench.servers.peer import Peer
+from localrouter.bench.servers.processes import Program, ProgramFailed, rss, running
 from localrouter.bench.workloads import Dialogue, Fields, Workload
 from localrouter.errors import ConfigError
 
@@ -164,7 +164,7 @@ def _is_healthy(port: int) -> bool:
 
 def _warm(server: BenchServer) -> BenchServer:
     """Have it answer once, so that its model is loaded."""
-    figures = load.run(server.endpoint, [Dialogue(["Hello"], 8)])
+    figures = load_generator.run(server.endpoint, [Dialogue(["Hello"], 8)])
     if figures.broken:
         words = server.program.last_words if server.program else ""
         raise ProgramFailed(f"{server.name} cannot answer: {figures.flaw}\n{words}".rstrip())

@@ -12,11 +12,11 @@ from typing import Any
 from rich.table import Table
 
 from localrouter.bench.environment import Environment, source
-from localrouter.bench.measure import LIMIT, OURS, PEER, Measure
+from localrouter.bench.results.measure import LIMIT, OURS, PEER, Measure
 
 
 @dataclass(frozen=True)
-class Results:
+class ModelResults:
     """What was measured on one model, `repeat` times each. `peer` is the name of the other server, if there is one."""
 
     model: str
@@ -37,7 +37,7 @@ class Results:
         return [flaw for measure in self.measures for flaw in measure.flaws]
 
 
-def table_of(results: Results) -> Table:
+def table_of(results: ModelResults) -> Table:
     """Return the table for a terminal."""
     head, rows = _cells(results)
     told = "medians (lowest-highest)" if results.repeat > 1 else "one run each"
@@ -50,7 +50,7 @@ def table_of(results: Results) -> Table:
     return table
 
 
-def markdown_of(all_results: Sequence[Results], machine: Environment) -> str:
+def markdown_of(all_results: Sequence[ModelResults], machine: Environment) -> str:
     """Return the tables in Markdown, below a line that says where and with what they were taken."""
     day = time.strftime("%Y-%m-%d", time.gmtime())
     parts = [f"{machine}; localrouter {source()}; {day}.\n"]
@@ -64,7 +64,7 @@ def markdown_of(all_results: Sequence[Results], machine: Environment) -> str:
     return "\n".join(parts)
 
 
-def as_json(results: Results, machine: Environment) -> dict[str, Any]:
+def as_json(results: ModelResults, machine: Environment) -> dict[str, Any]:
     """Return everything that was found out, and where."""
     return {
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -96,7 +96,7 @@ def save(file: Path, results: object) -> None:
     file.write_text(json.dumps(_without_nan(results), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def _cells(results: Results) -> tuple[list[str], list[list[str]]]:
+def _cells(results: ModelResults) -> tuple[list[str], list[list[str]]]:
     """Return the titles and the rows; what no measure has gets no column."""
     measures = results.measures
     columns = {

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from huggingface_hub.utils._fixes import WeakFileLock
 
-from localrouter.weights.bundle.index import BundledBuild, BundledFile, Index
+from localrouter.weights.build_location import ASSETS
+from localrouter.weights.bundle.index import BundledBuild, BundledFile, BundleIndex
 from localrouter.weights.hashed_copy import CutShort, Report, hashed, silent
 from localrouter.weights.hub.cached_file import PARTIAL, CachedFile, cache_directory
 from localrouter.weights.manifest.pin import PinnedFile
-from localrouter.weights.store import ASSETS
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Destination:
 
 
 @dataclass(frozen=True)
-class Target:
+class ImportTarget:
     """One file of a build: a place in the Hugging Face cache, or a path of the user's own."""
 
     build: BundledBuild
@@ -114,15 +114,15 @@ class Target:
             file.write(self.place.commit)
 
 
-def targets(index: Index, where: Destination) -> list[Target]:
+def targets(index: BundleIndex, where: Destination) -> list[ImportTarget]:
     """Where each file of each build goes; two builds may share the bytes of one."""
-    return [Target(build, file, _place(build, file, where)) for build in index.builds for file in build.files]
+    return [ImportTarget(build, file, _place(build, file, where)) for build in index.builds for file in build.files]
 
 
 def _place(build: BundledBuild, file: BundledFile, where: Destination) -> CachedFile | Path:
     if build.repo is not None and build.commit is not None:
         return CachedFile(where.cache, build.repo, build.commit, PinnedFile(file.name, file.size, file.sha256))
     shipped = ASSETS / file.name
-    if build.source == "asset" and Target(build, file, shipped).is_whole():
+    if build.source == "asset" and ImportTarget(build, file, shipped).is_whole():
         return shipped
     return where.models / file.name

@@ -14,9 +14,9 @@ from typing import Any
 
 import localrouter
 from localrouter.bench.environment import cpu_facts
-from localrouter.bench.processes import ProgramFailed
-from localrouter.bench.run_progress import Progress
+from localrouter.bench.run_progress import RunProgress
 from localrouter.bench.scratch import cache_home
+from localrouter.bench.servers.processes import ProgramFailed
 from localrouter.errors import ConfigError
 
 PROGRAMS = ("llama-server", "llama-bench", "llama-batched-bench")
@@ -104,7 +104,7 @@ def built_folder() -> Path:
     return _home() / "build" / "bin"
 
 
-def build_peer(progress: Progress, *, offline: bool = False) -> Peer:
+def build_peer(progress: RunProgress, *, offline: bool = False) -> Peer:
     """Build the programs, many minutes of work, unless they are there already. Raises PeerMissing.
 
     The sources are downloaded the first time, which `offline` forbids.

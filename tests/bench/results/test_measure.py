@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from localrouter.bench import results_report
 from localrouter.bench.environment import Environment
-from localrouter.bench.measure import LIMIT, OURS, PEER, Measure
-from localrouter.bench.results_report import Results
+from localrouter.bench.results import results_report
+from localrouter.bench.results.measure import LIMIT, OURS, PEER, Measure
+from localrouter.bench.results.results_report import ModelResults
 
 MACHINE = Environment("cpu", 2, 1 << 34, "Linux x86_64", "3.11", 0.0)
 
@@ -20,8 +20,8 @@ def measure(ours: list[float], peer: list[float], *, higher_is_better: bool = Tr
     return Measure("name", "meaning", higher_is_better, {OURS: ours, PEER: peer})
 
 
-def results(*measures: Measure, before: dict[str, float] | None = None, peer: str | None = None) -> Results:
-    return Results("qwen3-tiny", 3, measures, peer, before or {})
+def results(*measures: Measure, before: dict[str, float] | None = None, peer: str | None = None) -> ModelResults:
+    return ModelResults("qwen3-tiny", 3, measures, peer, before or {})
 
 
 def test_the_ratio_is_of_medians_and_above_one_when_ours_is_better() -> None:
@@ -61,7 +61,7 @@ def test_a_results_file_that_cannot_be_read_is_as_good_as_none(tmp_path: Path, c
     assert results_report.last_medians(file, MACHINE) == {}
 
 
-def shown(of: Results) -> str:
+def shown(of: ModelResults) -> str:
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(results_report.table_of(of))
     return console.export_text()

@@ -1,4 +1,4 @@
-"""What the builds take on this disk, and what of it may go: through the Hugging Face cache as its library sees it."""
+"""Deletion of files in the Hugging Face cache: of builds that are removed, and of those that no manifest names."""
 
 import dataclasses
 import shutil
@@ -16,34 +16,11 @@ from huggingface_hub.utils._fixes import WeakFileLock
 
 from localrouter.errors import OperatorError
 from localrouter.gguf.parts import parts
+from localrouter.weights.disk_usage import UNFINISHED, holding, unfinished_downloads
 from localrouter.weights.hub.cached_file import PARTIAL, CachedFile, cache_directory
-from localrouter.weights.registry import Entry
-from localrouter.weights.store import Damaged, Found
+from localrouter.weights.registry import RegistryEntry
 
 DAY = 86_400.0
-_ENDINGS = (PARTIAL, ".incomplete")
-
-
-@dataclass(frozen=True)
-class Holding:
-    """The files of one build on this machine; those of a split build that are there."""
-
-    entry: Entry
-    files: tuple[Path, ...]
-
-    @property
-    def size(self) -> int:
-        """Bytes of all of them."""
-        return sum(path.stat().st_size for path in self.files)
-
-
-@dataclass(frozen=True)
-class DiskUsage:
-    """Bytes on disk. `total` counts a file once that several builds share, and the unfinished downloads."""
-
-    holdings: tuple[Holding, ...]
-    unfinished: int
-    total: int
 
 
 @dataclass(frozen=True)
@@ -107,23 +84,7 @@ def scan_cache() -> HFCacheInfo | None:
         ) from None
 
 
-def holding(entry: Entry) -> Holding:
-    """The files of a build that are on this machine, of whatever size they are."""
-    location = entry.locate()
-    if not isinstance(location, (Found, Damaged)):
-        return Holding(entry, ())
-    return Holding(entry, tuple(path for path in entry.files(location.path) if path.is_file()))
-
-
-def usage(entries: Iterable[Entry]) -> DiskUsage:
-    """What these builds take, and what unfinished downloads of the cache take."""
-    holdings = tuple(each for each in map(holding, entries) if each.files)
-    sizes = {_identity(path): path.stat().st_size for each in holdings for path in each.files}
-    unfinished = sum(path.stat().st_size for path in unfinished_downloads(cache_directory()))
-    return DiskUsage(holdings, unfinished, sum(sizes.values()) + unfinished)
-
-
-def removal(entries: Sequence[Entry], cache: HFCacheInfo | None) -> Removal:
+def removal(entries: Sequence[RegistryEntry], cache: HFCacheInfo | None) -> Removal:
     """What of the cache belongs to these builds alone: a pinned one's revision, otherwise every copy of the file."""
     if cache is None:
         return Removal((), 0)
@@ -137,7 +98,7 @@ def removal(entries: Sequence[Entry], cache: HFCacheInfo | None) -> Removal:
     return Removal(paths, strategy.expected_freed_size + begun, strategy, unfinished)
 
 
-def leftovers(entries: Sequence[Entry], cache: HFCacheInfo | None, now: float | None = None) -> list[Leftover]:
+def leftovers(entries: Sequence[RegistryEntry], cache: HFCacheInfo | None, now: float | None = None) -> list[Leftover]:
     """What may go: unfinished downloads of more than a day, and of the repositories of these builds every revision
     that none of them names and every blob, older than a day too, that no snapshot uses.
     """
@@ -153,7 +114,7 @@ def leftovers(entries: Sequence[Entry], cache: HFCacheInfo | None, now: float | 
     return found
 
 
-def named_revisions(entries: Iterable[Entry], repo: str) -> frozenset[str]:
+def named_revisions(entries: Iterable[RegistryEntry], repo: str) -> frozenset[str]:
     """The commits of a repository that builds need: pinned ones, and for the others where their file was found."""
     commits: set[str] = set()
     for entry in entries:
@@ -166,14 +127,7 @@ def named_revisions(entries: Iterable[Entry], repo: str) -> frozenset[str]:
     return frozenset(commits)
 
 
-def unfinished_downloads(cache: Path) -> Iterator[Path]:
-    """Partial files of the cache, ours and those of the library."""
-    for path in sorted(cache.glob("*/blobs/*")):
-        if path.name.endswith(_ENDINGS) and path.is_file():
-            yield path
-
-
-def _cached(entry: Entry, cache: HFCacheInfo) -> Iterator[CachedFileInfo]:
+def _cached(entry: RegistryEntry, cache: HFCacheInfo) -> Iterator[CachedFileInfo]:
     assert entry.build.file is not None
     wanted, commit = parts(entry.build.file), _commit(entry)
     for repo in cache.repos:
@@ -184,14 +138,14 @@ def _cached(entry: Entry, cache: HFCacheInfo) -> Iterator[CachedFileInfo]:
                     yield from (file for file in revision.files if file.file_path in places)
 
 
-def _unfinished(entry: Entry) -> Iterator[CachedFile]:
+def _unfinished(entry: RegistryEntry) -> Iterator[CachedFile]:
     """Parts of a pinned build that have begun to arrive."""
     if pin := entry.pin:
         places = (CachedFile(cache_directory(), pin.repo, pin.commit, file) for file in pin.files)
         yield from (place for place in places if place.partial.is_file())
 
 
-def _commit(entry: Entry) -> str | None:
+def _commit(entry: RegistryEntry) -> str | None:
     return entry.locked.revision
 
 
@@ -219,7 +173,7 @@ def _unnamed(repo: CachedRepoInfo, named: frozenset[str], cache: HFCacheInfo) ->
 def _unused_blobs(repo: CachedRepoInfo, before: float) -> Iterator[Leftover]:
     used = {file.blob_path for revision in repo.revisions for file in revision.files}
     for path in sorted((repo.repo_path / "blobs").glob("*")):
-        unfinished = path.name.endswith(_ENDINGS)
+        unfinished = path.name.endswith(UNFINISHED)
         if path not in used and not unfinished and path.is_file() and path.stat().st_mtime < before:
             yield _file("unused file", path)
 
@@ -230,11 +184,6 @@ def _file(what: str, path: Path) -> Leftover:
     nothing: frozenset[Path] = frozenset()
     strategy = DeleteCacheStrategy(size, nothing, nothing, nothing, nothing, files=frozenset({path}))
     return Leftover(what, repo, path.name, size, strategy)
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_dev, status.st_ino
 
 
 def _snapshot(pointer: Path) -> Path:
@@ -251,7 +200,7 @@ def _drop_empty(repo: Path) -> None:
 
     Not while something is arriving there: its writer has made its directories already.
     """
-    if any(path.name.endswith(_ENDINGS) for path in repo.glob("blobs/*")):
+    if any(path.name.endswith(UNFINISHED) for path in repo.glob("blobs/*")):
         return
     snapshots = [*repo.glob("snapshots/*")]
     empty = [

@@ -8,9 +8,9 @@ import huggingface_hub
 import pytest
 from hub_cache import FIRST, SECOND, HubCache
 
-from localrouter.weights import store
+from localrouter.weights import build_location
+from localrouter.weights.build_location import Damaged, Found, Location, Missing, locate
 from localrouter.weights.manifest.manifest import Build
-from localrouter.weights.store import Damaged, Found, Location, Missing, locate
 
 REPO, FILE = "them/A-GGUF", "A-Q8_0.gguf"
 
@@ -39,7 +39,7 @@ def test_the_hand_made_cache_is_one_for_the_library(cache: HubCache) -> None:
 
 
 def test_an_asset_is_found_in_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "ASSETS", tmp_path)
+    monkeypatch.setattr(build_location, "ASSETS", tmp_path)
     (tmp_path / "demo.gguf").write_bytes(b"123")
     assert locate(Build(name="d", asset="demo.gguf"), Path()) == Found(str(tmp_path / "demo.gguf"), 3)
 
@@ -145,7 +145,7 @@ def test_the_environment_says_where_the_cache_is(tmp_path: Path, variable: str, 
     pointer = HubCache(tmp_path / folder).add(REPO, FILE, b"12345")
     program = (
         "from pathlib import Path; from localrouter.weights.manifest.manifest import Build;"
-        "from localrouter.weights.store import locate;"
+        "from localrouter.weights.build_location import locate;"
         f"print(locate(Build(name='a', repo={REPO!r}, file={FILE!r}), Path()).path)"
     )
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGINGFACE_"))}

@@ -5,10 +5,10 @@ import contextlib
 
 import pytest
 
-from localrouter.bench import load
-from localrouter.bench.figures import LoadFigures
-from localrouter.bench.load import Endpoint, require_loopback
-from localrouter.bench.recording import Recording
+from localrouter.bench.load import load_generator
+from localrouter.bench.load.figures import LoadFigures
+from localrouter.bench.load.load_generator import Endpoint, require_loopback
+from localrouter.bench.load.recording import Recording
 from localrouter.bench.workloads import Dialogue
 from localrouter.errors import ConfigError
 
@@ -86,7 +86,7 @@ def test_conversations_are_held_with_a_server() -> None:
         async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
             endpoint = Endpoint(f"http://127.0.0.1:{port}/v1", "bench")
-            return await load.hold_all(endpoint, [Dialogue(["one", "two"], 1, "be kind")], {"top_k": 0})
+            return await load_generator.hold_all(endpoint, [Dialogue(["one", "two"], 1, "be kind")], {"top_k": 0})
 
     figures = asyncio.run(hold())
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from localrouter.bench import processes
-from localrouter.bench.processes import Program, ProgramFailed, rss, running
+from localrouter.bench.servers import processes
+from localrouter.bench.servers.processes import Program, ProgramFailed, rss, running
 
 SLEEPER = "import time; print('here', flush=True); time.sleep(600)"
 PARENT = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {SLEEPER!r}]); time.sleep(600)"

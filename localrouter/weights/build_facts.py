@@ -5,13 +5,13 @@ from typing import Any
 
 from localrouter.gguf.header import CHAT_TEMPLATE, GgufError, GgufHeader, read_header
 from localrouter.gguf.turn_format import fallback_of_header
+from localrouter.weights.build_location import Damaged, Found, Location
 from localrouter.weights.hub.resolve import template_digest
 from localrouter.weights.manifest.manifest import Source
-from localrouter.weights.registry import Entry
-from localrouter.weights.store import Damaged, Found, Location
+from localrouter.weights.registry import RegistryEntry
 
 
-def facts(entry: Entry) -> dict[str, Any]:
+def facts(entry: RegistryEntry) -> dict[str, Any]:
     """The facts of a build as plain data for JSON; None where nothing is known. Raises ManifestError."""
     build, pin, location = entry.locked, entry.pin, entry.locate()
     return {
@@ -79,7 +79,7 @@ def _state(source: Source, location: Location) -> str:
     return "not_downloaded" if source == "hub" else "missing"
 
 
-def _page(entry: Entry) -> str | None:
+def _page(entry: RegistryEntry) -> str | None:
     build = entry.locked
     if build.repo is None:
         return None

@@ -9,12 +9,13 @@ from hub_cache import FIRST, SECOND, HubCache
 from huggingface_hub.utils._fixes import WeakFileLock
 
 from localrouter.errors import OperatorError
+from localrouter.weights.cache_cleanup import leftovers, removal, scan_cache
+from localrouter.weights.disk_usage import unfinished_downloads, usage
 from localrouter.weights.hub.cached_file import CachedFile
-from localrouter.weights.inventory import leftovers, removal, scan_cache, unfinished_downloads, usage
-from localrouter.weights.manifest.lock import Lock
+from localrouter.weights.manifest.lockfile import Lock
 from localrouter.weights.manifest.manifest import Build
 from localrouter.weights.manifest.pin import Pin, PinnedFile
-from localrouter.weights.registry import Entry
+from localrouter.weights.registry import RegistryEntry
 
 REPO, FILE = "them/A", "A.gguf"
 OTHER = "c" * 40
@@ -27,8 +28,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HubCache:
     return HubCache(tmp_path / "hub")
 
 
-def entry(revision: str | None = FIRST, file: str = FILE, repo: str = REPO, name: str = "A") -> Entry:
-    return Entry("a", Build(name=name, repo=repo, file=file, revision=revision), Path("/m.toml"))
+def entry(revision: str | None = FIRST, file: str = FILE, repo: str = REPO, name: str = "A") -> RegistryEntry:
+    return RegistryEntry("a", Build(name=name, repo=repo, file=file, revision=revision), Path("/m.toml"))
 
 
 def old(path: Path) -> Path:
@@ -122,9 +123,9 @@ def test_a_snapshot_without_links_loses_its_file(cache: HubCache) -> None:
     assert not pointer.exists()
 
 
-def pinned_entry() -> Entry:
+def pinned_entry() -> RegistryEntry:
     pin = Pin(REPO, FIRST, (PinnedFile(FILE, 9, "e" * 64),))
-    return Entry("a", Build(name="A", repo=REPO, file=FILE), Path("/m.toml"), Lock({"A": pin}))
+    return RegistryEntry("a", Build(name="A", repo=REPO, file=FILE), Path("/m.toml"), Lock({"A": pin}))
 
 
 def test_what_has_begun_to_arrive_goes_too(cache: HubCache) -> None:

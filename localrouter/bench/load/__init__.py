@@ -1,0 +1,1 @@
+"""Load on a server: the load generator, what it recorded, and the figures of the streams."""

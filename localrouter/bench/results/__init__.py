@@ -1,0 +1,1 @@
+"""Measures, and results as a table, Markdown and JSON."""

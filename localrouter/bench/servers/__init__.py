@@ -1,0 +1,1 @@
+"""The servers that are compared, and the processes that they run in."""
