@@ -1,4 +1,4 @@
-"""The command line: one module per command, imported when it is needed."""
+"""The command line: one module per command, imported when the command runs."""
 
 import os
 from importlib import import_module
@@ -29,18 +29,18 @@ COMMANDS = {
     "completion": ("localrouter.cli.completion", "completion"),
 }
 COMPLETE = "_LOCALROUTER_COMPLETE"
-"""The variable by which a shell asks for completions, and click looks."""
+"""Environment variable that click reads when a shell requests completions."""
 
 
 class Commands(click.RichGroup):
-    """Imports a command's module when the command is asked for, and gives every end its status."""
+    """Command group that imports a command's module on first use and maps every error to an exit status."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names, in the order of the help page."""
+        """Return the names of the commands in the order of the help page."""
         return [*COMMANDS]  # `list` is a module of this package, once it has been imported
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return a command."""
+        """Import and return the command of this name; None where there is no such command."""
         if cmd_name not in COMMANDS:
             return None
         module, attribute = COMMANDS[cmd_name]
@@ -49,23 +49,23 @@ class Commands(click.RichGroup):
         return command
 
     def make_context(self, *args: Any, **more: Any) -> click.Context:
-        """Read the command line; help and version are printed here."""
+        """Parse the command line, and print help or version where it requests them."""
         with ending():
             return super().make_context(*args, **more)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command, and end as `cli.exit_status` says."""
+        """Run the command with the exit statuses of `cli.exit_status`."""
         with ending():
             return super().invoke(ctx)
 
     def main(self, *args: Any, **more: Any) -> Any:
-        """Run the program, or answer a shell that completes a command line."""
+        """Run the program, or print completions where a shell requests them."""
         if COMPLETE in os.environ:
-            import_module("localrouter.cli.completion")  # which registers its shells
+            import_module("localrouter.cli.completion")  # registers the supported shells
         return super().main(*args, **more)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """The commands and options that begin like this; unlike click's, without importing every command."""
+        """Return commands and options that start with `incomplete`; unlike click, without importing every command."""
         names = [CompletionItem(name) for name in COMMANDS if name.startswith(incomplete)]
         return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
 
@@ -73,4 +73,4 @@ class Commands(click.RichGroup):
 @click.group(cls=Commands)
 @click.version_option(__version__, prog_name="localrouter")
 def main() -> None:
-    """One local endpoint that speaks OpenAI's chat completions for quantized Qwen and Gemma models."""
+    """OpenAI-compatible API for quantized GGUF models, such as Qwen and Gemma, on this machine."""

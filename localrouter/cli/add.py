@@ -1,4 +1,4 @@
-"""`localrouter add`: a file of this machine, or one of the hub, gets a name."""
+"""`localrouter add`: adds a local GGUF file, or one of the Hugging Face hub, to a manifest."""
 
 import dataclasses
 import json
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 @click.command("add", epilog=exit_statuses("added"))
 @click.argument("name", metavar="NAME[:VARIANT]")
 @click.argument("file", metavar="FILE.gguf|hf:REPO/FILE[@REV]")
-@click.option("--name", "full_name", metavar="FULL", help="The full name; default: that of the file without .gguf.")
-@click.option("--no-hash", is_flag=True, help="Do not read a file of this machine whole: note its size alone.")
+@click.option("--name", "full_name", metavar="FULL", help="The full name. [default: the file name without .gguf]")
+@click.option("--no-hash", is_flag=True, help="Record only the size of a local file, without its sha256.")
 @manifest_option("Add to this manifest instead of your own.")
 @offline_option
 @json_option
 def add(name: str, file: str, *, full_name: str | None, manifest: Path | None, **flags: bool) -> None:
-    """Give a file of this machine a name, or one of the Hugging Face hub, in your own manifest.
+    """Add a local GGUF file, or a file of the Hugging Face hub, to your own manifest.
 
-    A file of this machine stays where it is; its size and sha256 are noted, so that `localrouter verify` finds out
-    when it changes. Added again, it is taken as it is then. One of the hub is looked up and pinned, and `localrouter
-    pull` brings it; offline it is only noted. An alias that exists already gets one more build.
+    A local file stays in its place; its size and sha256 are recorded, so that `localrouter verify` detects changes.
+    Adding it again updates the record. A file of the hub is looked up and pinned, and `localrouter pull` downloads it;
+    with --offline it is recorded without a pin. An alias that exists already gets one more build.
     """
     go_offline(flags["offline"])
     own = manifest or user_manifest_path()
@@ -53,7 +53,7 @@ def add(name: str, file: str, *, full_name: str | None, manifest: Path | None, *
 
 
 def _write(new: Addition, old: RegistryEntry | None, pin: "Pin | None", own: Path) -> Addition:
-    """Note the build in the manifest, and its pin in the lock; returns it as it stands there."""
+    """Write the build to the manifest and its pin to the lockfile; return the addition as it was written."""
     if old is not None:
         new = new.in_place_of(old)
         replace_build(own, new.build)
@@ -66,15 +66,18 @@ def _write(new: Addition, old: RegistryEntry | None, pin: "Pin | None", own: Pat
 
 
 def _look_up(new: Addition, own: Path, *, offline: bool) -> "tuple[Addition, Pin | None]":
-    """The build as the hub has it; a branch or a tag becomes the commit that it is now."""
+    """Return the addition with the hub's data and its pin; a branch or a tag is resolved to its current commit.
+
+    Offline there is no pin. Raises ConfigError for a branch or a tag that only the hub can resolve.
+    """
     if offline:
         if new.revision is not None:
             raise ConfigError(
-                f"only the hub knows which commit {new.revision!r} is, and localrouter is offline",
+                f"{new.revision!r} cannot be resolved to a commit: localrouter is offline",
                 hint="give a commit of 40 hexadecimal digits, or leave out --offline",
             )
         return new, None
-    from localrouter.weights.hub.hub_client import Hub  # not before --offline, which the library reads only then
+    from localrouter.weights.hub.hub_client import Hub  # after --offline: the library reads it at import
     from localrouter.weights.hub.resolve import resolve
 
     hub = Hub(tell=talk)
@@ -96,12 +99,12 @@ def _say(new: Addition, own: Path, pin: "Pin | None", *, updated: bool, as_json:
             json.dumps(said | {"commit": pin.commit if pin else build.revision, "updated": updated} | known, indent=2)
         )
         return
-    talk(f"{name} is {build.name}, {'as it is now, ' if updated else ''}in {own}")
+    talk(f"{'updated' if updated else 'added'} {name}: {build.name}, in {own}")
     if build.source == "path":
         digest = build.sha256 or (build.part_sha256 and "of each part")
-        talk(f"noted: {human_size(build.size or 0)}, " + (f"sha256 {digest}" if digest else "no sha256"))
+        talk(f"recorded: {human_size(build.size or 0)}, " + (f"sha256 {digest}" if digest else "no sha256"))
     else:
         unique = name if build.variant else build.name
         if pin is None:
-            talk(f"it is not pinned yet; where there is a network: localrouter lock {unique}")
-        talk(f"bring it with: localrouter pull {unique}")
+            talk(f"the build is not pinned yet; with a network, run: localrouter lock {unique}")
+        talk(f"download it with: localrouter pull {unique}")

@@ -1,4 +1,4 @@
-"""`localrouter bench`: how fast models run on this machine, beside llama-server, and what bounds them."""
+"""`localrouter bench`: TTFT, ITL and throughput of models on this machine, compared with llama-server and limits."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ _COUNT = click.IntRange(min=1)
 
 @dataclass(frozen=True)
 class _Asked:
-    """The options."""
+    """Parsed options of `localrouter bench`."""
 
     shape: tuple[str, ...]
     model: Path | None
@@ -58,11 +58,11 @@ class _Asked:
             if len(given) > 1:
                 raise ConfigError(f"{' and '.join(given)} exclude each other", hint="pass one of them")
         if self.peer_model and not self.peer:
-            raise ConfigError("--peer-model is about the server of --peer", hint="pass --peer URL too")
+            raise ConfigError("--peer-model selects a model of the server at --peer", hint="pass --peer URL too")
 
 
 def _choice(name: str, values: list[str], text: str) -> Callable[[Command], Command]:
-    """Return a repeatable option; what it may be stands in its text, once."""
+    """Return a repeatable option whose allowed values are listed in its help text only."""
 
     return click.option(name, type=click.Choice(values), metavar=name[2:].upper(), multiple=True, help=text)
 
@@ -71,31 +71,36 @@ def _choice(name: str, values: list[str], text: str) -> Callable[[Command], Comm
 @_choice(
     "--shape",
     [*SHAPES],
-    f"Measure a synthetic model of this shape, written once; repeatable. {_SIZES}. [default: {DEFAULT_SHAPE}]",
+    f"Measure a synthetic model of this shape, cached on disk; repeatable. {_SIZES}. [default: {DEFAULT_SHAPE}]",
 )
 @click.option("--model", type=_GGUF, metavar="FILE.gguf", help="Measure this model instead.")
-@_choice("--workload", [*WORKLOADS], f"Only this workload, without limits; repeatable. {', '.join(WORKLOADS)}.")
+@_choice(
+    "--workload", [*WORKLOADS], f"Run only this workload, and measure no limits; repeatable. {', '.join(WORKLOADS)}."
+)
 @click.option("--repeat", type=_COUNT, metavar="N", default=3, help="Runs of each workload. [default: 3]")
-@click.option("--threads", type=_COUNT, metavar="N", help="Threads of localrouter, instead of its own choice.")
-@click.option("--peer", metavar="URL", help="Compare with a server that runs on this machine already.")
-@click.option("--peer-model", metavar="ID", help="Which model of that server, where it has several.")
-@click.option("--peer-bin", type=_FOLDER, metavar="DIR", help="Compare with the programs of llama.cpp in this folder.")
-@click.option("--build-peer", is_flag=True, help="Build them first; later runs find them by themselves.")
-@click.option("--json", type=FILE, metavar="FILE", help="Write all figures of all runs here.")
-@click.option("--markdown", type=FILE, metavar="FILE", help="Write the tables here, and where they were taken.")
-@click.option("--quick", is_flag=True, help=f"All once, and only {' and '.join(QUICK)}.")
+@click.option(
+    "--threads", type=_COUNT, metavar="N", help="CPU threads of localrouter. [default: chosen by localrouter]"
+)
+@click.option("--peer", metavar="URL", help="Compare with a running server on this machine.")
+@click.option("--peer-model", metavar="ID", help="Model of that server, where it has several.")
+@click.option("--peer-bin", type=_FOLDER, metavar="DIR", help="Compare with llama.cpp's programs in this folder.")
+@click.option("--build-peer", is_flag=True, help="Build llama.cpp's programs first; later runs reuse them.")
+@click.option("--json", type=FILE, metavar="FILE", help="Write the figures of every run to this file.")
+@click.option("--markdown", type=FILE, metavar="FILE", help="Write the tables and the environment to this file.")
+@click.option("--quick", is_flag=True, help=f"Run {' and '.join(QUICK)} only, once each.")
 @click.option(
     "--offline",
     is_flag=True,
     envvar="LOCALROUTER_OFFLINE",
-    help="Download nothing; servers of this machine are asked all the same. [LOCALROUTER_OFFLINE]",
+    help="Download nothing; connect only to servers on this machine. [LOCALROUTER_OFFLINE]",
 )
 def bench(**options: Any) -> None:
-    """Measure how fast models run here: alone, many at once, behind long prompts, in conversations.
+    """Measure time to first token (TTFT), inter-token latency (ITL) and throughput of models on this machine.
 
-    The server is started as a user would start it. Where llama.cpp's programs are at hand, llama-server gets the same
-    model and the same requests in turns with it, and llama-bench and llama-batched-bench say what bounds the engine.
-    Results are kept in localrouter's cache folder; "change" compares with the last ones of the same model.
+    Workloads: one stream, concurrent streams, long prompts, conversations. The server runs with default settings. Where
+    llama.cpp's programs are available, llama-server gets the same model and the same requests in alternation, and
+    llama-bench and llama-batched-bench give the limits of the engine. Results are saved in localrouter's cache folder;
+    "change" compares with the previous results of the same model.
     """
     asked = _Asked(**options)
     asked.require_sense()
@@ -106,8 +111,8 @@ def bench(**options: Any) -> None:
 
 
 def _run(asked: _Asked) -> bool:
-    """Measure, show and write. Returns whether a stream of ours broke."""
-    # Imported here: these bring numpy and an HTTP client, which a help page does not need.
+    """Measure all models, print and write the results. Returns whether a stream of localrouter was broken."""
+    # Imported here because numpy and the HTTP client would slow down --help.
     from localrouter.bench.environment import Environment
     from localrouter.bench.run_progress import RunProgress
     from localrouter.bench.session import BenchSession
@@ -121,14 +126,14 @@ def _run(asked: _Asked) -> bool:
         for name, model in _models(asked):
             everything.append(session.measure(name, model))
             _show(everything[-1])
-    finally:  # whatever ended it: what was measured until then took its time
+    finally:  # results measured before an error or Ctrl-C are written too
         if everything:
             _write(asked, everything, machine)
     return any(results.spoiled for results in everything)
 
 
 def _write(asked: _Asked, everything: "list[ModelResults]", machine: "Environment") -> None:
-    from localrouter.bench.results import results_report  # imports numpy, which a help page does not need
+    from localrouter.bench.results import results_report  # imports numpy, which would slow down --help
 
     if asked.json:
         results_report.save(asked.json, [results_report.as_json(results, machine) for results in everything])
@@ -142,7 +147,7 @@ def _introduce(machine: "Environment") -> None:
 
     talk(str(machine))
     if machine.busy > BUSY:
-        talk(f"Other programs use {100 * machine.busy:.0f} % of this machine: the figures will be too low.", "yellow")
+        talk(f"Other programs use {100 * machine.busy:.0f} % of the CPU: the results will be too slow.", "yellow")
 
 
 def _peer(asked: _Asked, progress: "RunProgress") -> "Peer | BenchServer | None":
@@ -152,12 +157,12 @@ def _peer(asked: _Asked, progress: "RunProgress") -> "Peer | BenchServer | None"
     if asked.peer is None:
         return programs(asked.peer_bin, progress, build=asked.build_peer, offline=asked.offline)
     server = running_server(asked.peer, asked.peer_model)
-    talk(f"The comparison holds only if {server.endpoint.model} at {asked.peer} is the same GGUF.", "yellow")
+    talk(f"The comparison is valid only if {server.endpoint.model} at {asked.peer} is the same GGUF.", "yellow")
     return server
 
 
 def _models(asked: _Asked) -> Iterator[tuple[str, Path]]:
-    """Yield the name and the file of each model; a synthetic one is written when its turn comes."""
+    """Yield the name and the file of each model; a synthetic model is written just before it is measured."""
     from localrouter.bench.synthetic.model_writer import synthetic_model
 
     if asked.model:
@@ -179,7 +184,7 @@ def _show(results: "ModelResults") -> None:
 
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """Let a service manager's signal do what Ctrl-C does: servers are ended."""
+    """Handle SIGTERM like Ctrl-C, so that servers started by the benchmark are stopped."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield

@@ -1,4 +1,4 @@
-"""`localrouter bundle`: models, and localrouter itself, in one file for a machine without a network."""
+"""`localrouter bundle`: offline bundles, one file with models and localrouter's wheels for an air-gapped install."""
 
 import json
 import shlex
@@ -22,38 +22,43 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_REFUSED = "the bundle is damaged or its signature is not right"
+_REJECTED = "the bundle is damaged or its signature is invalid"
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 
 _signers = click.option(
     "--signers",
     type=FILE,
     metavar="FILE",
-    help="Require a signature of someone in this file (ssh-keygen's ALLOWED SIGNERS).",
+    help="Require a signature by a signer in this file (ssh-keygen's ALLOWED SIGNERS).",
 )
 
 
-@click.group("bundle", epilog=exit_statuses("done", _REFUSED))
+@click.group("bundle", epilog=exit_statuses("done", _REJECTED))
 def bundle() -> None:
-    """Carry models, and localrouter itself, to a machine without a network."""
+    """Offline bundles: carry models, and localrouter itself, to an air-gapped machine.
+
+    Bundles are reproducible: the same inputs give the same bytes.
+    """
 
 
 @bundle.command(epilog=exit_statuses("written"))
 @click.argument("out", type=FILE, metavar="OUT.tar")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@click.option("--with-wheels", is_flag=True, help="Add localrouter and all it needs, for this Python and this system.")
-@click.option("--sign", "key", type=FILE, metavar="KEY", help="Sign with this SSH key, by ssh-keygen.")
+@click.option(
+    "--with-wheels", is_flag=True, help="Add wheels of localrouter and its dependencies, for this Python and platform."
+)
+@click.option("--sign", "key", type=FILE, metavar="KEY", help="Sign the bundle with this SSH key, through ssh-keygen.")
 @click.option(
     "--manifest", type=FILE, envvar="LOCALROUTER_MANIFEST", metavar="FILE", help="The model manifest to read."
 )
-@click.option("--delta", type=FILE, metavar="LOCKFILE", help="Leave out the files that this lock has already.")
+@click.option("--delta", type=FILE, metavar="LOCKFILE", help="Leave out files that this lockfile pins.")
 @offline_option
 @json_option
 def create(
     out: Path, names: tuple[str, ...], *, with_wheels: bool, offline: bool, as_json: bool, **options: Path | None
 ) -> None:
-    """Write the builds that answer to these names on this machine into OUT.tar."""
-    from localrouter.weights.bundle.exporter import write_bundle  # --help should not wait for it
+    """Write the builds that these names resolve to on this machine into OUT.tar."""
+    from localrouter.weights.bundle.exporter import write_bundle  # imported late for a fast --help
 
     with tempfile.TemporaryDirectory() as scratch:
         contents = _contents(names, options["manifest"], options["delta"])
@@ -67,19 +72,19 @@ def create(
         return
     talk(f"{out}: {human_size(out.stat().st_size)}, {', '.join(build.name for build in index.builds)}")
     if index.presupposed:
-        talk(f"left out, since the lock has them: {', '.join(file.name for file in index.presupposed)}")
+        talk(f"left out, since the lockfile has them: {', '.join(file.name for file in index.presupposed)}")
     if index.wheels:
-        talk(f"its wheels are for {index.wheels.python} on {index.wheels.platform} ({index.wheels.libc or 'any libc'})")
-        talk("llama.cpp in them is not compiled for this CPU alone: it runs on any of this architecture")
+        talk(f"wheels for {index.wheels.python} on {index.wheels.platform} ({index.wheels.libc or 'any libc'})")
+        talk("llama.cpp in the wheels is portable: it runs on any CPU of this architecture")
 
 
-@bundle.command(epilog=exit_statuses("it is whole", _REFUSED))
+@bundle.command(epilog=exit_statuses("the bundle is intact", _REJECTED))
 @click.argument("file", type=FILE)
 @_signers
 @offline_option
 @json_option
 def verify(file: Path, *, signers: Path | None, offline: bool, as_json: bool) -> None:
-    """Read a bundle once and compare every byte with its index."""
+    """Read a bundle and check the size and sha256 of every file against its index."""
     from localrouter.weights.bundle.reader import Bundle
 
     with _verdict(as_json), Bundle(file) as opened:
@@ -89,20 +94,20 @@ def verify(file: Path, *, signers: Path | None, offline: bool, as_json: bool) ->
         if as_json:
             click.echo(json.dumps({"ok": True} | _facts(file, opened.index) | _signature(opened.signature, signer)))
             return
-        talk(f"{file}: whole; {len(opened.index.members)} files, {', '.join(b.name for b in opened.index.builds)}")
+        talk(f"{file}: intact; {len(opened.index.members)} files, {', '.join(b.name for b in opened.index.builds)}")
         _tell_signature(opened.signature, signer)
 
 
-@bundle.command("import", epilog=exit_statuses("all of it is here", _REFUSED))
+@bundle.command("import", epilog=exit_statuses("all models are on this machine", _REJECTED))
 @click.argument("file", type=FILE)
 @click.option(
-    "--wheels", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write the wheels there."
+    "--wheels", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write the wheels to this folder."
 )
 @_signers
 @offline_option
 @json_option
 def import_(file: Path, *, wheels: Path | None, signers: Path | None, offline: bool, as_json: bool) -> None:
-    """Bring the models of a bundle to this machine; what is here already is not written again."""
+    """Import the models of a bundle; files that are present already are not written again."""
     from localrouter.weights.bundle.import_target import Destination
     from localrouter.weights.bundle.importer import import_bundle
     from localrouter.weights.bundle.names import name_builds
@@ -121,7 +126,7 @@ def import_(file: Path, *, wheels: Path | None, signers: Path | None, offline: b
             return
         for name, outcome in done.outcomes.items():
             talk(f"{name}: {outcome}")
-        talk(f"manifest, lock and licences lie in {done.papers}")
+        talk(f"manifest, lockfile and licences are in {done.papers}")
         _tell_signature(opened.signature, signer)
         if install:
             talk(f"install localrouter with: {install}")
@@ -134,7 +139,9 @@ def _contents(names: tuple[str, ...], manifest: Path | None, delta: Path | None)
     from localrouter.weights.registry import Registry
 
     if delta and not delta.is_file():
-        raise BundleError(f"{delta}: there is no such lock", hint="name the lock of the machine that gets the bundle")
+        raise BundleError(
+            f"{delta}: there is no such lockfile", hint="name the lockfile of the machine that imports the bundle"
+        )
     registry = Registry.read(manifest)
     chosen = choose(registry, names)
     for each in chosen:
@@ -150,22 +157,22 @@ def _add_wheels(contents: "BundleContents", scratch: Path, *, offline: bool) -> 
     from localrouter.weights.bundle.wheels import build_wheels, wheel_target
 
     if offline:
-        raise BundleError("--with-wheels asks a package index, and --offline forbids it", hint="leave out one of them")
+        raise BundleError("--with-wheels needs a package index, which --offline forbids", hint="pass one of them only")
     return contents.with_wheels(build_wheels(scratch, talk), wheel_target())
 
 
 @contextmanager
 def _verdict(as_json: bool) -> Iterator[None]:
-    """A bundle that is not to be trusted ends the command with a status of its own."""
-    from localrouter.weights.bundle.index import BundleRefused
+    """Print why a bundle is rejected and exit with status 1."""
+    from localrouter.weights.bundle.index import BundleRejected
 
     try:
         yield
-    except BundleRefused as error:
+    except BundleRejected as error:
         if as_json:
             click.echo(json.dumps({"ok": False, "error": error.message, "hint": error.hint}))
         else:
-            talk(f"refused: {error.message}", "bold red")
+            talk(f"rejected: {error.message}", "bold red")
             talk(f"hint: {error.hint}" if error.hint else "hint: do not use this file")
         sys.exit(FAILED)
 
@@ -189,9 +196,9 @@ def _tell_signature(signature: bytes | None, signer: str | None) -> None:
     if signer:
         talk(f"signed by {signer}")
     elif signature:
-        talk("it is signed; --signers FILE checks by whom")
+        talk("signed; --signers FILE verifies the signer")
     else:
-        talk("it is not signed: the checksums prove that it is whole, not who made it")
+        talk("not signed: the checksums prove integrity, not origin")
 
 
 def _install(wheels: Path, version: str) -> str:

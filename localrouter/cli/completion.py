@@ -1,4 +1,4 @@
-"""`localrouter completion`: what a shell needs to complete commands, options, files and names of models."""
+"""`localrouter completion`: shell completion of commands, options, files and model names."""
 
 import os
 from collections.abc import Callable
@@ -84,7 +84,7 @@ _SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 @click.command("completion", epilog=exit_statuses("printed"))
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print the script that lets a shell complete commands, options, files and names of models.
+    """Print the shell script that completes commands, options, files and model names.
 
     In ~/.bashrc: eval "$(localrouter completion bash)"; in ~/.zshrc: eval "$(localrouter completion zsh)"; in
     ~/.config/fish/config.fish: localrouter completion fish | source
@@ -93,7 +93,7 @@ def completion(shell: str) -> None:
 
 
 class _Names(click.ParamType[str]):
-    """Names of models, less those that stand on the line already. `names` are a function of `cli.model_names`."""
+    """Completion of model names, without those already on the line; `names` selects a function of `cli.model_names`."""
 
     name = "model"
 
@@ -101,8 +101,8 @@ class _Names(click.ParamType[str]):
         self._names = names
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Those that begin like this."""
-        from localrouter.cli import model_names  # what completes an option needs no manifest
+        """Return the model names that start with `incomplete`."""
+        from localrouter.cli import model_names  # imported late: options are completed without a manifest
 
         manifest = ctx.params.get("manifest") or os.environ.get("LOCALROUTER_MANIFEST")
         before = ctx.params.get(param.name or "") or ()
@@ -111,41 +111,41 @@ class _Names(click.ParamType[str]):
 
 
 class _FileOrHub(click.ParamType[str]):
-    """A file of this machine; what begins with `hf:` only the hub could complete."""
+    """Completion of a local file; values that start with `hf:` are not completed, since only the hub lists them."""
 
     name = "file"
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Leave it to the shell, which knows files."""
+        """Return the request for the shell's own completion of files; nothing for files of the hub."""
         del ctx, param
         return [] if incomplete.startswith("hf:") else [CompletionItem(incomplete, type="file")]
 
 
 class _Shell(ShellComplete):
-    """Answers a shell that sends the line as far as the cursor. Whatever goes wrong, the answer is only empty."""
+    """Completion for a shell that sends the line up to the cursor. Errors give no completions instead of a message."""
 
     def source(self) -> str:
-        """The script."""
+        """Return the completion script."""
         return self.source_template
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        """The words before the one that is completed, without the program's name; and that one."""
+        """Return the words before the completed one, without the program's name; and the incomplete word."""
         line = os.environ["COMP_WORDS"]
         words = split_arg_string(line)
         incomplete = "" if line[-1:].isspace() else words.pop()
         return words[1:], incomplete
 
     def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem]:
-        """What may stand there."""
-        _teach(self.cli, args)
+        """Return the completions of the word after `args`."""
+        _set_argument_types(self.cli, args)
         return super().get_completions(args, incomplete)
 
     def format_completion(self, item: CompletionItem) -> str:
-        """A line: what it is, and its text."""
+        """Return a completion as a line: its type, a comma, and its value."""
         return f"{item.type},{item.value}"
 
     def complete(self) -> str:
-        """All lines."""
+        """Return all completions as lines; an empty text after an error."""
         with suppress(Exception):
             return super().complete()
         return ""
@@ -163,11 +163,11 @@ _OFFERS: dict[tuple[str, ...], click.ParamType[str]] = {
     ("add", "name"): _Names(lambda of: of.aliases),
     ("add", "file"): _FileOrHub(),
 }
-"""What may stand for the argument of a command."""
+"""Completion types by command and argument name."""
 
 
-def _teach(cli: click.Command, args: list[str]) -> None:
-    """Give the arguments of the command that is being typed the types that know what to offer."""
+def _set_argument_types(cli: click.Command, args: list[str]) -> None:
+    """Set the completion types of `_OFFERS` on the arguments of the command that `args` name."""
     path = tuple(args[: 2 if args[:1] == ["bundle"] else 1])
     command, ctx = cli, click.Context(cli)
     for name in path:

@@ -1,4 +1,4 @@
-"""`localrouter devices`: the devices that llama.cpp can compute on, and those that it would use."""
+"""`localrouter devices`: the devices that llama.cpp can compute on, and the GPUs that models are offloaded to."""
 
 import json
 from collections.abc import Callable, Collection, Sequence
@@ -23,12 +23,13 @@ _BUILD = "`BACKEND=... make install` builds it for a GPU: cuda, metal, vulkan or
 
 @click.command("devices", epilog=exit_statuses("listed"))
 @json_option
-@click.option("--forget", is_flag=True, help="Let models try again what they failed with on a GPU, and end.")
+@click.option(
+    "--forget", is_flag=True, help="Forget GPU failures, so that models load with full settings again, and exit."
+)
 def devices(*, as_json: bool, forget: bool) -> None:
     """List the devices that llama.cpp can compute on, with their memory.
 
-    `>` marks the GPUs that models are offloaded to: those that LOCALROUTER_DEVICE names, by default those that
-    llama.cpp takes by itself.
+    `>` marks the GPUs used for GPU offload: those named by LOCALROUTER_DEVICE, by default llama.cpp's own choice.
     """
     store = default_store()
     if forget:
@@ -45,7 +46,7 @@ def devices(*, as_json: bool, forget: bool) -> None:
     if remark:
         talk(remark, "yellow")
     if count := store.count():
-        talk(f"{_files(count)} failed on a GPU and run with safer settings; --forget lets them try again", "yellow")
+        talk(f"{_files(count)} failed on a GPU and run with safer settings; --forget resets them", "yellow")
 
 
 def _files(count: int) -> str:
@@ -53,7 +54,7 @@ def _files(count: int) -> str:
 
 
 def list_devices(asked: Callable[[], Sequence[Device]]) -> Sequence[Device]:
-    """Return the devices that `asked` lists. Raises OperatorError where it cannot list them, or has none."""
+    """Return the devices that `asked` lists. Raises OperatorError if the list is empty or cannot be read."""
     try:
         found = asked()
     except DevicesUnknown as error:
@@ -66,7 +67,7 @@ def list_devices(asked: Callable[[], Sequence[Device]]) -> Sequence[Device]:
 
 
 def used_of(found: Sequence[Device], names: str | None, *, built_for_gpu: bool) -> tuple[frozenset[str], str | None]:
-    """Return the names of the GPUs that models are offloaded to, and what a person should know about them."""
+    """Return the names of the GPUs used for GPU offload, and a remark for the user, or None."""
     try:
         used = frozenset(gpu.device for gpu in with_devices(found, names).gpus)
     except UnknownDevice as error:

@@ -1,4 +1,4 @@
-"""How a command ends: the statuses, what leads to them, and the sentence that closes every help page."""
+"""Exit statuses: their values, the errors that lead to them, and the sentence at the end of every help page."""
 
 import errno
 import os
@@ -14,17 +14,17 @@ from rich.console import Console
 from localrouter.errors import OperatorError
 
 FAILED = 1
-"""The answer is no: something is bad, has moved, or was declined."""
+"""Exit status of a check that failed and of a confirmation that was declined."""
 WRONG_USE = 2
-"""It cannot be done, or was asked for in a wrong way."""
+"""Exit status of a wrong command line, and of a command that cannot be carried out."""
 INTERRUPTED = 130
 NO_READER = 141
-"""Whoever read the output has gone (`| head -1`): what a shell says of a program that SIGPIPE ended."""
+"""Exit status when the reader of the output has closed the pipe (`| head -1`): the status that SIGPIPE gives."""
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _HINTS = {
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "look at its permissions"),
-    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ELOOP), "look what stands there"),
+    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ELOOP), "look at what is at this path"),
     **dict.fromkeys(_NO_ROOM, "free some space on that disk"),
 }
 _PLACES = {
@@ -33,18 +33,18 @@ _PLACES = {
     "XDG_CONFIG_HOME": "~/.config",
     "XDG_DATA_HOME": "~/.local/share",
 }
-"""Which variable moves which directory, and where it is otherwise."""
+"""Environment variables that set a directory, and the default of each directory."""
 
 
 def exit_statuses(done: str, failed: str | None = None) -> str:
-    """The sentence of a help page: what 0 means here and, where there is one, what 1 means; the rest is alike."""
+    """Return the exit status sentence of a help page, with the meanings of 0 and, where it is used, of 1."""
     one = f" {FAILED} {failed};" if failed else ""
-    return f"Exit status: 0 {done};{one} {WRONG_USE} it cannot be done; {INTERRUPTED} Ctrl-C."
+    return f"Exit status: 0 {done};{one} {WRONG_USE} error; {INTERRUPTED} interrupted by Ctrl-C."
 
 
 @contextmanager
 def ending() -> Iterator[None]:
-    """Turn what ends a command early into words on stderr and a status. Raises click's Exit with it."""
+    """Turn errors of a command into a message on stderr and an exit status. Raises click's Exit."""
     try:
         yield
     except OperatorError as error:
@@ -53,7 +53,7 @@ def ending() -> Iterator[None]:
     except BrokenPipeError:
         _leave_without_a_reader()
     except SystemExit as end:
-        if isinstance(end.__context__, BrokenPipeError):  # rich ends the program by itself, with a status of its own
+        if isinstance(end.__context__, BrokenPipeError):  # rich exits by itself, with another status
             _leave_without_a_reader()
         raise
     except OSError as error:
@@ -67,7 +67,7 @@ def ending() -> Iterator[None]:
 
 
 def of_this_machine(error: OSError) -> OperatorError:
-    """What the system refused where nobody expected it: the file, why, and what to do."""
+    """Return an unexpected error of the operating system as an OperatorError: the file, the reason, and a hint."""
     if not isinstance(error.filename, (str, bytes)):
         what = "the output cannot be written: " if error.errno in _NO_ROOM else ""
         return OperatorError(f"{what}{error.strerror or error}", hint=_HINTS.get(error.errno or 0))
@@ -79,7 +79,7 @@ def of_this_machine(error: OSError) -> OperatorError:
 
 
 def complain(error: OperatorError) -> None:
-    """Say what went wrong and what to do, on stderr."""
+    """Print an error and its hint to stderr."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     console.print("[bold red]error:[/]", end=" ")
     console.print(error.message, markup=False)
@@ -89,7 +89,7 @@ def complain(error: OperatorError) -> None:
 
 
 def _variable(path: str) -> str | None:
-    """The environment variable that decides where this path is."""
+    """Return the environment variable that sets the directory of this path; None where there is none."""
     for variable, default in _PLACES.items():
         place = os.environ.get(variable) or default
         if place and Path(path).is_relative_to(os.path.expanduser(place)):
@@ -104,7 +104,7 @@ def _leave_without_a_reader() -> NoReturn:
 
 
 def _can_be_written(stream: TextIO | None) -> bool:
-    """Whether what a stream still holds goes out; when the program ends it would be tried once more, and complained."""
+    """Whether the buffer of a stream can be flushed; otherwise Python would report the error again at exit."""
     try:
         if stream is not None:
             stream.flush()
@@ -114,7 +114,7 @@ def _can_be_written(stream: TextIO | None) -> bool:
 
 
 def _let_go(stream: TextIO | None) -> None:
-    """Send what a stream still holds to nowhere, as Python's documentation of SIGPIPE has it."""
+    """Redirect the buffered output of a stream to /dev/null, as Python's documentation of SIGPIPE advises."""
     with suppress(OSError, ValueError, AttributeError):
         assert stream is not None
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

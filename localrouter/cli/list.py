@@ -1,4 +1,4 @@
-"""`localrouter list`: the models there are, which of their builds are on this machine, and which one would answer."""
+"""`localrouter list`: models, the state of their builds on this machine, and the build that each alias resolves to."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -23,17 +23,17 @@ _STATES = {
     BuildState.WRONG_SIZE: ("wrong size", "red"),
 }
 _MARK = ">"
-_LEGEND = f"{_MARK} answers to the bare name; others: NAME:VARIANT, or the full name"
+_LEGEND = f"{_MARK} serves the bare name; request others as NAME:VARIANT or by the full name"
 _NAME, _SIZE = 2, 3
 _NARROWEST_NAME = 12
 
 
 @click.command("list", epilog=exit_statuses("listed"))
-@manifest_option("The model manifest to read instead of the one that comes with localrouter.")
+@manifest_option("Model manifest to use instead of the shipped one.")
 @models_option
 @json_option
 def list_models(manifest: Path | None, models: tuple[str, ...], as_json: bool) -> None:
-    """List the models, their builds, and what is on this machine."""
+    """List the models, their builds, and the state of each build on this machine."""
     entries = Catalog.read(manifest, split_entries(models)).entries()
     fallbacks = {build: _fallback(build) for entry in entries for build in entry.builds}
     if as_json:
@@ -49,27 +49,27 @@ def list_models(manifest: Path | None, models: tuple[str, ...], as_json: bool) -
             print_data(why)
         for build in entry.builds:
             if fallback := fallbacks[build]:
-                print_data(Text(f"  {build.model}: no chat template, asked with {fallback}", "yellow"))
+                print_data(Text(f"  {build.model}: no chat template, {fallback} is used", "yellow"))
     talk(f"\n{_LEGEND}", "dim")
     if any(build.state is BuildState.WRONG_SIZE for entry in entries for build in entry.builds):
-        talk("wrong size: not the file that was pinned or added; localrouter verify NAME says what to do", "yellow")
+        talk("wrong size: not the file that was pinned or added; run: localrouter verify NAME", "yellow")
     if any(fallbacks.values()):
         talk(f"no chat template: {FALLBACK_ADVICE}", "yellow")
 
 
 def _fallback(build: BuildStatus) -> str | None:
-    """What stands in for the chat template that neither the file nor the manifest has, as `/v1/models` calls it."""
+    """Return the fallback chat template, named as in `/v1/models`; None where file or manifest have a template."""
     if build.path is None or build.chat_template is not None:
         return None
     try:
         turns = fallback_of_file(Path(build.path))
     except GgufError:
-        return None  # `verify` speaks of files that are bad
+        return None  # `verify` reports damaged files
     return turns and f"fallback {turns}"
 
 
 def human_size(size: int) -> str:
-    """Bytes in three digits, in powers of a thousand as download pages count them: 2.74 GB."""
+    """Return a size in bytes with three digits and a decimal (SI) unit, such as 2.74 GB."""
     value, unit, larger = float(size), "B", ["kB", "MB", "GB", "TB"]
     while value >= 999.5 and larger:
         value, unit = value / 1000, larger.pop(0)
@@ -78,7 +78,7 @@ def human_size(size: int) -> str:
 
 
 def _table(entry: CatalogEntry, widths: Sequence[int]) -> Table:
-    """The builds of one alias, a line each."""
+    """Return a table of the builds of one alias, a row each."""
     table = Table.grid(padding=(0, 1, 0, 0))
     for column, width in enumerate(widths):
         table.add_column(width=width, overflow="fold", justify="right" if column == _SIZE else "left")
@@ -89,7 +89,7 @@ def _table(entry: CatalogEntry, widths: Sequence[int]) -> Table:
 
 
 def _why(entry: CatalogEntry) -> Text | None:
-    """Why the marked build was chosen; nothing where there is only one."""
+    """Return why the marked build was chosen; None where there is only one build."""
     if entry.choice is None or len(entry.builds) == 1:
         return None
     return Text(f"{_MARK} {entry.choice.reason}", "dim" if entry.choice.fits else "yellow")
@@ -107,7 +107,7 @@ def _cells(entry: CatalogEntry, build: BuildStatus) -> tuple[str, str, str, str,
 
 
 def _widths(entries: list[CatalogEntry], total: int) -> list[int]:
-    """Columns of all tables alike, so that they read as one; where they do not fit, the full names are folded."""
+    """Return column widths shared by all tables; full names are folded where the width is not enough."""
     rows = [_cells(entry, build) for entry in entries for build in entry.builds]
     widths = [max(1, *map(len, column)) for column in zip(*rows, strict=True)]
     if widths:

@@ -1,4 +1,4 @@
-"""`localrouter lock`: writes down which commit and bytes every build of the hub is, or looks whether that moved."""
+"""`localrouter lock`: pins builds of the hub to commits and digests in a lockfile, or compares it with the hub."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,15 +28,17 @@ if TYPE_CHECKING:
     from localrouter.weights.hub.resolve import LockChange
     from localrouter.weights.manifest.pin import Pin
 
-_STATUS = exit_statuses("locked, or with --check all is as locked", "with --check: something moved or is not locked")
+_STATUS = exit_statuses("locked, or with --check no differences", "with --check: a build differs or is not locked")
 _SHORT = 12
 
 
 @click.command("lock", epilog=_STATUS)
 @names_argument
-@click.option("--check", is_flag=True, help="Change nothing; compare with the head of each repository's main branch.")
-@click.option("--output", type=FILE, metavar="FILE", help="Write the lock there instead of beside the manifest.")
-@manifest_option("Lock this manifest instead of the one that comes with localrouter and your own.")
+@click.option(
+    "--check", is_flag=True, help="Write nothing; compare the lockfile with the head of each repository's main branch."
+)
+@click.option("--output", type=FILE, metavar="FILE", help="Write the lockfile there instead of next to the manifest.")
+@manifest_option("Lock this manifest instead of the shipped one and your own.")
 @offline_option
 @json_option
 def lock(
@@ -48,35 +50,40 @@ def lock(
     offline: bool,
     as_json: bool,
 ) -> None:
-    """Pin builds of the hub: commit, size, sha256, licence and chat template, into a lock beside the manifest.
+    """Pin builds of the hub in a lockfile next to the manifest: commit, size, sha256, licence and chat template.
 
-    Without names all builds. One whose manifest names no revision is pinned to the head of main as it is now. Where
-    the directory of the manifest cannot be written, as in some installations, give --output.
+    Without names, all builds. A build without a revision in the manifest is pinned to the current head of main. Pass
+    --output where the directory of the manifest is not writable.
     """
     go_offline(offline)
     registry = Registry.read(manifest)
     entries = _of_the_hub(registry, names)
     if check:
-        found = _check(entries, offline=offline)
-        _show(found, as_json=as_json)
-        if found:
-            talk("`localrouter lock NAME` follows; a build with a `revision` in the manifest moves when that is edited")
-            raise SystemExit(FAILED)
-        talk(f"{len(entries)} builds are as they were locked")
+        _compare(entries, offline=offline, as_json=as_json)
         return
     _show(_lock(registry, entries, output, offline=offline), as_json=as_json)
+
+
+def _compare(entries: Sequence[RegistryEntry], *, offline: bool, as_json: bool) -> None:
+    """Print the differences between the lockfile and the hub, and exit with status 1 if there are any."""
+    found = _check(entries, offline=offline)
+    _show(found, as_json=as_json)
+    if found:
+        talk("`localrouter lock NAME` updates a pin; for a build with a `revision`, edit the manifest first")
+        raise SystemExit(FAILED)
+    talk(f"{len(entries)} builds match the lockfile")
 
 
 def _of_the_hub(registry: Registry, names: tuple[str, ...]) -> list[RegistryEntry]:
     entries = registry.select(names)
     chosen = [entry for entry in entries if entry.build.source == "hub"]
     if names and not chosen:
-        raise ConfigError(f"{', '.join(names)}: nothing of this comes from the hub, so there is nothing to lock")
+        raise ConfigError(f"{', '.join(names)}: not a build of the hub, so there is nothing to lock")
     return chosen
 
 
 def _check(entries: Sequence[RegistryEntry], *, offline: bool) -> "list[LockChange]":
-    from localrouter.weights.hub.hub_client import Hub  # --help should not wait for it, nor --offline come late
+    from localrouter.weights.hub.hub_client import Hub  # after --offline, and for a fast --help
     from localrouter.weights.hub.resolve import at_once, check
 
     hub = Hub(offline=offline, tell=talk)
@@ -103,14 +110,14 @@ def _lock(
             write_lock(path, new)
             talk(f"wrote {path}")
         else:
-            talk(f"{path} stays as it is")
+            talk(f"{path} is unchanged")
     return found
 
 
 def _pins(
     layer: ManifestLayer, fresh: Mapping[tuple[Path, str], "Pin"], old: Lock
 ) -> Iterator[tuple[RegistryEntry, "Pin"]]:
-    """The pins of a manifest's builds: new ones, and those that were locked before; not of builds that are gone."""
+    """Yield the pins of a manifest's builds: new pins, else the old ones. Builds not in the manifest are dropped."""
     for entry in layer.entries():
         name = entry.build.name
         pin = fresh.get((layer.path, name)) or old.entries.get(name) or layer.lock.entries.get(name)
@@ -119,7 +126,7 @@ def _pins(
 
 
 def _targets(registry: Registry, output: Path | None) -> dict[Path, list[ManifestLayer]]:
-    """Which lock is written for which manifests: each its own, or one for all at `output`. One without builds: none."""
+    """Return the manifests of each lockfile to write: one per manifest with hub builds, or one for all at `output`."""
     layers = [layer for layer in registry.layers if any(entry.build.source == "hub" for entry in layer.entries())]
     if output is not None:
         return {output: layers}
@@ -140,6 +147,6 @@ def _show(found: "Sequence[LockChange]", *, as_json: bool) -> None:
 
 
 def _short(value: str) -> str:
-    """A digest by its first digits; --json has all of them."""
+    """Return the first digits of a digest or commit, and any other value unchanged; --json has all digits."""
     hexadecimal = len(value) in {40, 64} and set(value) <= set("0123456789abcdef")
     return value[:_SHORT] if hexadecimal else value

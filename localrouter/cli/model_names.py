@@ -1,6 +1,6 @@
-"""The names of models that make sense at some place of a command line, for a shell that completes it.
+"""Model names that each argument of the command line accepts, for shell completion.
 
-Looks at manifests and at the disk, and neither waits for the Hugging Face library nor opens a connection.
+Reads manifests and the disk only: neither the Hugging Face library is imported nor a connection opened.
 """
 
 import os
@@ -13,32 +13,32 @@ from localrouter.weights.registry import Registry, RegistryEntry, user_manifest_
 
 
 def every(manifest: Path | None = None) -> list[str]:
-    """All names: aliases, then `alias:variant`, then full names. Raises ManifestError, as do the others here."""
+    """Return all model names: aliases, then `alias:variant`, then full names. Raises ManifestError."""
     return _names(Registry.read(manifest).entries)
 
 
 def aliases(manifest: Path | None = None) -> list[str]:
-    """The aliases alone."""
+    """Return the aliases. Raises ManifestError."""
     return list(Registry.read(manifest).models)
 
 
 def of_the_hub(manifest: Path | None = None) -> list[str]:
-    """Names of builds that can be downloaded and locked."""
+    """Return the names of builds that can be downloaded and locked. Raises ManifestError."""
     return _names(entry for entry in Registry.read(manifest).entries if entry.build.source == "hub")
 
 
 def on_disk(manifest: Path | None = None) -> list[str]:
-    """Names of builds whose (first) file is on this machine; whether it is whole is not looked at."""
+    """Return the names of builds whose (first) file is on this machine, damaged or not. Raises ManifestError."""
     return _names(filter(_is_here, Registry.read(manifest).entries))
 
 
 def removable(manifest: Path | None = None) -> list[str]:
-    """Names of builds that were downloaded, or that the user has added."""
+    """Return the names of builds that were downloaded or added by the user. Raises ManifestError."""
     return _names(filter(_can_be_removed, Registry.read(manifest).entries))
 
 
 def hub_cache() -> Path:
-    """Where huggingface_hub keeps its files, by its own rules (`huggingface_hub.constants`)."""
+    """Return the cache directory of huggingface_hub, computed by the rules of `huggingface_hub.constants`."""
     variable = os.environ.get
     home = variable("HF_HOME", os.path.join(variable("XDG_CACHE_HOME", "~/.cache"), "huggingface"))
     cache = variable("HF_HUB_CACHE", variable("HUGGINGFACE_HUB_CACHE", os.path.join(home, "hub")))

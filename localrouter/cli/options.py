@@ -1,4 +1,4 @@
-"""Options that several commands have, each meaning the same everywhere; and asking before something is deleted."""
+"""Options shared by several commands, output to stdout and stderr, and the confirmation before a deletion."""
 
 import os
 import sys
@@ -16,21 +16,21 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 _PIPE_WIDTH = 1000
-"""Columns where nobody looks at a terminal: a line is never folded."""
+"""Columns of output that does not go to a terminal: wide enough that no line is folded."""
 
 names_argument = click.argument("names", nargs=-1, metavar="[NAME[:VARIANT]]...")
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-yes_option = click.option("--yes", "-y", is_flag=True, help="Do it without asking.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
 offline_option = click.option(
     "--offline",
     is_flag=True,
     envvar="LOCALROUTER_OFFLINE",
-    help="Open no connection to anywhere. [LOCALROUTER_OFFLINE]",
+    help="Open no network connections. [LOCALROUTER_OFFLINE]",
 )
 
 
 def named_file(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """What completes the value of `--model NAME=FILE`: the shell's own files, behind the equals sign."""
+    """Complete the file in `--model NAME=FILE` by the shell's own completion of files."""
     del ctx, param
     return [CompletionItem(incomplete.partition("=")[2], type="file")] if "=" in incomplete else []
 
@@ -41,29 +41,29 @@ models_option = click.option(
     multiple=True,
     metavar="NAME=FILE",
     shell_complete=named_file,
-    help="A GGUF file of your own under this name, as for `localrouter serve`; may be repeated.",
+    help="Add a local GGUF file as NAME, as in `localrouter serve`; repeatable.",
 )
 
 
 def manifest_option(meaning: str) -> Callable[[Command], Command]:
-    """Return the option that names a manifest; `meaning` says what it does here."""
+    """Return the `--manifest` option; `meaning` is its help text."""
     text = f"{meaning} [LOCALROUTER_MANIFEST]"
     return click.option("--manifest", type=FILE, envvar="LOCALROUTER_MANIFEST", metavar="FILE", help=text)
 
 
 def talk(text: str, style: str = "") -> None:
-    """Say something to a person, on stderr."""
+    """Print a message for the user to stderr."""
     Console(stderr=True, highlight=False, soft_wrap=True, markup=False).print(text, style=style)
 
 
 def data_width() -> int:
-    """Columns that a line of data may take."""
+    """Return the width of a line of data in columns: that of the terminal, or a wide one for pipes and files."""
     console = Console()
     return console.width if console.is_terminal else _PIPE_WIDTH
 
 
 def print_data(what: RenderableType) -> None:
-    """Print a table or a text to stdout; where that is no terminal, without folding and without padding."""
+    """Print a table or a text to stdout; without folding and padding where stdout is not a terminal."""
     console = Console(highlight=False, markup=False)
     if console.is_terminal:
         console.print(what)
@@ -75,20 +75,25 @@ def print_data(what: RenderableType) -> None:
 
 
 def go_offline(offline: bool) -> None:
-    """Tell huggingface_hub, which reads this when it is imported."""
+    """Set HF_HUB_OFFLINE if `offline`. Call it before huggingface_hub is imported, which reads the variable then."""
     if offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 def consent(question: str, *, yes: bool) -> bool:
-    """Ask on a terminal; all but a yes is a no. Raises ConfigError where nobody can be asked, unless `yes` is given."""
+    """Ask for confirmation on a terminal; anything but yes is no. With `yes`, return True without asking.
+
+    Raises ConfigError where stdin is not a terminal.
+    """
     if yes:
         return True
     if not sys.stdin.isatty():
-        raise ConfigError("nobody can be asked here", hint="pass --yes to do it without asking")
+        raise ConfigError(
+            "cannot ask for confirmation: stdin is not a terminal", hint="pass --yes to proceed without confirmation"
+        )
     try:
         return click.confirm(question, default=False, err=True)
     except click.Abort as abort:
         if isinstance(abort.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from None
-        return False  # the input has ended, and that is no yes
+        return False  # end of input counts as no

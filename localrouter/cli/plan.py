@@ -1,4 +1,4 @@
-"""`localrouter plan`: the memory that builds need, and whether this machine has it."""
+"""`localrouter plan`: memory requirements of builds, and whether they fit this machine."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -40,11 +40,11 @@ from localrouter.weights.registry import Registry, RegistryEntry
 _LEGEND = """\
 KV: keys, values and recurrent states (w: sliding layers hold windows only);
 other: compute buffers and logits.
-longest: the longest context that fits. facts: of the file, of the header on
-the hub, of the manifest, or of the size alone (+: cache and buffers are more)."""
+longest: the longest context that fits. facts: taken from the file, the header
+on the hub, the manifest, or the size alone (+: without cache and buffers)."""
 
 _SETTINGS = ("kv_type", "swa_full", "device", "tensor_split")
-"""Options that are settings of `localrouter serve` too."""
+"""Options that are also settings of `localrouter serve`."""
 
 
 @dataclass(frozen=True)
@@ -52,35 +52,34 @@ class _Row:
     entry: RegistryEntry
     shape: Shape
     fit: Fit | None
-    """None: not even the size is known."""
+    """None where not even the size is known."""
 
 
 @click.command("plan", epilog=exit_statuses("planned, whether anything fits or not"))
 @names_argument
 @models_option
-@click.option("--context", type=click.IntRange(*CONTEXT_LIMITS), metavar="TOKENS", help="Length of a conversation.")
 @click.option(
-    "--parallel",
-    type=click.IntRange(*SEQUENCES_LIMITS),
-    default=1,
-    metavar="N",
-    help="Conversations of that length at a time.",
+    "--context", type=click.IntRange(*CONTEXT_LIMITS), metavar="TOKENS", help="Context of a conversation, in tokens."
 )
-@click.option("--kv-type", type=click.Choice([*KV_TYPES]), help="How keys and values are stored.")
-@click.option("--swa-full", type=click.Choice(get_args(Switch)), help="Whether sliding layers hold the whole context.")
-@click.option("--device", metavar="NAME[,NAME]", help="GPUs to offload to, as `localrouter devices` names them.")
-@click.option("--tensor-split", metavar="N,N", help="In which proportion these GPUs share the layers, as 3,1.")
-@manifest_option("The model manifest to read instead of the one that comes with localrouter.")
+@click.option(
+    "--parallel", type=click.IntRange(*SEQUENCES_LIMITS), default=1, metavar="N", help="Concurrent conversations of that length."
+)
+@click.option("--kv-type", type=click.Choice([*KV_TYPES]), help="Quantization of the KV cache.")
+@click.option(
+    "--swa-full", type=click.Choice(get_args(Switch)), help="Whether sliding-window layers hold the whole context."
+)
+@click.option("--device", metavar="NAME[,NAME]", help="GPUs for GPU offload, as listed by `localrouter devices`.")
+@click.option("--tensor-split", metavar="N,N", help="Proportions in which these GPUs share the layers, such as 3,1.")
+@manifest_option("Model manifest to use instead of the shipped one.")
 @offline_option
 @json_option
 def plan(
     names: tuple[str, ...], context: int | None, parallel: int, manifest: Path | None, *, as_json: bool, **more: Any
 ) -> None:
-    """Show how much memory builds need, and whether it is there.
+    """Show the memory that builds need, and whether it fits this machine.
 
-    Without NAME: all builds, from what is on this machine. The header of a build that is not here is read from the
-    hub when the build is named, some 15 MB. What no option says is taken from the environment, as `localrouter serve`
-    takes it.
+    Without NAME: all builds, from data on this machine. For a NAME that is not downloaded, the header is read from the
+    hub, some 15 MB. Settings without an option come from the environment, as for `localrouter serve`.
     """
     go_offline(more["offline"])
     given = _given(split_entries(more["models"]))
@@ -88,13 +87,8 @@ def plan(
     hub = None if more["offline"] or not names else _hub()
     settings = settings_of(EngineSettings, {name: more[name] for name in _SETTINGS})
     machine = machine_of(settings)
-    options = replace(settings.load_options, max_sequences=max(parallel, settings.max_sequences))
-    rows = []
-    for entry in entries:
-        shape = shape_of_build(entry, hub, lambda why: talk(why, "yellow"))
-        params = context_params(options, (context or entry_context(shape)) * parallel)
-        fitted = fit(shape, params, machine, parallel=parallel, swa_full=settings.swa_full) if shape.weights else None
-        rows.append(_Row(entry, shape, fitted))
+@click.option(
+    "--context", type=click.IntRange(*CONTEXT_LIMITS), metavar="TOKENS", help="Context of a conversation, in tokens."
     if as_json:
         builds = [_as_json(row, machine) for row in rows]
         click.echo(json.dumps({"machine": asdict(machine), "builds": builds}, indent=2))
@@ -103,24 +97,26 @@ def plan(
     talk(f"\n{_LEGEND}\n{_asked(context, parallel, settings.kv_type)}\n{in_words(machine)}", "dim")
 
 
+@click.option(
+    "--context", type=click.IntRange(*CONTEXT_LIMITS), metavar="TOKENS", help="Context of a conversation, in tokens."
 def _given(models: Mapping[str, str]) -> list[RegistryEntry]:
-    """The files of `--model`; what has no weights takes no memory."""
+    """Return the files of `--model` as entries; models without weights are left out."""
     origins = [(alias, check_entry(alias, value).origin) for alias, value in models.items()]
     return [RegistryEntry(alias, origin, Path()) for alias, origin in origins if isinstance(origin, Build)]
 
 
 def _asked(context: int | None, parallel: int, kv_type: str) -> str:
     length = f"{context:,} tokens" if context else f"{POOL:,} tokens, or what the model was trained for"
-    return f"Planned for: {length}; {parallel} at a time; {kv_type}."
+    return f"Planned for: {length}; {parallel} concurrent; KV cache {kv_type}."
 
 
 def entry_context(shape: Shape) -> int:
-    """The context to plan for when nobody says one, in tokens: the pool of the engine, or what the model can."""
+    """Return the default context to plan for, in tokens: the engine's pool, at most the model's trained context."""
     return min(shape.trained or POOL, POOL)
 
 
 def in_words(machine: Machine) -> str:
-    """The memory of a machine, for a person."""
+    """Return the memory of a machine as a sentence."""
     words = f"This machine: {human_size(machine.ram_free)} of {human_size(machine.ram_total)} RAM free"
     for gpu in machine.gpus:
         words += f"; {f'{gpu.device} {gpu.name}'.strip()}: {human_size(gpu.free)} of {human_size(gpu.total)} free"
@@ -130,7 +126,7 @@ def in_words(machine: Machine) -> str:
 
 
 def _hub() -> Ranges:
-    from localrouter.weights.hub.hub_client import Hub  # 0.2 s, only when it is asked
+    from localrouter.weights.hub.hub_client import Hub  # takes 0.2 s, so only when needed
 
     return Hub(tell=talk)
 
@@ -200,8 +196,8 @@ def _as_json(row: _Row, machine: Machine) -> dict[str, Any]:
 
 
 def _on_each_gpu(planned: Plan, machine: Machine) -> list[dict[str, Any]]:
-    """What each GPU of the machine holds. A plan for the CPU alone has not a part for each."""
-    parts = planned.gpus if planned.params.gpu_layers else [Memory() for _ in machine.gpus]
+@click.option(
+    "--context", type=click.IntRange(*CONTEXT_LIMITS), metavar="TOKENS", help="Context of a conversation, in tokens."
     return [{"device": gpu.device, **_bytes(part)} for gpu, part in zip(machine.gpus, parts, strict=True)]
 
 

@@ -1,4 +1,4 @@
-"""How far something long has come, on stderr: bars in a terminal, elsewhere a plain line now and then."""
+"""Progress of long operations on stderr: bars on a terminal, elsewhere a plain line every few seconds."""
 
 import threading
 import time
@@ -19,19 +19,19 @@ from localrouter.weights.hashed_copy import Report, silent
 from localrouter.weights.manifest.pin import PinnedFile
 
 PATIENCE = 2.0
-"""Seconds that something may take without a word."""
+"""Seconds before the first line about an operation."""
 LINE_SECONDS = 5.0
-"""Seconds between two plain lines of the same thing."""
+"""Seconds between two plain lines about the same operation."""
 BAR_SECONDS = 0.1
 _ROOM_FOR_A_BAR = 72
-"""Columns of a terminal below which name and figures need all there are."""
+"""Columns of a terminal below which there is no room for a bar beside name and figures."""
 _SHORTEST_NAME = 8
 _WIDTHS = (18, 5, 9, 11)
-"""Columns that each of the figures has at least, so that they do not jump."""
+"""Minimum width of each figure in columns, so that figures keep their place."""
 
 
 class Figures(NamedTuple):
-    """How far something is, in words; what is not known is empty."""
+    """Progress figures as text: amount, percentage, rate and time left; unknown ones are empty."""
 
     amount: str
     share: str
@@ -43,7 +43,7 @@ class Figures(NamedTuple):
 
 
 def figures(done: int, total: int, rate: float | None) -> Figures:
-    """The figures of `done` of `total` bytes at `rate` bytes per second; None: not known yet."""
+    """Return the figures of `done` of `total` bytes at `rate` bytes per second; None: rate not known yet."""
     done = min(done, total)
     return Figures(
         f"{human_size(done)} of {human_size(total)}",
@@ -54,24 +54,24 @@ def figures(done: int, total: int, rate: float | None) -> Figures:
 
 
 class Display(Protocol):
-    """Shows several things that go on at the same time, from any thread. A `key` tells them apart."""
+    """Display of several concurrent operations, each identified by a `key`. Thread-safe."""
 
     def show(self, key: Hashable, what: str, done: int, total: int, *, announce: bool = False) -> None:
-        """`done` of `total` bytes are done. What the first call says is where it starts, and no part of the rate.
+        """Show that `done` of `total` bytes are done. Bytes done at the first call do not count towards the rate.
 
-        `announce`: its beginning and its end are worth a word, however short it takes.
+        `announce`: print start and end even of a short operation.
         """
 
     def drop(self, key: Hashable) -> None:
-        """This one is over, without a last word."""
+        """Stop showing an operation, without a final line."""
 
     def tell(self, text: str) -> None:
-        """Say something at once."""
+        """Print a message immediately."""
 
 
 @contextmanager
 def display(console: Console, *, transient: bool = False) -> Iterator[Display]:
-    """What fits this console, until the end of the block. `transient`: bars leave nothing behind."""
+    """Give bars on a terminal and lines elsewhere, until the end of the block. `transient` bars are erased then."""
     if not console.is_terminal:
         yield Lines(lambda text: console.print(text, markup=False, soft_wrap=True))
         return
@@ -83,7 +83,7 @@ def display(console: Console, *, transient: bool = False) -> Iterator[Display]:
 
 @contextmanager
 def watching(what: str, total: int) -> Iterator[Report]:
-    """Give a function that is told of every so many bytes more of one thing; a bar for it leaves nothing behind."""
+    """Give a function that adds to the bytes done of one operation; its bar is erased at the end of the block."""
     if total == 0:
         yield silent
         return
@@ -101,34 +101,34 @@ def watching(what: str, total: int) -> Iterator[Report]:
 
 
 @contextmanager
-def showing(console: Console) -> Iterator["Files"]:
-    """What watches transfers and shows them on this console until the end of the block."""
+def showing(console: Console) -> Iterator["TransferProgress"]:
+    """Give an observer of transfers that shows them on this console until the end of the block."""
     with display(console) as shown:
-        yield Files(shown)
+        yield TransferProgress(shown)
 
 
-class Files:
-    """Watches the transfers of files, as `weights.hub.transfer.Watch` wants it."""
+class TransferProgress:
+    """Progress of file transfers on a display; implements `weights.hub.transfer.Watch`."""
 
     def __init__(self, shown: Display) -> None:
         self._display = shown
 
     def at(self, file: PinnedFile, done: int) -> None:
-        """Show how much is here."""
+        """Show how many bytes of a file are on this machine."""
         self._display.drop((file, "check"))
         self._display.show(file, short(file), done, file.size, announce=True)
 
     def checking(self, file: PinnedFile, done: int) -> None:
-        """Show how much of what an earlier run left has been read again."""
+        """Show how many bytes of a partial file have been hashed."""
         self._display.show((file, "check"), f"checking {short(file)}", done, file.size)
 
     def tell(self, file: PinnedFile, message: str) -> None:
-        """Say it at once."""
+        """Print a message about a file immediately."""
         self._display.tell(f"{short(file)}: {message}")
 
 
 class Bars:
-    """A bar for each thing, from the moment that something is known of it."""
+    """Display with a bar for each operation."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -137,8 +137,8 @@ class Bars:
         self._mutex = threading.Lock()
 
     def show(self, key: Hashable, what: str, done: int, total: int, *, announce: bool = False) -> None:
-        """Move the bar, ten times a second at most."""
-        del announce  # a bar is there from beginning to end
+        """Update the bar of an operation, at most ten times a second."""
+        del announce  # bars show start and end anyway
         now = time.monotonic()
         with self._mutex:
             task = self._tasks.get(key)
@@ -150,18 +150,18 @@ class Bars:
             self._progress.update(task, completed=done)
 
     def drop(self, key: Hashable) -> None:
-        """Take the bar away."""
+        """Remove the bar of an operation."""
         with self._mutex:
             if (task := self._tasks.pop(key, None)) is not None:
                 self._progress.remove_task(task)
 
     def tell(self, text: str) -> None:
-        """Print above the bars."""
+        """Print a message above the bars."""
         self._progress.console.print(text, markup=False)
 
 
 class Lines:
-    """A line for each thing after two seconds, then every five, and when it is complete if something was said of it."""
+    """Display with a line per operation after two seconds, then every five, and at its end if a line was printed."""
 
     def __init__(self, say: Callable[[str], object], clock: Callable[[], float] = time.monotonic) -> None:
         self._say = say
@@ -170,32 +170,32 @@ class Lines:
         self._mutex = threading.Lock()
 
     def show(self, key: Hashable, what: str, done: int, total: int, *, announce: bool = False) -> None:
-        """Say how far it is, when it is time to."""
+        """Print the progress of an operation if a line is due."""
         now = self._clock()
         with self._mutex:
             pace = self._pace.get(key)
             if pace is None:
                 self._pace[key] = _Pace(now, done, said=now if announce else None)
                 if announce:
-                    begun = f"; {human_size(done)} of it are here already" if done else ""
+                    begun = f"; {human_size(done)} already downloaded" if done else ""
                     self._say(f"{what}: {human_size(total)}{begun}")
             elif pace.is_due(now, finished=done >= total):
                 self._say(f"{what}: {figures(done, total, pace.rate(now, done))}")
 
     def drop(self, key: Hashable) -> None:
-        """Forget it."""
+        """Forget an operation."""
         with self._mutex:
             self._pace.pop(key, None)
 
     def tell(self, text: str) -> None:
-        """Say it between the lines."""
+        """Print a message between the lines."""
         with self._mutex:
             self._say(text)
 
 
 @dataclass
 class _Pace:
-    """What a rate is counted from, in seconds and bytes, and when something was said of it."""
+    """Start of an operation in seconds and bytes, and the time of its last line."""
 
     started: float
     done: int
@@ -203,7 +203,7 @@ class _Pace:
     finished: bool = False
 
     def is_due(self, now: float, *, finished: bool) -> bool:
-        """Whether it is time for a line; that it was said is noted."""
+        """Whether a line is due; records that it is printed now."""
         last = finished and not self.finished and self.said is not None
         wait = now - self.started >= PATIENCE if self.said is None else now - self.said >= LINE_SECONDS
         if last or (wait and not self.finished):
@@ -212,18 +212,18 @@ class _Pace:
         return False
 
     def rate(self, now: float, done: int) -> float:
-        """Bytes per second since the first word."""
+        """Return the bytes per second since the start."""
         return (done - self.done) / max(now - self.started, 1e-3)
 
 
 class _Name(ProgressColumn):
-    """What a bar is about; what does not fit goes from its middle, for files differ at their ends."""
+    """Column with the name of an operation, shortened in its middle because file names differ at their ends."""
 
     def __init__(self) -> None:
         super().__init__(Column(ratio=3, no_wrap=True))
 
     def render(self, task: Task) -> RenderableType:
-        """The name, which learns its width when it is printed."""
+        """Return the name, which is shortened to its column when it is printed."""
         return _Shortened(task.description)
 
 
@@ -239,14 +239,14 @@ class _Shortened:
 
 
 class _Figure(ProgressColumn):
-    """One of the figures. They keep their place while the numbers grow."""
+    """Column with one of the figures, of a fixed minimum width."""
 
     def __init__(self, name: str, width: int) -> None:
         super().__init__(Column(justify="right", no_wrap=True, min_width=width))
         self._name = name
 
     def render(self, task: Task) -> RenderableType:
-        """The figure, as it is in a plain line."""
+        """Return the figure as in a plain line."""
         speed = task.finished_speed or task.speed
         return Text(getattr(figures(int(task.completed), int(task.total or 0), speed), self._name))
 
@@ -259,7 +259,7 @@ def _shorten(text: str, width: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time to wait, as exact as a person needs it."""
+    """Return a duration as text, rounded to seconds or minutes."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -267,5 +267,5 @@ def duration(seconds: float) -> str:
 
 
 def short(file: PinnedFile) -> str:
-    """The name of a file without its folders."""
+    """Return the name of a file without its folders."""
     return file.name.rpartition("/")[2]

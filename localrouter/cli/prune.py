@@ -1,4 +1,4 @@
-"""`localrouter prune`: deletes what the cache keeps of our models and no manifest asks for."""
+"""`localrouter prune`: deletes cached files of managed repositories that no manifest or lockfile names."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from localrouter.weights.cache_cleanup import Leftover
 
 
-@click.command("prune", epilog=exit_statuses("done, or there is nothing to do", "you said no"))
-@click.option("--dry-run", is_flag=True, help="Only show what would be deleted.")
-@manifest_option("Keep what this manifest names, too.")
+@click.command("prune", epilog=exit_statuses("done, or nothing to do", "not confirmed"))
+@click.option("--dry-run", is_flag=True, help="Show what would be deleted, and delete nothing.")
+@manifest_option("Also keep files that this manifest names.")
 @yes_option
 @json_option
 def prune(manifest: Path | None, *, dry_run: bool, yes: bool, as_json: bool) -> None:
-    """Delete downloads that were left unfinished for a day, and revisions that no manifest or lock names.
+    """Delete downloads left unfinished for a day, and revisions that no manifest or lockfile names.
 
-    Only of repositories that a manifest names: the cache may be that of other programs, too. What was shipped and
-    what you added is always kept. Shows what would be freed, and asks.
+    Only repositories that a manifest names are touched, since other programs may share the cache. Shipped files and
+    files you added are always kept. Shows what would be freed, and asks for confirmation.
     """
-    from localrouter.weights.cache_cleanup import leftovers, scan_cache  # --help should not wait for it
+    from localrouter.weights.cache_cleanup import leftovers, scan_cache  # imported late for a fast --help
 
     found = leftovers([*_kept(manifest)], scan_cache())
     deleted = bool(found) and not dry_run
@@ -47,7 +47,7 @@ def prune(manifest: Path | None, *, dry_run: bool, yes: bool, as_json: bool) -> 
 
 
 def _kept(manifest: Path | None) -> Iterator[RegistryEntry]:
-    """Every build of every manifest, also those that a stronger manifest hides."""
+    """Yield every build of every manifest, including those overridden by another manifest."""
     yield from (entry for layer in Registry.read().layers for entry in layer.entries())
     if manifest is not None:
         yield from ManifestLayer.read(manifest).entries()
@@ -62,5 +62,5 @@ def _show(found: "Sequence[Leftover]") -> None:
     table.add_column(overflow="fold")
     for each in found:
         table.add_row(human_size(each.size), f"{each.what} {each.name[:12]} of {each.repo}")
-    table.add_row(human_size(sum(each.size for each in found)), "together")
+    table.add_row(human_size(sum(each.size for each in found)), "total")
     print_data(table)

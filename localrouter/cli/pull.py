@@ -1,4 +1,4 @@
-"""`localrouter pull`: brings models from the Hugging Face hub, exactly as they are pinned."""
+"""`localrouter pull`: downloads models from the Hugging Face hub, exactly as they are pinned."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Have:
-    """A build that is here now. `pin` and `files` are of those that come from the hub."""
+    """A build that is on this machine now. `pin` and `files` are set for builds of the hub only."""
 
     entry: RegistryEntry
     paths: tuple[Path, ...]
@@ -40,17 +40,17 @@ class _Have:
         return "downloaded" if any(file.outcome == "downloaded" for file in self.files) else "present"
 
 
-@click.command("pull", epilog=exit_statuses("all of it is here"))
+@click.command("pull", epilog=exit_statuses("all models are on this machine"))
 @click.argument("names", nargs=-1, required=True, metavar="NAME[:VARIANT]...")
-@manifest_option("The model manifest to read instead of the one that comes with localrouter.")
-@click.option("--unlocked", is_flag=True, help="Take builds without a pin as the hub has them now, whatever that is.")
+@manifest_option("Model manifest to use instead of the shipped one.")
+@click.option("--unlocked", is_flag=True, help="Also download builds without a pin, at the hub's current revision.")
 @offline_option
 @json_option
 def pull(names: tuple[str, ...], manifest: Path | None, *, unlocked: bool, offline: bool, as_json: bool) -> None:
-    """Download models into the Hugging Face cache, and go on where an earlier download stopped.
+    """Download models into the Hugging Face cache, resuming earlier downloads.
 
-    An alias alone means its largest build that fits this machine. Every file is checked against size and sha256 of its
-    pin. The paths are printed, one a line; what happens is told on stderr.
+    A bare alias means its largest build that fits this machine. Every file is checked against the size and sha256 of
+    its pin. Paths are printed to stdout, one per line; progress goes to stderr.
     """
     go_offline(offline)
     talk = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
@@ -60,7 +60,7 @@ def pull(names: tuple[str, ...], manifest: Path | None, *, unlocked: bool, offli
         _require_pins(entries)
     have = _bring(entries, talk, offline=offline)
     for each in have:
-        talk.print(f"{each.entry.build.name}: {'is here now' if each.state == 'downloaded' else 'was here already'}")
+        talk.print(f"{each.entry.build.name}: {'downloaded' if each.state == 'downloaded' else 'already present'}")
     if as_json:
         click.echo(json.dumps([_as_json(each) for each in have], indent=2))
     else:
@@ -68,9 +68,9 @@ def pull(names: tuple[str, ...], manifest: Path | None, *, unlocked: bool, offli
 
 
 def _meant(registry: Registry, names: Iterable[str], talk: Console) -> Iterator[RegistryEntry]:
-    """The builds that names mean. Of an alias the one that will answer to it: chosen as the catalog chooses.
+    """Yield the build of each name; for an alias, the build that the catalog will choose for it.
 
-    Builds of the hub go before those that nothing can bring.
+    Builds of the hub are preferred over builds that cannot be downloaded.
     """
     for name in names:
         found = registry.find(name)
@@ -95,8 +95,8 @@ def _require_pins(entries: Sequence[RegistryEntry]) -> None:
     if free:
         names = " ".join(entry.name for entry in free)
         raise ConfigError(
-            f"{', '.join(entry.build.name for entry in free)}: not pinned, so nothing says which bytes are right",
-            hint=f"pin what the hub has now with: localrouter lock {names}; or take it unseen with --unlocked",
+            f"{', '.join(entry.build.name for entry in free)}: not pinned, so downloads cannot be verified",
+            hint=f"pin the current revision with: localrouter lock {names}; or download it unverified with --unlocked",
         )
 
 
@@ -108,18 +108,18 @@ def _bring(entries: Sequence[RegistryEntry], talk: Console, *, offline: bool) ->
 
 
 def _has_to_be_asked(entry: RegistryEntry, *, offline: bool) -> bool:
-    """Whether the hub has this build. Offline, any copy of one without a pin will do."""
+    """Whether the build comes from the hub. Offline, any local copy of a build without a pin is accepted."""
     any_will_do = offline and entry.pin is None and isinstance(entry.locate(), Found)
     return entry.build.source == "hub" and not any_will_do
 
 
 def _local(entry: RegistryEntry) -> _Have:
-    """A build that no hub is asked for: it is here, or it has to be put here by hand."""
+    """Return a build that is not downloaded. Raises ConfigError where its file is missing or wrong."""
     found = entry.locate()
     if not isinstance(found, Found):
         raise ConfigError(
-            f"{entry.build.name} is a file of this machine, and it is not there or not the right one",
-            hint=f"{entry.manifest} says where it should be; nothing can download it",
+            f"{entry.build.name}: the local file is missing or has the wrong size, and cannot be downloaded",
+            hint=f"put the file where {entry.manifest} expects it",
         )
     return _Have(entry, entry.files(found.path))
 
@@ -127,7 +127,7 @@ def _local(entry: RegistryEntry) -> _Have:
 def _pull(entries: Sequence[RegistryEntry], talk: Console, *, offline: bool) -> list[_Have]:
     if not entries:
         return []
-    from localrouter.cli.progress import showing  # --help should not wait for it, nor before --offline
+    from localrouter.cli.progress import showing  # after --offline, and for a fast --help
     from localrouter.weights.hub.cached_file import cache_directory, write_ref
     from localrouter.weights.hub.download import Download, DownloadStop
     from localrouter.weights.hub.hub_client import Hub
@@ -139,7 +139,7 @@ def _pull(entries: Sequence[RegistryEntry], talk: Console, *, offline: bool) -> 
         with showing(talk) as watch:
             brought = Download(hub, cache, watch, stop).run(pins)
     except KeyboardInterrupt:
-        talk.print("interrupted; the same command goes on from here")
+        talk.print("interrupted; run the same command again to resume")
         raise
     for entry, pin in zip(entries, pins, strict=True):
         if entry.pin is None and entry.build.revision is None:
@@ -151,15 +151,15 @@ def _pull(entries: Sequence[RegistryEntry], talk: Console, *, offline: bool) -> 
 
 
 def _pin(entry: RegistryEntry, hub: "Hub", talk: Console) -> "Pin":
-    """What to bring: as pinned, or as the hub has it at this moment."""
+    """Return the pin of a build, or with a warning the hub's current revision where it has none."""
     if entry.pin is not None:
         return entry.pin
     repo, file, revision = entry.build.repo, entry.build.file, entry.build.revision
     assert repo is not None
     assert file is not None
     talk.print(
-        f"warning: {entry.build.name} is not pinned. Whatever {repo} has at {revision or 'main'} now is taken: whoever "
-        "controls that repository, or the way to it, decides what runs here, and another machine may get another "
+        f"warning: {entry.build.name} is not pinned. The file is taken from {repo} at {revision or 'main'} without "
+        "verification: its owner, or an attacker on the network, can replace it, and another machine may get another "
         f"file. `localrouter lock {entry.name}` pins it.",
         style="yellow",
     )

@@ -1,4 +1,4 @@
-"""`localrouter remove`: deletes what `pull` brought, and forgets what `add` named; never a file of the user's own."""
+"""`localrouter remove`: deletes downloaded files and removes added builds from the manifest; local files are kept."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is to be done: files of the cache to delete, entries to take out of the manifest."""
+    """Files of the cache to delete, and entries to take out of the manifest."""
 
     removal: "Removal"
     forgotten: tuple[RegistryEntry, ...]
@@ -41,21 +41,23 @@ class _Plan:
             yield f"forget {entry.build.name}, in {entry.manifest}{stays}"
 
 
-@click.command("remove", epilog=exit_statuses("done", "you said no"))
+@click.command("remove", epilog=exit_statuses("done", "not confirmed"))
 @click.argument("names", nargs=-1, required=True, metavar="NAME[:VARIANT]...")
-@click.option("--forget", is_flag=True, help="Take builds of the hub that you added out of your manifest, too.")
-@manifest_option("Remove builds of this manifest instead of the one that comes with localrouter and your own.")
+@click.option("--forget", is_flag=True, help="Also take builds of the hub that you added out of your manifest.")
+@manifest_option("Remove builds of this manifest instead of the shipped one and your own.")
 @yes_option
 @json_option
 def remove(names: tuple[str, ...], manifest: Path | None, *, forget: bool, yes: bool, as_json: bool) -> None:
-    """Delete the downloaded files of builds, or forget builds that you added from files of your own.
+    """Delete the downloaded files of builds, or forget builds that you added from local files.
 
-    A file that another snapshot of the cache has too is kept for that. Your own files are never deleted. Shows what
-    would be done, and asks.
+    A file that another snapshot of the cache uses is kept. Local files are never deleted. Shows what would be done, and
+    asks for confirmation.
     """
     plan = _plan(Registry.read(manifest).select(names), manifest or user_manifest_path(), forget=forget)
     if plan.empty:
-        raise ConfigError(f"{', '.join(names)}: there is nothing to remove", hint="localrouter list shows what is here")
+        raise ConfigError(
+            f"{', '.join(names)}: there is nothing to remove", hint="localrouter list shows the models on this machine"
+        )
     for line in plan.lines():
         talk(line)
     if not consent("Do this?", yes=yes):
@@ -75,7 +77,7 @@ def remove(names: tuple[str, ...], manifest: Path | None, *, forget: bool, yes: 
 
 
 def _plan(entries: Sequence[RegistryEntry], own: Path, *, forget: bool) -> _Plan:
-    from localrouter.weights.cache_cleanup import removal, scan_cache  # --help should not wait for it
+    from localrouter.weights.cache_cleanup import removal, scan_cache  # imported late for a fast --help
 
     cached = [entry for entry in entries if entry.build.source == "hub"]
     forgotten = tuple(

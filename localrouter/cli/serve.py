@@ -1,4 +1,4 @@
-"""`localrouter serve`: settings in, a running server out."""
+"""`localrouter serve`: reads the settings and runs the server until a signal."""
 
 import logging
 import os
@@ -24,7 +24,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def _setting(name: str, meaning: str, metavar: str | None = None) -> Callable[[Command], Command]:
-    """Return the option for a field of Settings. Without a metavar it is a switch; the type is checked by Settings."""
+    """Return the option for a field of Settings; a switch without `metavar`. Settings validates the value."""
     default = Settings.model_fields[name].default
     told = "" if default is None else f", default: {str(default).lower() if metavar is None else default}"
     text = f"{meaning} [{variable_of(name)}{told}]"
@@ -34,7 +34,7 @@ def _setting(name: str, meaning: str, metavar: str | None = None) -> Callable[[C
 
 
 def _words(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """What completes the value of a setting: a file, or the words among which it chooses."""
+    """Complete the value of a setting: a file, or one of its allowed words."""
     del ctx
     if param.metavar == "FILE":
         return [CompletionItem(incomplete, type="file")]
@@ -51,43 +51,44 @@ def _literals(annotation: object) -> list[str]:
 @click.command(epilog=exit_statuses("stopped by a signal"))
 @_setting("host", "Address to bind; other than loopback needs an API key.", "ADDRESS")
 @_setting("port", "Port to bind; 0 takes a free one.", "PORT")
-@_setting("api_key", "Key that every request under /v1 must carry.", "KEY")
-@_setting("manifest", "Model manifest to read instead of the one that comes along.", "FILE")
+@_setting("api_key", "API key required for every request under /v1.", "KEY")
+@_setting("manifest", "Model manifest to use instead of the shipped one.", "FILE")
 @click.option(
     "--model",
     "models",
     metavar="NAME=FILE.gguf",
     multiple=True,
-    help="Serve a file as NAME; repeatable.",
+    help="Serve a local GGUF file as NAME; repeatable.",
     shell_complete=named_file,
 )
-@_setting("offline", "Open no connection to anywhere.")
-@_setting("gpu_layers", "Layers to offload: auto, all, or a number.", "LAYERS")
-@_setting("device", "GPUs to offload to, as `localrouter devices` names them.", "NAME[,NAME]")
-@_setting("tensor_split", "In which proportion GPUs share the layers, as 3,1; default: by free memory.", "N,N")
-@_setting("require_gpu", "Refuse to load on the CPU what should run on a GPU.")
-@_setting("context", "Longest prompt plus answer of a request, in tokens.", "TOKENS")
-@_setting("cells", "Positions of KV cache that all conversations of a model share.", "CELLS")
-@_setting("max_sequences", "Conversations of a model that are computed at the same time.", "COUNT")
+@_setting("offline", "Open no network connections.")
+@_setting("gpu_layers", "Layers for GPU offload: auto, all, or a number.", "LAYERS")
+@_setting("device", "GPUs for GPU offload, as listed by `localrouter devices`.", "NAME[,NAME]")
+@_setting("tensor_split", "Proportions in which GPUs share the layers, such as 3,1; default: by free memory.", "N,N")
+@_setting("require_gpu", "Fail instead of loading a model on the CPU that should run on a GPU.")
+@_setting("context", "Maximum context of a request, prompt and output, in tokens.", "TOKENS")
+@_setting("cells", "KV cache, in tokens, shared by all conversations of a model.", "TOKENS")
+@_setting("max_sequences", "Maximum batch size: requests of a model that run concurrently.", "COUNT")
 @_setting("threads", "CPU threads.", "COUNT")
-@_setting("step_ms", "Milliseconds that running answers may pause while a prompt is read.", "MS")
-@_setting("extra_buffers", "Lay weights out anew for this CPU: auto, on or off.", "WHEN")
-@_setting("kv_type", "How keys and values are stored: f16, q8_0 or q4_0.", "TYPE")
-@_setting("flash_attention", "Attend without a table of all scores: auto, on or off.", "WHEN")
-@_setting("swa_full", "Sliding layers hold the whole context, not only a window: auto, on or off.", "WHEN")
-@_setting("ubatch", "Rows that llama.cpp computes at once at most.", "ROWS")
-@_setting("cache_ram", "Memory for conversations that have ended, beside the cache; 0: none.", "MB")
-@_setting("gpu_sampling", "Let a GPU draw what it can draw exactly: auto, on or off.", "WHEN")
-@_setting("max_queue", "Requests that may wait per model; past it: 429.", "COUNT")
-@_setting("max_body", "Largest request body, in bytes; past it: 413.", "BYTES")
-@_setting("max_loaded", "Models that may be in memory at the same time.", "COUNT")
-@_setting("load_timeout", "Seconds that a model may take to load.", "SECONDS")
-@_setting("grace", "Seconds that running answers get to finish when the server is stopped.", "SECONDS")
+@_setting("step_ms", "Limit of the inter-token latency (ITL) during the prefill of another request, in ms.", "MS")
+@_setting("extra_buffers", "Repack weights for this CPU: auto, on or off.", "WHEN")
+@_setting("kv_type", "KV-cache quantization: f16, q8_0 or q4_0.", "TYPE")
+@_setting("flash_attention", "Flash attention: auto, on or off.", "WHEN")
+@_setting("swa_full", "Full-context KV cache for sliding-window layers: auto, on or off.", "WHEN")
+@_setting("ubatch", "Micro-batch size of llama.cpp, in tokens.", "TOKENS")
+@_setting("cache_ram", "RAM for host offload of the KV cache of idle conversations; 0 disables it.", "MB")
+@_setting("gpu_sampling", "GPU sampling, where its result is exact: auto, on or off.", "WHEN")
+@_setting("max_queue", "Queued requests per model; beyond it: status 429.", "COUNT")
+@_setting("max_body", "Largest request body, in bytes; beyond it: status 413.", "BYTES")
+@_setting("max_loaded", "Models loaded at the same time.", "COUNT")
+@_setting("load_timeout", "Seconds allowed for loading a model.", "SECONDS")
+@_setting("grace", "Seconds for running requests to finish during a graceful shutdown.", "SECONDS")
 @_setting("log_level", "debug, info, warning or error.", "LEVEL")
 def serve(models: tuple[str, ...], **options: object) -> None:
-    """Answer OpenAI's chat completions on this machine.
+    """Serve an OpenAI-compatible API on this machine.
 
-    An option goes before its environment variable, which goes before the default.
+    Structured output, tool calling, prefix caching, continuous batching. An option overrides its environment variable,
+    which overrides the default.
     """
     settings = read_settings(options)
     if settings.offline:
@@ -96,9 +97,9 @@ def serve(models: tuple[str, ...], **options: object) -> None:
 
 
 def read_settings(options: Mapping[str, object]) -> Settings:
-    """Return the settings: `options` that are not None over the environment over the defaults.
+    """Return the settings of the server: options that are not None, else environment variables, else defaults.
 
-    Raises ConfigError, which names the option and the variable of a setting that cannot be used.
+    Raises ConfigError, which names the option and the variable of an invalid setting.
     """
     settings = settings_of(Settings, options)
     if settings.api_key is not None and not settings.api_key.get_secret_value().strip():
@@ -109,8 +110,8 @@ def read_settings(options: Mapping[str, object]) -> Settings:
 
 
 def _run(settings: Settings, models: Iterable[str]) -> None:
-    """Serve until a signal comes."""
-    # Only now: huggingface_hub reads HF_HUB_OFFLINE when it is imported, and --help should not wait for a web server.
+    """Run the server until a signal stops it."""
+    # Imported late: huggingface_hub reads HF_HUB_OFFLINE at import, and --help should not load a web server.
     from localrouter.api.app import create_app
     from localrouter.api.server import GracefulServer, base_url, bind
     from localrouter.chat.prompt.renderer_pool import RendererPool
@@ -133,7 +134,7 @@ def _run(settings: Settings, models: Iterable[str]) -> None:
 
 
 def announce(url: str, entries: "Sequence[CatalogEntry]", *, locked: bool) -> None:
-    """Tell a person on stderr where the server is, what it can answer for, and how to try it."""
+    """Print the server's address, the models that are ready, and an example request to stderr."""
     console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
     ready = [(entry.alias, entry.chosen.model) for entry in entries if entry.chosen is not None]
     console.print(f"localrouter is ready; base_url: {url}", style="bold")
@@ -141,7 +142,9 @@ def announce(url: str, entries: "Sequence[CatalogEntry]", *, locked: bool) -> No
     for alias, model in ready:
         console.print(f"  {alias:<{width}}  {model}")
     if not ready:
-        console.print("  no model is on this machine yet; `localrouter list` shows what can be had", style="yellow")
+        console.print(
+            "  no model is on this machine yet; `localrouter list` shows the available models", style="yellow"
+        )
         return
     body = f'{{"model": "{ready[0][0]}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
     key = ' -H "authorization: Bearer $LOCALROUTER_API_KEY"' if locked else ""
@@ -152,5 +155,5 @@ def _log_to_stderr(level: str) -> None:
     logging.basicConfig(
         stream=sys.stderr, level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
     )
-    if level != "debug":  # uvicorn tells of its own life at info
+    if level != "debug":  # uvicorn logs its start and shutdown at info
         logging.getLogger("uvicorn.error").setLevel("WARNING")

@@ -1,4 +1,4 @@
-"""`localrouter show`: everything known of the builds behind a name."""
+"""`localrouter show`: details of the builds of a name: source, pin, files and GGUF header."""
 
 import json
 from collections.abc import Iterator
@@ -27,10 +27,10 @@ _WARNING = "warning"
 
 @click.command("show", epilog=exit_statuses("shown"))
 @click.argument("name", metavar="NAME[:VARIANT]")
-@manifest_option("Look into this manifest instead of the one that comes with localrouter and your own.")
+@manifest_option("Read this manifest instead of the shipped one and your own.")
 @json_option
 def show(name: str, manifest: Path | None, *, as_json: bool) -> None:
-    """Show everything known of a build: source, licence, pin, place on disk, and what its header says."""
+    """Show the details of a build: source, licence, pin, path on disk, and the facts of its GGUF header."""
     registry = Registry.read(manifest)
     found = [_with_alias(registry, facts(entry)) for entry in registry.find(name)]
     if as_json:
@@ -54,7 +54,7 @@ def _with_alias(registry: Registry, known: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rows(known: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Labels and values, without what is not known."""
+    """Yield labels and values; facts that are not known are left out."""
     name = f"{known['alias']}:{known['variant']}" if known["variant"] else known["model"]
     yield "names", f"{name}, {known['model']}" if name != known["model"] else name
     rows = (
@@ -76,7 +76,7 @@ def _rows(known: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield from ((label, str(value)) for label, value in rows if value)
     header = known["header"] or {}
     if fallback := header.get("fallback_template"):
-        yield _WARNING, f"no chat template: asked with {fallback}; {FALLBACK_ADVICE}"
+        yield _WARNING, f"no chat template: {fallback} is used; {FALLBACK_ADVICE}"
     yield from _header_rows(header)
 
 

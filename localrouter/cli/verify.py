@@ -1,4 +1,4 @@
-"""`localrouter verify`: reads the files of builds again and says which one is bad, and what to do."""
+"""`localrouter verify`: checks the files of builds against sizes and digests, and reports damage with a remedy."""
 
 import json
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ from localrouter.weights.verification import BuildVerdict, ExpectedFile, expecte
 BAD = 1
 
 
-@click.command("verify", epilog=exit_statuses("all is good", "something is bad"))
+@click.command("verify", epilog=exit_statuses("all files are good", "a file is bad"))
 @names_argument
-@manifest_option("Verify builds of this manifest instead of the one that comes with localrouter and your own.")
+@manifest_option("Verify builds of this manifest instead of those of the shipped one and your own.")
 @json_option
 def verify_builds(names: tuple[str, ...], manifest: Path | None, *, as_json: bool) -> None:
-    """Check builds on this machine: size, header, that all tensors are inside the file, and the sha256 of every byte.
+    """Verify builds on this machine: size, header, tensor offsets, and sha256 of the whole file.
 
-    Without names every build that is here.
+    Without names, every build on this machine.
     """
     files = {entry: expected_files(entry) for entry in Registry.read(manifest).select(names)}
     here = {entry: expected for entry, expected in files.items() if expected}
@@ -48,10 +48,10 @@ def verify_builds(names: tuple[str, ...], manifest: Path | None, *, as_json: boo
 def _require(
     names: Sequence[str], here: dict[RegistryEntry, tuple[ExpectedFile, ...]], asked: list[RegistryEntry]
 ) -> None:
-    """Who names something that is not here should not read that all is good."""
+    """Raise ConfigError if names are given and none of their builds is on this machine."""
     if names and not here:
         raise ConfigError(
-            f"{', '.join(names)}: not on this machine", hint=f"bring it with: localrouter pull {asked[-1].name}"
+            f"{', '.join(names)}: not on this machine", hint=f"download it with: localrouter pull {asked[-1].name}"
         )
 
 
@@ -64,7 +64,7 @@ def _verify(entry: RegistryEntry, expected: tuple[ExpectedFile, ...]) -> BuildVe
 
 
 def _to_read(file: ExpectedFile) -> int:
-    """Bytes that will be hashed: none of a file of the wrong size, or one whose sha256 nobody knows."""
+    """Return the bytes that will be hashed: 0 for a file of the wrong size, or without a known sha256."""
     size = file.path.stat().st_size if file.path.is_file() else 0
     return size if file.sha256 and file.size in {None, size} else 0
 
@@ -72,8 +72,8 @@ def _to_read(file: ExpectedFile) -> int:
 def _lines(verdict: BuildVerdict) -> list[str]:
     name, size = verdict.entry.build.name, sum(file.size for file in verdict.files)
     if verdict.good:
-        told = "" if verdict.hashed else ", header only: no sha256 is known for it"
-        return [f"good  {name}  {human_size(size)}{told}"]
+        remark = "" if verdict.hashed else ", header only: no sha256 is known for it"
+        return [f"good  {name}  {human_size(size)}{remark}"]
     flaws = [f"{file.path}: {flaw}" for file in verdict.files for flaw in file.flaws]
     return [f"bad   {name}", *(f"      {flaw}" for flaw in [*flaws, *verdict.flaws])]
 

@@ -92,7 +92,7 @@ def test_a_file_that_moved_is_found_where_it_was_added_again(home: Home) -> None
     home.run(add, "mine:q8", home.gguf("Mine.gguf"))
     (home.root / "elsewhere").mkdir()
     moved = (home.root / "Mine.gguf").rename(home.root / "elsewhere" / "Mine.gguf")
-    assert "as it is now" in home.run(add, "mine", moved).stderr
+    assert "updated mine" in home.run(add, "mine", moved).stderr
     [entry] = Registry.read().find("mine:q8")
     assert entry.build.path == str(moved)
 
@@ -124,11 +124,11 @@ def test_an_alias_that_exists_gets_one_more_build(home: Home) -> None:
         (["new", "Mine.gguf", "--name", "Big-9B"], "'Big-9B' is in use"),
         (["new", "none.gguf"], "there is no file"),
         (["new", "text.gguf"], "is not a usable GGUF"),
-        (["New", "Mine.gguf"], "cannot be a name"),
+        (["New", "Mine.gguf"], "is not a valid name"),
         (["new", "Mine.gguf", "--name", "a:b"], "a name is 1 to 255"),
         (["new", "hf:only-one"], "not of the form hf:OWNER"),
         (["new", "hf:o/n/../x.gguf"], "plain relative path"),
-        (["new", "hf:o/n/x.gguf@main", "--offline"], "only the hub knows which commit 'main' is"),
+        (["new", "hf:o/n/x.gguf@main", "--offline"], "'main' cannot be resolved to a commit"),
     ],
 )
 def test_what_cannot_be_added_changes_nothing(

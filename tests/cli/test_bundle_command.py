@@ -45,7 +45,7 @@ def run(*arguments: str) -> Result:
 def test_a_bundle_is_verified_and_imported(bundle: Path, tmp_path: Path) -> None:
     verified = run("verify", str(bundle))
     assert (verified.exit_code, verified.stdout) == (0, "")
-    assert "whole" in verified.stderr
+    assert "intact" in verified.stderr
     assert "not signed" in verified.stderr
     imported = json.loads(run("import", str(bundle), "--json").stdout)
     assert (imported["builds"], imported["named"]) == ({"House": "written"}, ["House"])

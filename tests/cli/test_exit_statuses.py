@@ -213,7 +213,7 @@ def test_a_hint_names_the_variable_that_moves_the_place(monkeypatch: pytest.Monk
         "look at its permissions, or name another directory with HF_HOME",
     )
     outside = of_this_machine(NotADirectoryError(errno.ENOTDIR, "Not a directory", "/elsewhere/x"))
-    assert outside.hint == "look what stands there"
+    assert outside.hint == "look at what is at this path"
 
 
 def test_sigint_ends_a_running_command_with_130(home: Home) -> None:

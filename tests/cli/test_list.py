@@ -52,7 +52,7 @@ def test_shows_every_build_and_marks_the_one_that_would_answer(home: Path) -> No
         "big  Two sizes.",
         "  9b A-rather-long-name-of-a-build-UD-Q4_K_XL 5.68 GB apache-2.0 file missing",
         "> 4b Big-4B                                       4 B mit        on disk",
-        "> the only one on disk",
+        "> the only build on disk",
         "",
         "small",
         "     [bold]Small                                  5 B            wrong size",
@@ -68,7 +68,7 @@ def test_says_why_a_build_was_chosen(home: Path) -> None:
 
 def test_the_legend_is_talk_and_no_data(home: Path) -> None:
     result = run(home)
-    assert "> answers to the bare name" in result.stderr
+    assert "> serves the bare name" in result.stderr
     assert "answers" not in result.stdout
 
 
@@ -95,7 +95,7 @@ def test_no_line_is_wider_than_the_terminal(home: Path, columns: int) -> None:
 
 
 def test_what_to_do_about_a_wrong_size_is_said(home: Path) -> None:
-    assert "localrouter verify NAME says what to do" in run(home).stderr
+    assert "run: localrouter verify NAME" in run(home).stderr
 
 
 def test_colours_the_state_in_a_terminal_unless_told_not_to(home: Path) -> None:
@@ -106,7 +106,7 @@ def test_colours_the_state_in_a_terminal_unless_told_not_to(home: Path) -> None:
 
 def test_json_is_one_list_for_programs(home: Path) -> None:
     big, small = json.loads(run(home, "--json").stdout)
-    assert (big["alias"], big["description"], big["reason"]) == ("big", "Two sizes.", "the only one on disk")
+    assert (big["alias"], big["description"], big["reason"]) == ("big", "Two sizes.", "the only build on disk")
     assert small["reason"] is None
     assert big["builds"][1] == {
         "model": "Big-4B",
@@ -191,7 +191,7 @@ def bare(tmp_path: Path) -> Path:
 def test_a_file_without_a_chat_template_is_warned_of_unless_the_manifest_has_one(bare: Path) -> None:
     result = run(bare)
     assert [line for line in lines(result) if "no chat template" in line] == [
-        "  Bare-Q8_0: no chat template, asked with fallback plain"
+        "  Bare-Q8_0: no chat template, fallback plain is used"
     ]
     assert "no chat template: use an instruction-tuned file, or name a template" in result.stderr
 

@@ -229,7 +229,7 @@ def test_a_hub_that_cannot_be_reached_leaves_the_manifest_s_facts(home: Path, mo
     monkeypatch.setattr(command, "_hub", lambda: FakeHub(None))
     result = run(home, "m:told", "--json")
     assert plans(result)["A-rather-long-name-of-a-build-UD-Q4_K_XL"]["facts"] == "manifest"
-    assert "m:told: the hub cannot be reached; what the manifest says is taken" in result.stderr
+    assert "m:told: the hub cannot be reached; the shape in the manifest is used" in result.stderr
 
 
 def test_an_unknown_name_is_left_to_the_one_place_for_errors(home: Path) -> None:

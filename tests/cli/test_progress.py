@@ -6,7 +6,7 @@ import re
 import pytest
 from rich.console import Console
 
-from localrouter.cli.progress import Files, Lines, display, duration, figures, showing, watching
+from localrouter.cli.progress import Lines, TransferProgress, display, duration, figures, showing, watching
 from localrouter.weights.manifest.pin import PinnedFile
 
 FILE = PinnedFile("folder/a.gguf", 100_000_000, "0" * 64)
@@ -28,7 +28,7 @@ class Paper:
         self.clock = Clock()
         self.said = list[str]()
         self.lines = Lines(self.said.append, self.clock)
-        self.files = Files(self.lines)
+        self.files = TransferProgress(self.lines)
 
 
 def terminal(columns: int) -> tuple[Console, io.StringIO]:
@@ -60,7 +60,7 @@ def test_what_an_earlier_run_brought_is_no_part_of_the_rate() -> None:
     paper.clock.now = 2
     paper.files.at(FILE, FILE.size)
     assert paper.said == [
-        "a.gguf: 100 MB; 90.0 MB of it are here already",
+        "a.gguf: 100 MB; 90.0 MB already downloaded",
         "a.gguf: 100 MB of 100 MB (100 %), 5.00 MB/s",
     ]
 
@@ -104,8 +104,8 @@ def test_what_is_done_within_two_seconds_is_not_spoken_of() -> None:
 
 def test_messages_come_at_once() -> None:
     paper = Paper()
-    paper.files.tell(FILE, "the connection was cut; trying again in 0.5 s")
-    assert paper.said == ["a.gguf: the connection was cut; trying again in 0.5 s"]
+    paper.files.tell(FILE, "the connection was lost; trying again in 0.5 s")
+    assert paper.said == ["a.gguf: the connection was lost; trying again in 0.5 s"]
 
 
 def test_a_plain_line_is_not_folded_and_no_markup() -> None:

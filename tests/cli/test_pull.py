@@ -104,14 +104,14 @@ def test_brings_a_model_and_prints_its_path(home: Home) -> None:
     assert (status, out) == (0, f"{home.path}\n")
     assert home.path.read_bytes() == CONTENT
     assert "Model-4B.gguf: 1.00 MB of 1.00 MB (100 %)" in err
-    assert "Model-4B: is here now" in err
+    assert "Model-4B: downloaded" in err
 
 
 def test_what_is_here_already_is_said_and_fine(home: Home) -> None:
     home.run("house:4b")
     status, out, err = home.run("Model-4B")
     assert (status, out) == (0, f"{home.path}\n")
-    assert "Model-4B: was here already" in err
+    assert "Model-4B: already present" in err
     assert home.server.served(NAME) == len(CONTENT)
 
 
@@ -148,7 +148,7 @@ def test_after_a_signal_only_the_rest_is_fetched(home: Home, kind: signal.Signal
     home.server.release.set()
     if kind is signal.SIGINT:
         assert process.returncode == 130
-        assert "interrupted; the same command goes on from here" in err
+        assert "interrupted; run the same command again to resume" in err
     assert not home.path.exists()
     assert home.run("house:4b")[0] == 0
     assert home.path.read_bytes() == CONTENT
@@ -162,7 +162,7 @@ def test_two_at_the_same_time_fetch_once(home: Home) -> None:
         assert home.server.held.wait(PATIENCE)
         with home.start("house:4b") as second:
             assert second.stderr is not None
-            assert any("another process is bringing it" in line for line in second.stderr)
+            assert any("waiting for another process" in line for line in second.stderr)
             home.server.release.set()
             assert second.communicate(timeout=PATIENCE)[0] == f"{home.path}\n"
         assert first.communicate(timeout=PATIENCE)[0] == f"{home.path}\n"
@@ -174,7 +174,7 @@ def test_three_failures_are_told_and_survived(home: Home) -> None:
     home.server.inject(status=500, times=3)
     status, _, err = home.run("house:4b")
     assert status == 0
-    assert err.count("the hub answered 500 Internal Server Error; trying again in") == 3
+    assert err.count("the hub responded with status 500 Internal Server Error; trying again in") == 3
 
 
 def test_a_gated_model_says_what_to_do(home: Home) -> None:
@@ -247,7 +247,7 @@ def run(home: Home, *arguments: str) -> Any:
 
 def test_a_file_of_this_machine_is_only_looked_for(home: Home) -> None:
     result = run(home, "mine")
-    assert "Mine is a file of this machine, and it is not there" in str(result.exception)
+    assert "Mine: the local file is missing" in str(result.exception)
     path = home.manifest.parent / "Mine.gguf"
     path.write_bytes(b"mine")
     assert run(home, "mine").stdout == f"{path}\n"
@@ -315,7 +315,7 @@ def test_a_name_is_needed(home: Home) -> None:
 
 def test_the_help_page_has_the_exit_statuses(home: Home) -> None:
     text = " ".join(run(home, "--help").stdout.split())
-    for words in ("0 all of it is here", "2 it cannot be done", "130 Ctrl-C"):
+    for words in ("0 all models are on this machine", "2 error", "130 interrupted"):
         assert words in text
 
 

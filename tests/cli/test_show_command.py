@@ -40,7 +40,7 @@ def test_an_unknown_name_is_an_error(home: Home) -> None:
 def test_a_file_without_a_chat_template_is_shown_with_a_warning(home: Home) -> None:
     home.cache.add(REPO, FILE, home.gguf("x").read_bytes())
     text = home.run(show, "Big-9B").stdout
-    assert "no chat template: asked with fallback plain; use an instruction-tuned file" in " ".join(text.split())
+    assert "no chat template: fallback plain is used; use an instruction-tuned file" in " ".join(text.split())
     [known] = json.loads(home.run(show, "Big-9B", "--json").stdout)
     assert known["header"]["fallback_template"] == "fallback plain"
 

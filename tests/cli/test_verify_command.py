@@ -49,7 +49,7 @@ def test_a_part_that_is_missing_is_named_with_what_to_do(home: Home) -> None:
     result = home.run(verify_builds)
     assert result.exit_code == 1
     assert f"{parts[1]}: it is missing" in result.stdout
-    assert "hint: S: put S-00002-of-00003.gguf beside the other parts" in result.stderr
+    assert "hint: S: put S-00002-of-00003.gguf into the folder of the other parts" in result.stderr
 
 
 def test_parts_that_are_too_long_together_are_told_in_words_and_in_json(home: Home) -> None:
