@@ -25,7 +25,7 @@ from localrouter.cli.options import (
 )
 from localrouter.cli.settings import machine_of, settings_of
 from localrouter.config import EngineSettings
-from localrouter.load_options import CONTEXT_LIMITS, SEQUENCES_LIMITS, Switch
+from localrouter.load_options import CONTEXT_LIMITS, SEQUENCES_LIMITS, LoadOptions, Switch
 from localrouter.memory.fit import Fit, Place, fit
 from localrouter.memory.machine import Machine
 from localrouter.memory.plan import KV_TYPES, Memory, Plan, context_params
@@ -62,7 +62,11 @@ class _Row:
     "--context", type=click.IntRange(*CONTEXT_LIMITS), metavar="TOKENS", help="Context of a conversation, in tokens."
 )
 @click.option(
-    "--parallel", type=click.IntRange(*SEQUENCES_LIMITS), default=1, metavar="N", help="Concurrent conversations of that length."
+    "--parallel",
+    type=click.IntRange(*SEQUENCES_LIMITS),
+    default=1,
+    metavar="N",
+    help="Concurrent conversations of that length.",
 )
 @click.option("--kv-type", type=click.Choice([*KV_TYPES]), help="Quantization of the KV cache.")
 @click.option(
@@ -87,8 +91,8 @@ def plan(
     hub = None if more["offline"] or not names else _hub()
     settings = settings_of(EngineSettings, {name: more[name] for name in _SETTINGS})
     machine = machine_of(settings)
-@click.option(
-    "--context", type=click.IntRange(*CONTEXT_LIMITS), metavar="TOKENS", help="Context of a conversation, in tokens."
+    options = replace(settings.load_options, max_sequences=max(parallel, settings.max_sequences))
+    rows = [_row(entry, hub, options, machine, context, parallel) for entry in entries]
     if as_json:
         builds = [_as_json(row, machine) for row in rows]
         click.echo(json.dumps({"machine": asdict(machine), "builds": builds}, indent=2))
@@ -97,8 +101,16 @@ def plan(
     talk(f"\n{_LEGEND}\n{_asked(context, parallel, settings.kv_type)}\n{in_words(machine)}", "dim")
 
 
-@click.option(
-    "--context", type=click.IntRange(*CONTEXT_LIMITS), metavar="TOKENS", help="Context of a conversation, in tokens."
+def _row(
+    entry: RegistryEntry, hub: Ranges | None, options: LoadOptions, machine: Machine, context: int | None, parallel: int
+) -> _Row:
+    shape = shape_of_build(entry, hub, lambda why: talk(why, "yellow"))
+    if not shape.weights:
+        return _Row(entry, shape, None)
+    params = context_params(options, (context or entry_context(shape)) * parallel)
+    return _Row(entry, shape, fit(shape, params, machine, parallel=parallel, swa_full=options.swa_full))
+
+
 def _given(models: Mapping[str, str]) -> list[RegistryEntry]:
     """Return the files of `--model` as entries; models without weights are left out."""
     origins = [(alias, check_entry(alias, value).origin) for alias, value in models.items()]
@@ -196,8 +208,8 @@ def _as_json(row: _Row, machine: Machine) -> dict[str, Any]:
 
 
 def _on_each_gpu(planned: Plan, machine: Machine) -> list[dict[str, Any]]:
-@click.option(
-    "--context", type=click.IntRange(*CONTEXT_LIMITS), metavar="TOKENS", help="Context of a conversation, in tokens."
+    """Return the memory used on each GPU of the machine; zeros in a plan for the CPU."""
+    parts = planned.gpus if planned.params.gpu_layers else [Memory() for _ in machine.gpus]
     return [{"device": gpu.device, **_bytes(part)} for gpu, part in zip(machine.gpus, parts, strict=True)]
 
 

@@ -1,1 +1,1 @@
-"""Models on disk: which builds the manifest names, where their files are, and what a GGUF says of itself."""
+"""Models on disk: the builds that manifests name, their files, downloads, verification and offline bundles."""

@@ -1,4 +1,4 @@
-"""What `localrouter add` is given, as a build: a GGUF file of this machine, or `hf:REPO/FILE[@REV]`."""
+"""Builds that `localrouter add` adds: a local GGUF file, or `hf:REPO/FILE[@REV]`."""
 
 import os
 import re
@@ -20,14 +20,14 @@ from localrouter.weights.registry import Registry, RegistryEntry, user_manifest_
 _HUB = re.compile(r"hf:(?P<repo>[^/@]+/[^/@]+)/(?P<file>[^@]+)(?:@(?P<revision>.+))?")
 _PART = re.compile(r"-\d{5}-of-\d{5}$")
 _COMMIT = re.compile("[0-9a-f]{40}")
-_FORMS = "give a GGUF file, or a file of the hub as hf:OWNER/REPOSITORY/FILE.gguf, with @REVISION if need be"
+_FORMS = "pass a GGUF file, or a file of the hub as hf:OWNER/REPOSITORY/FILE.gguf, optionally with @REVISION"
 
 
 @dataclass(frozen=True)
 class Addition:
-    """One build to add. `revision` is a branch or a tag that only the hub can turn into a commit; else None.
+    """One build to add. `revision` is a branch or a tag that the hub must resolve to a commit, or None.
 
-    Of a file of this machine `files` are all parts, in order.
+    `files` are all parts of a local GGUF, in order; empty for a file of the hub.
     """
 
     alias: str
@@ -38,11 +38,11 @@ class Addition:
 
     @property
     def size(self) -> int:
-        """Bytes of all files of this machine."""
+        """Bytes of all local files together."""
         return sum(file.stat().st_size for file in self.files)
 
     def in_place_of(self, old: RegistryEntry) -> "Addition":
-        """The same as a change of a build that was added before: what is not said now stays as it was."""
+        """Return the addition as an update of an earlier one, which keeps values that are not given now."""
         known = {key: getattr(self.build, key) for key in ("size", "sha256", "part_sha256")}
         known |= {key: said for key in ("variant", "license") if (said := getattr(self.build, key)) is not None}
         if self.files[0] != expand(old.build.path or "", old.manifest.absolute().parent):
@@ -50,14 +50,14 @@ class Addition:
         return replace(self, build=old.build.model_copy(update=known))
 
     def with_digests(self, report: Report = silent) -> "Addition":
-        """The same with the sha256 of its files. `report` hears of bytes as they are read. Raises ConfigError."""
+        """Return the addition with the sha256 of its files. `report` is called with bytes read. Raises ConfigError."""
         digests = tuple(_digest(file, report) for file in self.files)
         known = {"sha256": digests[0]} if len(digests) == 1 else {"part_sha256": digests}
         return replace(self, build=self.build.model_copy(update=known))
 
 
 def addition(name: str, value: str, full_name: str | None = None) -> Addition:
-    """Read ALIAS[:VARIANT] and the file. Raises ConfigError, or GgufError for a file that is none."""
+    """Return the addition for ALIAS[:VARIANT] and a file. Raises ConfigError, or GgufError for another file."""
     alias, colon, variant = name.partition(":")
     for each in (alias, variant) if colon else (alias,):
         check_alias(each)
@@ -67,7 +67,7 @@ def addition(name: str, value: str, full_name: str | None = None) -> Addition:
 
 
 def added_before(new: Addition, own: Path, registry: Registry) -> RegistryEntry | None:
-    """The entry of `own` that this build takes the place of: one of this machine with the same alias and full name."""
+    """Return the entry of the manifest `own` that this addition updates: a local file with the same names; or None."""
     for entry in registry.entries:
         same = (entry.manifest, entry.alias, entry.build.name) == (own, new.alias, new.build.name)
         if same and entry.build.source == new.build.source == "path":
@@ -76,7 +76,7 @@ def added_before(new: Addition, own: Path, registry: Registry) -> RegistryEntry 
 
 
 def add_again(entry: RegistryEntry) -> str:
-    """The command that records a file of this machine as it is now."""
+    """Return the command that updates the record of a local file."""
     path = expand(entry.build.path or "", entry.manifest.absolute().parent)
     name = f"{entry.alias}:{entry.build.variant}" if entry.build.variant else entry.alias
     command = ["localrouter", "add", name, str(path)]
@@ -88,15 +88,15 @@ def add_again(entry: RegistryEntry) -> str:
 
 
 def refuse_duplicate(new: Addition, registry: Registry, old: RegistryEntry | None = None) -> None:
-    """Raise ConfigError when a name of the new build is in use by another than `old`, whose place it takes."""
+    """Raise ConfigError when a name of the new build is used by another build than `old`, which it replaces."""
     full, variant = new.build.name, new.build.variant
     for entry in registry.entries:
         if entry == old:
             continue
         if full in {entry.build.name, entry.alias}:
-            raise ConfigError(f"{full!r} is in use: {entry.manifest} has it", hint="give another full name with --name")
+            raise ConfigError(f"{full!r} is already in {entry.manifest}", hint="pass another full name with --name")
         if (entry.alias, entry.build.variant) == (new.alias, variant) and variant is not None:
-            raise ConfigError(f"'{new.alias}:{variant}' is {entry.build.name} already", hint="choose another variant")
+            raise ConfigError(f"'{new.alias}:{variant}' is already {entry.build.name}", hint="choose another variant")
         if new.alias == entry.build.name:
             raise ConfigError(
                 f"{new.alias!r} is the full name of a build of {entry.alias!r}", hint="choose another alias"
@@ -106,7 +106,7 @@ def refuse_duplicate(new: Addition, registry: Registry, old: RegistryEntry | Non
 def _of_the_hub(alias: str, variant: str | None, value: str, full_name: str | None) -> Addition:
     said = _HUB.fullmatch(value)
     if said is None:
-        raise ConfigError(f"{value}: this is not of the form hf:OWNER/REPOSITORY/FILE[@REVISION]", hint=_FORMS)
+        raise ConfigError(f"{value}: not of the form hf:OWNER/REPOSITORY/FILE[@REVISION]", hint=_FORMS)
     repo, file, revision = said["repo"], parts(said["file"])[0], said["revision"]
     pinned = revision if revision and _COMMIT.fullmatch(revision) else None
     keys = {"repo": repo, "file": file, "revision": pinned}
@@ -135,9 +135,11 @@ def _digest(file: Path, report: Report) -> str:
         with file.open("rb", buffering=0) as source:
             return hashed(source, file.stat().st_size, report)
     except OSError as error:
-        raise ConfigError(f"{file}: it cannot be read: {error.strerror}") from None
+        raise ConfigError(f"{file}: the file cannot be read: {error.strerror}") from None
     except CutShort:
-        raise ConfigError(f"{file}: it became shorter while it was read", hint="add it when it is whole") from None
+        raise ConfigError(
+            f"{file}: the file was truncated while it was read", hint="add it when it is complete"
+        ) from None
 
 
 def _build(value: str, name: str, variant: str | None, keys: dict[str, str | None]) -> Build:
@@ -148,10 +150,10 @@ def _build(value: str, name: str, variant: str | None, keys: dict[str, str | Non
         where = ".".join(map(str, first["loc"]))
         raise ConfigError(
             f"{value}: {where}: {first['msg'].removeprefix('Value error, ')}",
-            hint="give another full name with --name" if where == "name" else _FORMS,
+            hint="pass another full name with --name" if where == "name" else _FORMS,
         ) from None
 
 
 def _stem(path: Path) -> str:
-    """The full name: that of the file, without its ending and the number of its part."""
+    """Return the default full name: the file name without its extension and part number."""
     return _PART.sub("", path.stem if path.suffix.lower() == ".gguf" else path.name)

@@ -1,4 +1,4 @@
-"""Everything that is known of a build: from the manifest, from its pin, from the disk and from the file itself."""
+"""Facts of a build, from the manifest, its pin, the disk and the GGUF header."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from localrouter.weights.registry import RegistryEntry
 
 
 def facts(entry: RegistryEntry) -> dict[str, Any]:
-    """The facts of a build as plain data for JSON; None where nothing is known. Raises ManifestError."""
+    """Return the facts of a build as JSON data; unknown ones are None. Raises ManifestError."""
     build, pin, location = entry.locked, entry.pin, entry.locate()
     return {
         "model": build.name,
@@ -38,7 +38,7 @@ def facts(entry: RegistryEntry) -> dict[str, Any]:
 
 
 def header_facts(header: GgufHeader) -> dict[str, Any]:
-    """What a GGUF says of itself, as far as people ask for it."""
+    """Return the facts of a GGUF header that `localrouter show` prints."""
     return {
         "name": header.name,
         "architecture": header.architecture,
@@ -55,9 +55,9 @@ def header_facts(header: GgufHeader) -> dict[str, Any]:
 
 
 def _header(location: Location, *, has_template: bool) -> dict[str, Any] | None:
-    """The header's facts, or an error; of a file that is not there nothing.
+    """Return the facts of a file's header, or its error; None for a missing file.
 
-    `fallback_template` is what stands in for a chat template where neither the file nor the manifest has one.
+    `fallback_template` names the fallback where neither the file nor the manifest has a chat template.
     """
     if not isinstance(location, (Found, Damaged)):
         return None

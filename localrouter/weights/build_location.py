@@ -1,4 +1,4 @@
-"""Where the file of a build is on this machine. Looks at the disk only: nothing here opens a connection."""
+"""Location of a build's file on this machine. Reads the disk only, and opens no connection."""
 
 import os
 import stat
@@ -17,9 +17,9 @@ ASSETS = Path(localrouter.__file__).parent / "assets"
 
 @dataclass(frozen=True)
 class Found:
-    """The file is there; `size` is in bytes. Its size is the manifest's, where that says one.
+    """The file exists, with the size of the manifest if that has one; `size` is in bytes.
 
-    Of a split GGUF all parts are there, beside each other: `path` is the first one, `size` is of all together.
+    Of a split GGUF all parts exist: `path` is the first one, `size` is that of all together.
     """
 
     path: str
@@ -28,7 +28,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Damaged:
-    """A file is there, and its size is not the manifest's: it was cut, or it is another file."""
+    """The file exists with another size than in the manifest: it is truncated, or another file."""
 
     path: str
     size: int
@@ -36,29 +36,27 @@ class Damaged:
 
     @property
     def message(self) -> str:
-        """Both sizes, in words that may reach a client."""
-        return (
-            f"its file has {self.size:,} bytes where the manifest says {self.expected:,}: it was cut or is another file"
-        )
+        """Error message with both sizes, without a local path, because clients see it."""
+        return f"its file has {self.size:,} bytes instead of {self.expected:,}: it is truncated, or another file"
 
 
 @dataclass(frozen=True)
 class Missing:
-    """No such file, or not all parts of a split one."""
+    """The file does not exist, or some parts of a split GGUF do not."""
 
     first: str = ""
-    """Where some parts are here: the place of the first part, be it here or not."""
+    """Path of the first part, which may not exist, if any part exists."""
     absent: tuple[str, ...] = ()
-    """The names of the parts that are not beside the others."""
+    """Names of missing parts, if any part exists."""
 
 
 Location: TypeAlias = Found | Damaged | Missing
 
 
 def locate(build: Build, manifest_dir: Path, *, cache_dir: Path | None = None) -> Location:
-    """Look for the file of a build. `cache_dir` is the Hugging Face cache; default: what HF_HUB_CACHE or HF_HOME say.
+    """Return the location of a build's file. `cache_dir` is the Hugging Face cache; default: HF_HUB_CACHE or HF_HOME.
 
-    Of several copies in the cache (a build without a revision) one with the right size is preferred.
+    Of several cached copies (for a build without a revision) one with the right size is preferred.
     """
     seen: list[Location] = []
     for path in _candidates(build, manifest_dir, cache_dir):
@@ -70,14 +68,14 @@ def locate(build: Build, manifest_dir: Path, *, cache_dir: Path | None = None) -
 
 
 def _distance(location: Location) -> tuple[bool, float]:
-    """Which of several copies that cannot be used is the closest to one that can: then the fewest parts are absent."""
+    """Sort key of unusable copies: damaged ones first, then those with the fewest missing parts."""
     if isinstance(location, Missing):
         return True, len(location.absent) or inf
     return False, 0
 
 
 def expand(path: str, base: Path) -> Path:
-    """A path as a person writes it: `~` is the home, and a relative one starts at `base`."""
+    """Return a path with `~` expanded; a relative one starts at `base`."""
     return base / os.path.expanduser(path)
 
 
@@ -91,9 +89,9 @@ def _candidates(build: Build, manifest_dir: Path, cache_dir: Path | None) -> Ite
 
 
 def _cached(repo: str, file: str, revision: str | None, cache_dir: Path | None) -> Iterator[str]:
-    """Copies of a hub file: of this revision, or of any with `main` before the others.
+    """Yield the cached copies of a hub file: of this revision, or without one of all, `main` first.
 
-    Of a split one the place of the first part, where any part is.
+    For a split GGUF, the path of the first part is yielded if any part exists.
     """
     # Imported when first needed: 0.2 s and 23 MB by itself, 0.04 s and 3 MB in a process that has asyncio and ssl.
     from huggingface_hub import constants  # noqa: PLC0415
@@ -108,11 +106,11 @@ def _cached(repo: str, file: str, revision: str | None, cache_dir: Path | None) 
             if here := next((path for path in loaded if isinstance(path, str)), None):
                 yield os.path.join(os.path.dirname(here), os.path.basename(parts(file)[0]))
     except OSError:
-        return  # a cache that may not be read has nothing for us
+        return  # an unreadable cache counts as empty
 
 
 def files_at(first: str) -> tuple[str, ...]:
-    """The file at this path, and the others that belong to it where the GGUF is split."""
+    """Return the paths of all parts of a GGUF, given that of the first; one path if it is not split."""
     folder, name = os.path.split(first)
     return tuple(os.path.join(folder, part) for part in parts(name))
 
@@ -130,7 +128,7 @@ def _examine(path: str, expected: int | None) -> Location:
 
 
 def _size(path: str) -> int | None:
-    """Bytes of a file; None when there is none."""
+    """Return the bytes of a regular file; None when there is none."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):

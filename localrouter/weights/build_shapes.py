@@ -1,4 +1,4 @@
-"""The shapes of builds: from the best facts there are of each. Headers of files are read once."""
+"""Shapes of builds, from the best source available: file, header on the hub, manifest, size."""
 
 import os
 from collections.abc import Callable
@@ -14,11 +14,11 @@ from localrouter.weights.hub.remote_header import Ranges, remote_headers
 from localrouter.weights.registry import RegistryEntry
 
 Stamp: TypeAlias = tuple[tuple[str, int, int], ...]
-"""Path, time of change and size of each file of a build."""
+"""Path, modification time and size of each file of a build."""
 
 
 def stamp(found: Found) -> Stamp:
-    """What changes when one of the files of a build does."""
+    """Return a key that changes when a file of the build changes."""
     stamps = []
     for file in files_at(found.path):
         try:
@@ -30,13 +30,13 @@ def stamp(found: Found) -> Stamp:
 
 
 class ShapeCache:
-    """Shapes by stamp: each header is read once for as long as its file stays as it is."""
+    """Cache of shapes by stamp: the header of an unchanged file is read once."""
 
     def __init__(self) -> None:
         self._shapes: dict[Stamp, Shape] = {}
 
     def shape(self, found: Found) -> Shape:
-        """The shape of the files of a build."""
+        """Return the shape of a build's files, from the cache if they are unchanged."""
         key = stamp(found)
         known = self._shapes.get(key)
         if known is None:
@@ -45,7 +45,7 @@ class ShapeCache:
 
 
 def shape_of_file(found: Found) -> Shape:
-    """The shape that the headers of a build's files describe; where they cannot be read, its size is all."""
+    """Return the shape from the headers of a build's files, or from the size alone if they cannot be read."""
     try:
         return shape_of_headers(read_headers(Path(found.path)))
     except GgufError:
@@ -55,10 +55,10 @@ def shape_of_file(found: Found) -> Shape:
 def shape_of_build(
     entry: RegistryEntry, hub: Ranges | None = None, tell: Callable[[str], None] = lambda _: None
 ) -> Shape:
-    """The shape of a build: as its file says, or its header on the hub, or the manifest, or as large as it is.
+    """Return the shape of a build from its file, else its header on the hub, else the manifest, else its size alone.
 
-    Without `hub` no connection is opened. `tell` is told why the hub did not help. Where nothing is known the shape has
-    no weights.
+    Without `hub` no connection is opened. `tell` is called with the reason when the hub fails. If nothing is known, the
+    shape has no weights.
     """
     location = entry.locate()
     if isinstance(location, Found):
@@ -69,7 +69,7 @@ def shape_of_build(
         try:
             return _shape_on_hub(entry, entry.build.repo, entry.build.file, hub)
         except (HubError, GgufError) as error:
-            tell(f"{entry.name}: {error.message}; what the manifest says is taken")
+            tell(f"{entry.name}: {error.message}; the shape in the manifest is used")
     size = location.size if isinstance(location, Found) else entry.locked.size or 0
     return entry.build.shape.of_size(size) if entry.build.shape and size else shape_of_size(size)
 

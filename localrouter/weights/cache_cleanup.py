@@ -25,7 +25,7 @@ DAY = 86_400.0
 
 @dataclass(frozen=True)
 class Removal:
-    """Files of builds that can be deleted, and the bytes that it frees: none for what another snapshot has too."""
+    """Files of builds to delete, and the bytes freed: a file that another snapshot uses too frees none."""
 
     files: tuple[Path, ...]
     freed: int
@@ -33,7 +33,7 @@ class Removal:
     unfinished: tuple[CachedFile, ...] = ()
 
     def execute(self) -> None:
-        """Delete them, with snapshots that have nothing left. Raises OperatorError when one resists."""
+        """Delete the files, and snapshots that become empty. Raises OperatorError when a file cannot be deleted."""
         for place in self.unfinished:
             _delete_unfinished(place)
         if self.strategy is None:
@@ -50,17 +50,17 @@ class Removal:
 
 @dataclass(frozen=True)
 class Leftover:
-    """Something in the cache that no manifest asks for: a revision, or a file."""
+    """A revision or a file in the cache that no manifest names."""
 
     what: str
     repo: str
     name: str
     size: int
-    """Bytes that its deletion frees."""
+    """Bytes that the deletion frees."""
     strategy: DeleteCacheStrategy
 
     def delete(self) -> None:
-        """Delete it. Raises OperatorError when it resists."""
+        """Delete the revision or the file. Raises OperatorError when it cannot be deleted."""
         try:
             self.strategy.execute()
         except OSError as error:
@@ -71,7 +71,7 @@ class Leftover:
 
 
 def scan_cache() -> HFCacheInfo | None:
-    """Everything in the Hugging Face cache; None: there is none."""
+    """Return the contents of the Hugging Face cache; None without a cache. Raises OperatorError."""
     try:
         return scan_cache_dir(cache_directory())
     except (CacheNotFound, ValueError):
@@ -80,12 +80,12 @@ def scan_cache() -> HFCacheInfo | None:
         why = error.strerror if isinstance(error, OSError) else error
         raise OperatorError(
             f"{cache_directory()}: the cache cannot be read: {why}",
-            hint="look at what stands there and its permissions, or name another with HF_HOME",
+            hint="check the directory and its permissions, or set HF_HOME to another one",
         ) from None
 
 
 def removal(entries: Sequence[RegistryEntry], cache: HFCacheInfo | None) -> Removal:
-    """What of the cache belongs to these builds alone: a pinned one's revision, otherwise every copy of the file."""
+    """Return the cached files of these builds: of the pinned revision, or without a pin every copy of the file."""
     if cache is None:
         return Removal((), 0)
     unfinished = tuple(place for entry in entries for place in _unfinished(entry))
@@ -99,8 +99,8 @@ def removal(entries: Sequence[RegistryEntry], cache: HFCacheInfo | None) -> Remo
 
 
 def leftovers(entries: Sequence[RegistryEntry], cache: HFCacheInfo | None, now: float | None = None) -> list[Leftover]:
-    """What may go: unfinished downloads of more than a day, and of the repositories of these builds every revision
-    that none of them names and every blob, older than a day too, that no snapshot uses.
+    """Return what can be deleted: unfinished downloads older than a day, and of the repositories of these builds every
+    revision that none of them names, and every blob older than a day that no snapshot uses.
     """
     if cache is None or cache.cache_dir is None:
         return []
@@ -115,7 +115,7 @@ def leftovers(entries: Sequence[RegistryEntry], cache: HFCacheInfo | None, now: 
 
 
 def named_revisions(entries: Iterable[RegistryEntry], repo: str) -> frozenset[str]:
-    """The commits of a repository that builds need: pinned ones, and for the others where their file was found."""
+    """Return the commits of a repository that builds need: the pinned ones, else those where their file was found."""
     commits: set[str] = set()
     for entry in entries:
         if entry.build.repo != repo:
@@ -139,7 +139,7 @@ def _cached(entry: RegistryEntry, cache: HFCacheInfo) -> Iterator[CachedFileInfo
 
 
 def _unfinished(entry: RegistryEntry) -> Iterator[CachedFile]:
-    """Parts of a pinned build that have begun to arrive."""
+    """Yield the partially downloaded files of a pinned build."""
     if pin := entry.pin:
         places = (CachedFile(cache_directory(), pin.repo, pin.commit, file) for file in pin.files)
         yield from (place for place in places if place.partial.is_file())
@@ -150,7 +150,7 @@ def _commit(entry: RegistryEntry) -> str | None:
 
 
 def _old_downloads(cache: Path, repos: Set[str], before: float) -> Iterator[Leftover]:
-    """Ours wherever they are; those of the library only in our repositories, for the others are another program's."""
+    """Yield old partial files: localrouter's own, and huggingface_hub's in `repos`; others belong to other programs."""
     for path in unfinished_downloads(cache):
         found = _file("unfinished download", path)
         if (path.name.endswith(PARTIAL) or found.repo in repos) and path.stat().st_mtime < before:
@@ -158,11 +158,11 @@ def _old_downloads(cache: Path, repos: Set[str], before: float) -> Iterator[Left
 
 
 def _unnamed(repo: CachedRepoInfo, named: frozenset[str], cache: HFCacheInfo) -> Iterator[Leftover]:
-    """Revisions, one after the other: what each frees once those before it are gone."""
+    """Yield the revisions that are not named, each with the bytes that it frees after the earlier ones are deleted."""
     left = repo
     for revision in sorted(repo.revisions, key=lambda revision: revision.commit_hash):
         if revision.commit_hash not in named:
-            # Only this repository is shown to the library, which takes a commit for unique in the whole cache.
+            # The library assumes that a commit is unique in the cache, so it is given this repository only.
             shown = dataclasses.replace(cache, repos=frozenset({left}))
             strategy = shown.delete_revisions(revision.commit_hash)
             size = strategy.expected_freed_size
@@ -187,7 +187,7 @@ def _file(what: str, path: Path) -> Leftover:
 
 
 def _snapshot(pointer: Path) -> Path:
-    """The snapshot that a file of the cache belongs to."""
+    """Return the snapshot folder that a file of the cache belongs to."""
     return next(
         folder
         for folder in reversed(pointer.parents)
@@ -196,9 +196,9 @@ def _snapshot(pointer: Path) -> Path:
 
 
 def _drop_empty(repo: Path) -> None:
-    """Remove what has no files any more: snapshots, refs to them, and in the end the folder of the repository.
+    """Remove empty snapshots, refs to them, and the folder of the repository if nothing is left.
 
-    Not while something is arriving there: its writer has made its directories already.
+    Nothing is removed during a download, whose writer has created its directories already.
     """
     if any(path.name.endswith(UNFINISHED) for path in repo.glob("blobs/*")):
         return
@@ -217,18 +217,18 @@ def _drop_empty(repo: Path) -> None:
 
 
 def _delete_unfinished(place: CachedFile) -> None:
-    """Under the lock that every writer of this file takes."""
+    """Delete a partial file under the lock that every writer of the file takes. Raises OperatorError if it is held."""
     try:
         with WeakFileLock(place.lock, timeout=0.1):
             place.partial.unlink(missing_ok=True)
     except Timeout:
         raise OperatorError(
-            f"{place.file.name} is being downloaded by another process", hint="end that first"
+            f"{place.file.name} is being downloaded by another process", hint="stop that process first"
         ) from None
 
 
 def _resists(paths: Sequence[Path], error: OSError | None = None) -> OperatorError:
     why = f": {error.strerror or error}" if error else ""
     return OperatorError(
-        f"{paths[0]} cannot be deleted{why}", hint="look at the permissions of the cache, and run this again"
+        f"{paths[0]} cannot be deleted{why}", hint="check the permissions of the cache, and run the command again"
     )

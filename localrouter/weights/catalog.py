@@ -1,4 +1,4 @@
-"""The models there are: the manifest and the operator's own files, joined with what is on disk at this moment."""
+"""Catalog of models: builds of the manifests and files of `--model`, with their current state on disk."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from localrouter.weights.registry import Registry
 
 @dataclass(frozen=True)
 class ResolvedModel:
-    """What a name stands for now. `path` is a file, or for the echo backend its options as a query string."""
+    """Build that a name resolves to. `path` is a file, or for the echo backend its options as a query string."""
 
     alias: str
     model: str
@@ -29,31 +29,31 @@ class ResolvedModel:
     path: str
     license: str | None
     size: int
-    """Bytes of the file; 0 where there is none."""
+    """Bytes of the file; 0 for the echo backend."""
     description: str
     overrides: Overrides
     chat_template: str | None = None
-    """A file with the chat template to use in place of the GGUF's own."""
+    """File with the chat template to use instead of the GGUF's own."""
     reason: str = ""
-    """Why this build answers, where the name left a choice."""
+    """Why this build was chosen, where the name has several."""
 
 
 class BuildState(StrEnum):
-    """Whether a build can be loaded."""
+    """State of a build on disk."""
 
     ON_DISK = "on_disk"
     NOT_DOWNLOADED = "not_downloaded"
     MISSING = "missing"
-    """A local file that is not there; nothing can download it."""
+    """A local file that does not exist, and cannot be downloaded."""
     WRONG_SIZE = "wrong_size"
 
 
 @dataclass(frozen=True)
 class BuildStatus:
-    """One build as it is on this machine. `size` is the file's, or what the manifest says, or None.
+    """One build and its state on this machine. `size` is that of the file, else of the manifest, else None.
 
-    `path` is the file that can be loaded, of a split build the first; None: there is none. `chat_template` is the file
-    with a template that the manifest names.
+    `path` is the file to load, the first of a split build; None if it cannot be loaded. `chat_template` is the template
+    file that the manifest names.
     """
 
     model: str
@@ -68,7 +68,7 @@ class BuildStatus:
 
 @dataclass(frozen=True)
 class CatalogEntry:
-    """One alias, with its builds in the manifest's order. `choice` is an index of `builds`; None: none is on disk."""
+    """One alias with its builds in the manifest's order. `choice` has the chosen index; None: no build is on disk."""
 
     alias: str
     description: str
@@ -78,7 +78,7 @@ class CatalogEntry:
 
     @property
     def chosen(self) -> BuildStatus | None:
-        """The build that answers to the alias; None when none is on disk."""
+        """Build that the alias resolves to; None when no build is on disk."""
         return None if self.choice is None else self.builds[self.choice.index]
 
 
@@ -92,20 +92,20 @@ class _Group:
 
 @dataclass(frozen=True)
 class _Meaning:
-    """What a name stands for: some or all builds of an alias."""
+    """Builds that a name stands for: some or all builds of an alias."""
 
     group: _Group
     origins: tuple[Origin, ...]
 
 
 class Catalog:
-    """Finds the model for a name. It remembers nothing of the disk: a file that appears later is found later.
+    """Resolver of model names. The disk is read at every call, so that new files are found without a restart.
 
-    Of several builds on disk the largest that fits into `machine` answers. That is looked at once, and by what it has
-    when it is idle: a choice must not change because the chosen model has been loaded.
+    Of several builds on disk the largest that fits `machine` is chosen. The machine is read once, and its idle memory
+    is used, so that loading the chosen model does not change the choice.
 
-    `extra` are `--model` entries; each adds an alias or replaces one of the manifest, and its full name goes before
-    the same name in the manifest. Raises ConfigError when an entry cannot be used or a name would mean two things.
+    `extra` are `--model` entries; each adds an alias or replaces one of the manifest, and its full name takes
+    precedence over the manifest's. Raises ConfigError when an entry is invalid or a name is ambiguous.
     """
 
     def __init__(
@@ -136,13 +136,13 @@ class Catalog:
         *,
         machine: Callable[[], Machine] = this_machine,
     ) -> "Catalog":
-        """The catalog of a manifest file; default: the one that comes with localrouter and the user's own."""
+        """Return the catalog of a manifest file; default: the shipped manifest and the user's own."""
         return cls(Registry.read(manifest).manifest, Path(), extra, machine=machine)
 
     def resolve(self, name: str) -> ResolvedModel:
-        """The build that answers to an alias, to `alias:variant` or to a full name.
+        """Return the build that an alias, `alias:variant` or full name resolves to.
 
-        Raises ModelNotFound when nothing has this name, ModelNotDownloaded when no build of it is on disk.
+        Raises ModelNotFound for an unknown name, ModelNotDownloaded when no build of the name is on disk.
         """
         meaning = self._names.get(name)
         if meaning is None:
@@ -156,7 +156,7 @@ class Catalog:
         return _resolved(meaning.group, *found[choice.index], reason)
 
     def entries(self) -> list[CatalogEntry]:
-        """Every alias with the state of its builds, in the manifest's order; added ones at the end."""
+        """Return every alias with the state of its builds, in the manifest's order; `--model` entries are last."""
         return [self._entry(group) for group in self._groups.values()]
 
     def _entry(self, group: _Group) -> CatalogEntry:
@@ -174,7 +174,7 @@ class Catalog:
 
 
 class _Chooser:
-    """Chooses among files on disk, and remembers what it read of them and chose."""
+    """Chooser among builds on disk, with a cache of their shapes and of earlier choices."""
 
     def __init__(self, machine: Callable[[], Machine]) -> None:
         self._look_at_machine = machine
@@ -183,9 +183,9 @@ class _Chooser:
         self._choices: dict[tuple[int, tuple[Stamp, ...]], FitChoice] = {}
 
     def choose(self, overrides: Overrides, found: Sequence[Found]) -> FitChoice:
-        """The choice; an index of `found`, which is not empty."""
+        """Return the choice, an index of `found`, which must not be empty."""
         if len(found) == 1:
-            return FitChoice(0, "the only one on disk")
+            return FitChoice(0, "the only build on disk")
         cells = overrides.context or USEFUL_CELLS
         key = (cells, tuple(stamp(each) for each in found))
         known = self._choices.get(key)
@@ -203,13 +203,13 @@ def _given(alias: str, value: str) -> _Group:
 
 
 def _full_names(given: Iterable[_Group], listed: Iterable[_Group]) -> dict[str, _Meaning]:
-    """Full names, the operator's own first: who names a file by hand means that file."""
+    """Return builds by full name; files of `--model` override builds of the manifest. Raises ConfigError."""
     own: dict[str, _Meaning] = {}
     for name, meaning in _by_full_name(given):
         if own.setdefault(name, meaning).origins != meaning.origins:
             raise ConfigError(
                 f"--model: the files of {own[name].group.alias!r} and {meaning.group.alias!r} are both called {name!r}",
-                hint="rename one of the files: the name of the file is the model's name in answers",
+                hint="rename one of the files: the file name is the model name in responses",
             )
     return dict(_by_full_name(listed)) | own
 
@@ -221,7 +221,7 @@ def _by_full_name(groups: Iterable[_Group]) -> Iterator[tuple[str, _Meaning]]:
 
 
 def _names(groups: Iterable[_Group], full: dict[str, _Meaning]) -> dict[str, _Meaning]:
-    """Everything that may stand in a request's `model`: aliases, then alias:variant, then full names."""
+    """Return all valid values of a request's `model`: aliases, then `alias:variant`, then full names."""
     names: dict[str, _Meaning] = {}
     variants: dict[str, _Meaning] = {}
     for group in groups:

@@ -1,4 +1,4 @@
-"""Models named beside the manifest: `--model NAME=FILE.gguf`, or `NAME=builtin:echo`, or `NAME=builtin:demo`."""
+"""Models of the `--model` option: `NAME=FILE.gguf`, `NAME=builtin:echo` or `NAME=builtin:demo`."""
 
 import os
 from collections.abc import Iterable
@@ -13,28 +13,28 @@ from localrouter.gguf.header import GgufError, GgufHeader, read_header
 from localrouter.weights.build_location import Found, locate
 from localrouter.weights.manifest.manifest import ALIAS, Build, default_manifest_path, load_manifest
 
-_HINT = "write --model NAME=FILE.gguf, NAME=builtin:demo or NAME=builtin:echo"
+_HINT = "pass --model NAME=FILE.gguf, NAME=builtin:demo or NAME=builtin:echo"
 
 
 @dataclass(frozen=True)
 class Echo:
-    """The backend without weights. Its options are part of its name: two that differ are two models."""
+    """Echo backend without weights. Its options are part of its name, so different options give different models."""
 
     query: str
 
     @property
     def name(self) -> str:
-        """The full name that answers carry."""
+        """Full name in responses."""
         return "localrouter-echo" + ("?" + self.query if self.query else "")
 
 
 Origin: TypeAlias = Build | Echo
-"""What a model is loaded from."""
+"""Source that a model is loaded from."""
 
 
 @dataclass(frozen=True)
 class ExtraModel:
-    """One checked `--model` entry."""
+    """One validated `--model` entry."""
 
     alias: str
     description: str
@@ -42,20 +42,20 @@ class ExtraModel:
 
 
 def split_entries(entries: Iterable[str]) -> dict[str, str]:
-    """`NAME=VALUE` entries as a mapping. Raises ConfigError when one has another form or a name comes twice."""
+    """Return `NAME=VALUE` entries as a mapping. Raises ConfigError for another form, and for a repeated name."""
     extra: dict[str, str] = {}
     for entry in entries:
         alias, equals, value = entry.partition("=")
         if not (alias and equals and value):
-            raise ConfigError(f"--model {entry}: this is not of the form NAME=FILE", hint=_HINT)
+            raise ConfigError(f"--model {entry}: not of the form NAME=FILE", hint=_HINT)
         if alias in extra:
-            raise ConfigError(f"--model {entry}: {alias!r} was given before", hint="give each name once")
+            raise ConfigError(f"--model {entry}: {alias!r} is already in use", hint="pass each name once")
         extra[alias] = value
     return extra
 
 
 def check_entry(alias: str, value: str) -> ExtraModel:
-    """Look at what an entry names. Raises ConfigError when the alias or the file cannot be used."""
+    """Return the validated `--model` entry. Raises ConfigError when the alias or the file cannot be used."""
     if not ALIAS.fullmatch(alias):
         raise ConfigError(f"--model {alias}={value}: a name must be of the form {ALIAS.pattern}", hint=_HINT)
     if value.startswith("builtin:"):
@@ -70,14 +70,14 @@ def check_entry(alias: str, value: str) -> ExtraModel:
         raise ConfigError(f"--model {alias}: {error.message}", hint=error.hint) from None
     except ValidationError:
         raise ConfigError(
-            f"--model {alias}={value}: the name of this file cannot be the name of a model",
+            f"--model {alias}={value}: the file name is not valid as a model name",
             hint="rename the file: printable characters, no colon",
         ) from None
     return ExtraModel(alias, _describe(header), build)
 
 
 def demo() -> Build:
-    """The build that is shipped inside localrouter, as the shipped manifest has it. Raises ManifestError."""
+    """Return the build of the embedded demo model from the shipped manifest. Raises ManifestError."""
     return load_manifest(default_manifest_path()).models["demo"].builds[0]
 
 

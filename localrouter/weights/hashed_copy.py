@@ -1,4 +1,4 @@
-"""Reading and copying large files with their sha256 at the speed of the slower of disk and hash, in flat memory."""
+"""Hashing and copying of large files at the speed of the slower of disk and sha256, in constant memory."""
 
 import hashlib
 import os
@@ -7,33 +7,33 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import BinaryIO, Protocol, TypeAlias
 
 CHUNK = 1 << 18
-"""Bytes of a piece: small enough to stay in a core's own cache while it is read, hashed and written."""
+"""Bytes of a chunk: small enough to stay in a core's own cache while it is read, hashed and written."""
 _BEHIND = 8 << 20
 
 Report: TypeAlias = Callable[[int], object]
-"""Told how many bytes more are done."""
+"""Progress callback, called with the number of bytes processed since the last call."""
 
 
 class Digest(Protocol):
-    """What hashlib makes."""
+    """Interface of hashlib's digests."""
 
     def update(self, data: memoryview, /) -> None:
-        """Take more bytes."""
+        """Add bytes to the digest."""
 
     def hexdigest(self) -> str:
-        """The digest of what was taken so far."""
+        """Return the digest of all bytes so far in hexadecimal."""
 
 
 class CutShort(Exception):
-    """The source ended before all bytes were there."""
+    """The source ended before the expected number of bytes."""
 
 
 def silent(_: int) -> None:
-    """Tell nobody."""
+    """Progress callback that does nothing."""
 
 
 def hashed(source: BinaryIO, size: int, report: Report = silent, digest: Digest | None = None) -> str:
-    """The sha256 of the next `size` bytes, after what `digest` has taken already. Raises CutShort."""
+    """Return the sha256 of the next `size` bytes of `source`, added to `digest` if given. Raises CutShort."""
     return copy_hashed(source, None, size, report, digest)
 
 
@@ -42,48 +42,55 @@ def copy_hashed(
 ) -> str:
     """Copy the next `size` bytes to `target` and return their sha256. Raises CutShort, OSError.
 
-    A thread hashes one piece while the next is read and written; hashlib lets go of the interpreter's lock. What was
-    written is on its way to the disk meanwhile, so that an fsync at the end finds little to wait for.
+    A thread hashes one chunk while the next is read and written; hashlib releases the GIL. Written data is flushed to
+    disk meanwhile, so that an fsync at the end has little to wait for.
     """
     digest = digest or hashlib.sha256()
     buffers = memoryview(bytearray(CHUNK)), memoryview(bytearray(CHUNK))
+    writer = None if target is None else _Writer(target)
     done: Future[None] | None = None
     with ThreadPoolExecutor(1) as hasher:
-        left, turn, behind = size, 0, 0
+        left, turn = size, 0
         while left:
-            piece = _next_piece(source, buffers[turn][: min(CHUNK, left)])
+            chunk = _next_chunk(source, buffers[turn][: min(CHUNK, left)])
             if done is not None:
                 done.result()
-            done = hasher.submit(digest.update, piece)
-            if target is not None:
-                _write(target, piece)
-                behind += len(piece)
-                if behind >= _BEHIND:
-                    _start_writing_back(target)
-                    behind = 0
-            report(len(piece))
-            left -= len(piece)
+            done = hasher.submit(digest.update, chunk)
+            if writer is not None:
+                writer.write(chunk)
+            report(len(chunk))
+            left -= len(chunk)
             turn = 1 - turn
     return digest.hexdigest()
 
 
-def _write(target: BinaryIO, piece: memoryview) -> None:
-    """Write all of it: a file without a buffer takes as much as a full disk has room for, and fails the next time."""
-    while piece:
-        piece = piece[target.write(piece) :]
+class _Writer:
+    """Writer to an unbuffered file that starts write-back of dirty pages every few megabytes."""
+
+    def __init__(self, target: BinaryIO) -> None:
+        self._target = target
+        self._behind = 0
+
+    def write(self, chunk: memoryview) -> None:
+        """Write a whole chunk: on a full disk an unbuffered write may be partial, and the next one raises OSError."""
+        self._behind += len(chunk)
+        while chunk:
+            chunk = chunk[self._target.write(chunk) :]
+        if self._behind >= _BEHIND:
+            self._start_writing_back()
+            self._behind = 0
+
+    def _start_writing_back(self) -> None:
+        """Start write-back of dirty pages without waiting for it.
+
+        On Linux POSIX_FADV_DONTNEED does this (fadvise64 of mm/fadvise.c), and drops written pages from the page cache:
+        a copied model does not push a loaded one out of memory. An fsync during the copy took twice as long.
+        """
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._target.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def _start_writing_back(target: BinaryIO) -> None:
-    """Let the kernel write what it holds of a file, without waiting for it.
-
-    On Linux POSIX_FADV_DONTNEED does (fadvise64 of mm/fadvise.c), and lets go of what is written: a copied model does
-    not push a loaded one out of memory. An fsync beside the copy took twice as long.
-    """
-    if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(target.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-
-
-def _next_piece(source: BinaryIO, room: memoryview) -> memoryview:
+def _next_chunk(source: BinaryIO, room: memoryview) -> memoryview:
     count = source.readinto(room)  # type: ignore[attr-defined]  # typeshed: only on what open() returns
     if not count:
         raise CutShort

@@ -1,6 +1,6 @@
-"""What to tell a client whose model is not there: names that exist, or the command that brings a build.
+"""Error messages for a model that is unknown or not downloaded: existing names, or the command that downloads a build.
 
-These messages leave the machine, so none of them has a local path in it.
+Clients on other machines see these messages, so they contain no local path.
 """
 
 import shlex
@@ -13,11 +13,11 @@ from localrouter.weights.build_location import Damaged, Location, Missing
 from localrouter.weights.manifest.manifest import Build
 
 _LONGEST_NAME = 100
-"""Characters of an unknown name that are repeated to whoever sent it."""
+"""Characters of an unknown name that are repeated in the error message."""
 
 
 def not_found(name: str, aliases: Sequence[str], names: Sequence[str]) -> ModelNotFound:
-    """No model has this name; `names` are all that there are."""
+    """Return the error for an unknown name; `names` are all valid names."""
     short = name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + "..."
     message = f"The model {short!r} does not exist. "
     alias = short.partition(":")[0]
@@ -33,7 +33,7 @@ def not_found(name: str, aliases: Sequence[str], names: Sequence[str]) -> ModelN
 
 
 def not_downloaded(name: str, looked: Sequence[tuple[Build, Location]]) -> ModelNotDownloaded:
-    """The name is known and none of its builds can be used; `looked` says what was found of each."""
+    """Return the error for a name without a usable build; `looked` has the location of each build."""
     damaged = [(build, location) for build, location in looked if isinstance(location, Damaged)]
     builds = [build for build, _ in damaged] or [build for build, _ in looked]
     sentences = [
@@ -50,7 +50,7 @@ def not_downloaded(name: str, looked: Sequence[tuple[Build, Location]]) -> Model
 
 
 def download_command(build: Build) -> str:
-    """The command that brings this build, also where a damaged file of it is."""
+    """Return the command that downloads this build, or replaces its damaged file."""
     return f"localrouter pull {shlex.quote(build.name)}"
 
 
@@ -61,7 +61,7 @@ def _headline(name: str, *, many: bool, damaged: bool) -> str:
 
 
 def _effort(build: Build) -> tuple[bool, float]:
-    """Builds that a command can bring come first, the smallest of them before the others."""
+    """Sort key of builds: those that can be downloaded first, and smaller ones before larger ones."""
     return build.source != "hub", build.size or inf
 
 
@@ -75,5 +75,5 @@ def _remedy(build: Build, *, smallest: bool, again: bool) -> str:
             return "It is missing from this installation of localrouter; install it again."
     if again:
         accept = f"localrouter verify {shlex.quote(build.name)}"
-        return f"If it was changed on purpose, `{accept}` says how to accept it. If not: Put a whole copy in its place."
-    return "Its file is not where the operator's settings say."
+        return f"If it was changed on purpose, `{accept}` shows how to accept it. If not: Restore the original file."
+    return "Its file is not at the path in the operator's settings."

@@ -1,7 +1,7 @@
-"""The manifests in force, as one: what is shipped and what the user added, each with the lock beside it.
+"""Registry of builds: the shipped manifest and the user's own merged, each with its lockfile.
 
-A manifest that is named (`--manifest FILE`) stands alone. Otherwise the user's own goes before the shipped one: its
-builds stand first in their alias, and a shipped build of the same full name gives way.
+A manifest selected with `--manifest FILE` is used alone. Otherwise the user's own takes precedence over the shipped
+one: its builds come first in their alias, and override shipped builds of the same full name.
 """
 
 import os
@@ -19,7 +19,7 @@ from localrouter.weights.missing_model import not_found
 
 @dataclass(frozen=True)
 class RegistryEntry:
-    """One build, with the alias it stands behind and the manifest that names it."""
+    """One build with its alias, and with the manifest and lockfile that it comes from."""
 
     alias: str
     build: Build
@@ -28,17 +28,17 @@ class RegistryEntry:
 
     @property
     def name(self) -> str:
-        """The shortest name that means this build alone."""
+        """Shortest unique name of the build: `alias:variant`, or the full name."""
         return f"{self.alias}:{self.build.variant}" if self.build.variant else self.build.name
 
     @property
     def pin(self) -> Pin | None:
-        """What the build is pinned to, if it is. Raises ManifestError when manifest and lock contradict each other."""
+        """Pin of the build, or None. Raises ManifestError when manifest and lockfile contradict each other."""
         return pin_of(self.build, self.lock)
 
     @property
     def locked(self) -> Build:
-        """The build with everything that its pin adds, so that it is looked for where the pin says."""
+        """The build with revision, size, licence and digest of its pin. Raises ManifestError."""
         pin = self.pin
         if pin is None:
             return self.build
@@ -49,7 +49,7 @@ class RegistryEntry:
         return self.build.model_copy(update=known)
 
     def digests(self, count: int) -> tuple[str | None, ...]:
-        """The sha256 that each of `count` files on this machine should have; None where nobody said it."""
+        """Return the expected sha256 of each of `count` files on this machine; None where it is not known."""
         if (pin := self.pin) is not None and len(pin.files) == count:
             return tuple(file.sha256 for file in pin.files)
         if count == 1:
@@ -57,23 +57,23 @@ class RegistryEntry:
         return self.build.part_sha256 or (None,) * count
 
     def sizes(self, count: int) -> tuple[int | None, ...]:
-        """The bytes that each of `count` files should have, likewise."""
+        """Return the expected bytes of each of `count` files on this machine; None where they are not known."""
         if (pin := self.pin) is not None and len(pin.files) == count:
             return tuple(file.size for file in pin.files)
         return (self.build.size,) if count == 1 else (None,) * count
 
     def locate(self) -> Location:
-        """Look for the (first) file of the build on this machine."""
+        """Return the location of the build's (first) file on this machine. Raises ManifestError."""
         return locate(self.locked, self.manifest.parent)
 
     def files(self, first: str) -> tuple[Path, ...]:
-        """Every file of the build where its first one is at `first`; parts of a split one lie side by side."""
+        """Return the paths of all files of the build, given that of the first; parts are in the same folder."""
         return tuple(map(Path, files_at(first)))
 
 
 @dataclass(frozen=True)
 class ManifestLayer:
-    """One manifest file, read, and its lock."""
+    """One manifest with its path and its lockfile."""
 
     path: Path
     manifest: Manifest
@@ -81,18 +81,18 @@ class ManifestLayer:
 
     @classmethod
     def read(cls, path: Path) -> "ManifestLayer":
-        """Read a manifest and the lock beside it. Raises ManifestError, which names the file that is wrong."""
+        """Read a manifest and its lockfile. Raises ManifestError, which names the invalid file."""
         return cls(path, load_manifest(path), read_lock(lock_path(path)))
 
     def entries(self) -> Iterator[RegistryEntry]:
-        """Every build of this file."""
+        """Yield every build of this manifest."""
         for alias, model in self.manifest.models.items():
             for build in model.builds:
                 yield RegistryEntry(alias, build, self.path, self.lock)
 
 
 class Registry:
-    """All builds of some manifests. `layers` go from weak to strong: a later one goes before those before it."""
+    """All builds of some manifests. Later `layers` override earlier ones. Raises ManifestError for ambiguous names."""
 
     def __init__(self, layers: Iterable[ManifestLayer]) -> None:
         self.layers = tuple(layers)
@@ -102,7 +102,7 @@ class Registry:
             merged = merge(merged, layer.manifest)
         owners = {entry.build.name: entry for layer in self.layers for entry in layer.entries()}
         self.models = merged.models
-        """What stands behind each alias, as its manifest says it."""
+        """Models by alias, merged from all layers."""
         self.entries = tuple(
             RegistryEntry(alias, build, owners[build.name].manifest, owners[build.name].lock)
             for alias, model in merged.models.items()
@@ -111,14 +111,14 @@ class Registry:
 
     @classmethod
     def read(cls, named: Path | None = None) -> "Registry":
-        """Read the manifests in force: the named one alone, or the shipped one and the user's, if there is one."""
+        """Read the named manifest alone, or the shipped one and the user's, if there is one. Raises ManifestError."""
         return cls(ManifestLayer.read(path) for path in manifest_paths(named))
 
     @property
     def manifest(self) -> Manifest:
-        """Everything as one manifest, with what the locks add; paths are absolute, since they come from several files.
+        """All layers and lockfiles merged into one manifest, with absolute paths.
 
-        Raises ManifestError when a manifest and its lock contradict each other.
+        Raises ManifestError when a manifest and its lockfile contradict each other.
         """
         builds: dict[str, list[Build]] = {alias: [] for alias in self.models}
         for entry in self.entries:
@@ -129,9 +129,9 @@ class Registry:
         return Manifest(version=1, models=models)
 
     def find(self, name: str) -> tuple[RegistryEntry, ...]:
-        """The builds behind an alias, `alias:variant` or a full name, preferred ones first; at least one.
+        """Return the builds of an alias, `alias:variant` or full name, preferred ones first; at least one.
 
-        Raises ConfigError when nothing has this name.
+        Raises ConfigError for an unknown name.
         """
         found = tuple(
             entry for entry in self.entries if name in {entry.alias, f"{entry.alias}:{entry.build.variant}"}
@@ -144,7 +144,7 @@ class Registry:
         return found
 
     def select(self, names: Iterable[str]) -> tuple[RegistryEntry, ...]:
-        """The builds behind all these names, each once; without names every build there is. Raises ConfigError."""
+        """Return the builds of all these names, each once; without names, every build. Raises ConfigError."""
         wanted = list(names)
         if not wanted:
             return self.entries
@@ -152,7 +152,7 @@ class Registry:
 
 
 def manifest_paths(named: Path | None = None) -> list[Path]:
-    """The files in force, weak ones first."""
+    """Return the paths of the manifests to read; later ones override earlier ones."""
     if named is not None:
         return [named]
     own = user_manifest_path()
@@ -160,7 +160,7 @@ def manifest_paths(named: Path | None = None) -> list[Path]:
 
 
 def _stands(path: Path) -> bool:
-    """Whether something has this name. What cannot be looked at counts, so that reading it says why."""
+    """Whether a path exists. An inaccessible one counts, so that reading it reports the error."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -171,16 +171,16 @@ def _stands(path: Path) -> bool:
 
 
 def user_manifest_path() -> Path:
-    """Where the user's own manifest is, or would be."""
+    """Return the path of the user's own manifest, which may not exist."""
     given = Path(os.environ.get("XDG_CONFIG_HOME", ""))
     base = given if given.is_absolute() else Path.home() / ".config"
     return base / "localrouter" / "model_manifest.toml"
 
 
 def merge(base: Manifest, own: Manifest) -> Manifest:
-    """One manifest of two; `own` goes before `base` wherever both say something.
+    """Return two manifests merged into one; `own` overrides `base`.
 
-    A full name of `own` is only there; a variant of `own` is only there, and the other build keeps its full name.
+    A build of `base` is dropped if `own` has its full name, and loses its variant if `own` has that.
     """
     taken = {build.name for model in own.models.values() for build in model.builds}
     models = dict(base.models)
@@ -203,7 +203,7 @@ def refuse_ambiguity(layer: ManifestLayer, base: Manifest) -> None:
             )
         if entry.build.name in base.models:
             raise ManifestError(
-                f"{layer.path}: models.{entry.alias}: the build {entry.build.name!r} is called like a shipped alias",
+                f"{layer.path}: models.{entry.alias}: the build {entry.build.name!r} has the name of a shipped alias",
                 hint="choose another name for the build",
             )
 

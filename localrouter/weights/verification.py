@@ -1,4 +1,4 @@
-"""Whether the files of a build are what they should be: size, header, tensors inside the file, sha256."""
+"""Verification of the files of a build: size, header, tensor offsets, sha256."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _ABSENT = "it is missing"
 
 @dataclass(frozen=True)
 class ExpectedFile:
-    """One file of a build and what is known of it beforehand; None: nobody said. `part` counts from 1."""
+    """One file of a build with its expected size and sha256, None where not known. `part` counts from 1."""
 
     path: Path
     size: int | None = None
@@ -26,7 +26,7 @@ class ExpectedFile:
 
 @dataclass(frozen=True)
 class FileVerdict:
-    """What was found of one file. `sha256` is its digest, None where it was not computed or compared with nothing."""
+    """Result of verifying one file. `sha256` is its digest; None if it was not computed."""
 
     path: Path
     size: int
@@ -35,32 +35,32 @@ class FileVerdict:
 
     @property
     def good(self) -> bool:
-        """Nothing is wrong with it, as far as is known."""
+        """Whether no flaw was found."""
         return not self.flaws
 
 
 @dataclass(frozen=True)
 class BuildVerdict:
-    """What was found of a build."""
+    """Result of verifying a build."""
 
     entry: RegistryEntry
     files: tuple[FileVerdict, ...]
     flaws: tuple[str, ...] = ()
-    """What is wrong with the parts of a split build together."""
+    """Flaws of all parts of a split build together."""
 
     @property
     def good(self) -> bool:
-        """Nothing is wrong with the build or one of its files."""
+        """Whether no flaw was found in the build and its files."""
         return not self.flaws and all(file.good for file in self.files)
 
     @property
     def hashed(self) -> bool:
-        """Every file was held against a digest."""
+        """Whether every file was compared with a digest."""
         return all(file.sha256 is not None for file in self.files)
 
     @property
     def remedy(self) -> str:
-        """What to do about a bad build."""
+        """Remedy for a bad build, a command or an instruction."""
         build, name = self.entry.build, self.entry.name
         absent = [file.path.name for file in self.files if file.flaws == (_ABSENT,)]
         only_absent = len(absent) == sum(not file.good for file in self.files)
@@ -72,12 +72,12 @@ class BuildVerdict:
             case "asset":
                 return "install localrouter again"
         if absent:
-            return f"put {', '.join(absent)} beside the other parts"
-        return f"put back what was added, or take it as it is now with: {add_again(self.entry)}"
+            return f"put {', '.join(absent)} into the folder of the other parts"
+        return f"restore the file that was added, or accept the current one with: {add_again(self.entry)}"
 
 
 def expected_files(entry: RegistryEntry) -> tuple[ExpectedFile, ...]:
-    """The files of a build on this machine, and what its pin or its manifest says of them; none: it is not there."""
+    """Return the files of a build on this machine with sizes and digests of pin or manifest; empty if it is missing."""
     location = entry.locate()
     first = location.first if isinstance(location, Missing) else location.path
     if not first:
@@ -90,17 +90,17 @@ def expected_files(entry: RegistryEntry) -> tuple[ExpectedFile, ...]:
 
 
 def verify(entry: RegistryEntry, files: Iterable[ExpectedFile], report: Report = silent) -> BuildVerdict:
-    """Look at all of a build. `report` hears of bytes as they are read."""
+    """Verify the files of a build. `report` is called with bytes read."""
     verdicts = tuple(verify_file(file, report) for file in files)
     location = entry.locate()
     if all(verdict.good for verdict in verdicts) and isinstance(location, Damaged):
-        together = f"all parts together have {location.size:,} bytes, and {location.expected:,} are right"
+        together = f"all parts together have {location.size:,} bytes instead of {location.expected:,}"
         return BuildVerdict(entry, verdicts, (together,))
     return BuildVerdict(entry, verdicts)
 
 
 def verify_file(expected: ExpectedFile, report: Report = silent) -> FileVerdict:
-    """Look at one file; cheap questions first, and the digest only when its answer is not known before."""
+    """Verify one file; size and header first, and the digest only if these are right."""
     try:
         size = expected.path.stat().st_size
         flaws = tuple(_flaws(expected, size))
@@ -113,16 +113,16 @@ def verify_file(expected: ExpectedFile, report: Report = silent) -> FileVerdict:
     except OSError as error:
         return FileVerdict(expected.path, 0, None, (f"it cannot be read: {error.strerror}",))
     except CutShort:
-        return FileVerdict(expected.path, size, None, ("it became shorter while it was read",))
+        return FileVerdict(expected.path, size, None, ("it was truncated while it was read",))
     if digest != expected.sha256:
-        return FileVerdict(expected.path, size, digest, (f"its sha256 is {digest}, and {expected.sha256} is right",))
+        return FileVerdict(expected.path, size, digest, (f"its sha256 is {digest} instead of {expected.sha256}",))
     return FileVerdict(expected.path, size, digest, ())
 
 
 def _flaws(expected: ExpectedFile, size: int) -> Iterator[str]:
-    """What a look at size and header shows."""
+    """Yield the flaws of size and header."""
     if expected.size is not None and size != expected.size:
-        yield f"it has {size:,} bytes, and {expected.size:,} are right"
+        yield f"it has {size:,} bytes instead of {expected.size:,}"
         return
     try:
         header = read_header(expected.path)
@@ -130,13 +130,13 @@ def _flaws(expected: ExpectedFile, size: int) -> Iterator[str]:
         yield error.message.removeprefix(f"{expected.path} ")
         return
     if size < header.data_end:
-        yield f"its tensors end at byte {header.data_end:,}, and it has {size:,}: it was cut"
+        yield f"it is truncated: its tensors end at byte {header.data_end:,}, and it has {size:,}"
     yield from _header_flaws(expected, header)
 
 
 def _header_flaws(expected: ExpectedFile, header: GgufHeader) -> Iterator[str]:
-    # Only the first part of a split file says what the model is.
+    # Only the first part of a split file has the model's metadata.
     if expected.part == 1 and not header.architecture:
-        yield "its header does not say which architecture it is"
+        yield "its header has no architecture"
     if header.parts != expected.parts:
-        yield f"its header says that it is one of {header.parts} files, and its name that it is one of {expected.parts}"
+        yield f"it is one of {header.parts} files by its header, and one of {expected.parts} by its name"

@@ -182,7 +182,7 @@ def test_a_file_that_vanishes_is_not_served_any_more(home: Path) -> None:
     there = catalog(home, mine=gguf(home, "secret/Mine.gguf"))
     there.resolve("mine")
     (home / "secret" / "Mine.gguf").unlink()
-    with pytest.raises(ModelNotDownloaded, match="Its file is not where the operator's settings say"):
+    with pytest.raises(ModelNotDownloaded, match="Its file is not at the path in the operator's settings"):
         there.resolve("mine")
 
 
@@ -210,21 +210,21 @@ def test_a_damaged_download_names_both_sizes_and_the_command_that_replaces_it(
 ) -> None:
     hub.add("them/Big-4B-GGUF", "Big-4B.gguf", b"x" * 1234)
     message = absence(home, name)
-    assert "Big-4B cannot be used: its file has 1,234 bytes where the manifest says 4" in message
+    assert "Big-4B cannot be used: its file has 1,234 bytes instead of 4" in message
     assert message.endswith("Fetch it again with: localrouter pull Big-4B")
 
 
 def test_a_missing_local_file_is_told_without_its_path(home: Path) -> None:
     assert absence(home, "local") == (
-        "The model 'local' is not on this machine. Its file is not where the operator's settings say."
+        "The model 'local' is not on this machine. Its file is not at the path in the operator's settings."
     )
 
 
 def test_a_damaged_local_file_is_told_without_its_path(home: Path) -> None:
     gguf(home, "secret/Local.gguf")
     message = absence(home, "local")
-    assert f"Local cannot be used: its file has {len(SAMPLE)} bytes where the manifest says 5" in message
-    assert message.endswith("Put a whole copy in its place.")
+    assert f"Local cannot be used: its file has {len(SAMPLE)} bytes instead of 5" in message
+    assert message.endswith("Restore the original file.")
 
 
 def test_a_missing_asset_means_a_broken_installation(home: Path) -> None:

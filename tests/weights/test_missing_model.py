@@ -11,7 +11,7 @@ HUB = Build(name="Far", repo="o/n", file="S-00001-of-00003.gguf")
 
 
 @pytest.mark.parametrize(
-    ("build", "remedy"), [(OWN, "not where the operator's settings say"), (HUB, "localrouter pull Far")]
+    ("build", "remedy"), [(OWN, "not at the path in the operator's settings"), (HUB, "localrouter pull Far")]
 )
 def test_parts_that_are_missing_are_named(build: Build, remedy: str) -> None:
     location = Missing("/secret/S-00001-of-00003.gguf", ("S-00002-of-00003.gguf", "S-00003-of-00003.gguf"))
@@ -23,6 +23,6 @@ def test_parts_that_are_missing_are_named(build: Build, remedy: str) -> None:
 
 def test_who_changed_a_file_on_purpose_reads_how_to_accept_it() -> None:
     message = not_downloaded("x", [(OWN, Damaged("/secret/S.gguf", 6, 5))]).message
-    assert "its file has 6 bytes where the manifest says 5" in message
-    assert "`localrouter verify Own` says how to accept it" in message
+    assert "its file has 6 bytes instead of 5" in message
+    assert "`localrouter verify Own` shows how to accept it" in message
     assert "/secret" not in message

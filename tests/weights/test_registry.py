@@ -138,7 +138,10 @@ def test_the_catalog_serves_what_the_user_added(own: Path) -> None:
             '[models.big]\nbuild = 1\nbuilds = [{ name = "M", path = "m" }]',
             r"config.*:3: models\.big\.build: unknown key",
         ),
-        ('[models.x]\nbuilds = [{ name = "big", path = "m" }]', r"config.*models\.x: the build 'big' is called like a"),
+        (
+            '[models.x]\nbuilds = [{ name = "big", path = "m" }]',
+            r"config.*models\.x: the build 'big' has the name of a",
+        ),
     ],
 )
 def test_an_error_names_the_file_that_is_wrong(own: Path, models: str, words: str) -> None:

@@ -66,7 +66,7 @@ def test_where_the_hub_does_not_help_the_manifest_s_facts_are_taken(content: byt
     assert (shape.source, len(shape.layers), shape.weights) == ("manifest", 3, 4000)
     [said] = told
     assert why in said
-    assert said.endswith("; what the manifest says is taken")
+    assert said.endswith("; the shape in the manifest is used")
 
 
 def test_without_a_hub_the_manifest_is_all_there_is() -> None:

@@ -66,7 +66,7 @@ def test_a_file_of_another_size_is_not_read(model: Path) -> None:
     wanted = expected(model)
     model.write_bytes(model.read_bytes()[:-1])
     seen: list[int] = []
-    assert "bytes, and" in flaw(verify_file(wanted, seen.append))
+    assert "bytes instead of" in flaw(verify_file(wanted, seen.append))
     assert seen == []
 
 
@@ -75,7 +75,7 @@ def test_a_file_that_was_cut_in_its_tensors_is_found_without_a_digest(model: Pat
     size = model.stat().st_size
     assert (
         flaw(verify_file(ExpectedFile(model)))
-        == f"its tensors end at byte {size + 1:,}, and it has {size:,}: it was cut"
+        == f"it is truncated: its tensors end at byte {size + 1:,}, and it has {size:,}"
     )
 
 
@@ -85,7 +85,7 @@ def test_a_file_that_was_cut_in_its_tensors_is_found_without_a_digest(model: Pat
         (b"", "ends in the middle of its header"),
         (SAMPLE[:-1], "ends in the middle of its header"),
         (b"version https://git-lfs.github.com/spec/v1", "does not start with the bytes GGUF"),
-        (header(text_pair("general.name", "x")), "does not say which architecture"),
+        (header(text_pair("general.name", "x")), "has no architecture"),
         (header(text_pair("general.architecture", "q"), number_pair("split.count", 3)), "one of 3 files"),
     ],
 )
@@ -127,7 +127,7 @@ def test_of_a_file_of_the_user_only_the_header_may_be_known(model: Path) -> None
 def test_of_a_file_of_the_user_only_the_size_may_be_known(model: Path) -> None:
     entry = RegistryEntry("a", Build(name="A", path=str(model), size=model.stat().st_size + 1), Path("/m.toml"))
     verdict = verify(entry, expected_files(entry))
-    assert (verdict.good, "are right" in flaw(verdict.files[0])) == (False, True)
+    assert (verdict.good, "instead of" in flaw(verdict.files[0])) == (False, True)
 
 
 def test_a_file_of_the_user_is_held_against_the_manifest(model: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_changed_file_of_the_user_can_be_put_back_or_added_again(model: Path) 
     other = "0" * 64
     entry = RegistryEntry("a", Build(name="Mine", variant="b", path=str(model), sha256=other), user_manifest_path())
     verdict = verify(entry, expected_files(entry))
-    assert verdict.remedy.endswith(f"take it as it is now with: localrouter add a:b {model} --name Mine")
+    assert verdict.remedy.endswith(f"accept the current one with: localrouter add a:b {model} --name Mine")
     elsewhere = replace(verdict, entry=RegistryEntry("a", Build(name="A", path=model.name), model.parent / "m.toml"))
     assert elsewhere.remedy.endswith(f"localrouter add a {model} --manifest {model.parent / 'm.toml'}")
 
@@ -182,14 +182,14 @@ def test_a_missing_part_is_named_with_where_it_belongs(split: RegistryEntry, tmp
     (tmp_path / absent).unlink()
     verdict = verify(split, expected_files(split))
     assert [(file.path.name, file.flaws) for file in verdict.files if not file.good] == [(absent, ("it is missing",))]
-    assert verdict.remedy == f"put {absent} beside the other parts"
+    assert verdict.remedy == f"put {absent} into the folder of the other parts"
 
 
 def test_parts_of_a_wrong_size_together_are_bad_where_no_digest_is_known(split: RegistryEntry) -> None:
     without = replace(split, build=split.build.model_copy(update={"part_sha256": None, "size": 5}))
     verdict = verify(without, expected_files(without))
     assert not verdict.good
-    assert verdict.flaws == (f"all parts together have {3 * (len(PART) + 9):,} bytes, and 5 are right",)
+    assert verdict.flaws == (f"all parts together have {3 * (len(PART) + 9):,} bytes instead of 5",)
 
 
 @pytest.fixture
@@ -216,7 +216,7 @@ def test_a_part_of_another_size_than_its_pin_is_pulled_anew(pulled: RegistryEntr
     part.write_bytes(part.read_bytes() + b"more")
     verdict = verify(pulled, expected_files(pulled))
     assert [file.good for file in verdict.files] == [True, True, False]
-    assert "bytes, and" in flaw(verdict.files[2])
+    assert "bytes instead of" in flaw(verdict.files[2])
     assert verdict.remedy == "localrouter remove A && localrouter pull A"
 
 

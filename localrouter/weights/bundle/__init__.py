@@ -1,1 +1,1 @@
-"""Bundles: models, and localrouter itself, in one file."""
+"""Offline bundles: models and localrouter's wheels in one reproducible file."""

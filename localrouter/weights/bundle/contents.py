@@ -1,4 +1,4 @@
-"""What goes into a bundle for some names: the builds that answer to them here, their files, and under which licence."""
+"""Contents of a bundle for given names: the builds that they resolve to on this machine, files and licences."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,7 +23,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]")
 
 @dataclass(frozen=True)
 class ChosenBuild:
-    """One build that is on this machine, with its files in order. `reason`: why it, where its name left a choice."""
+    """One build on this machine with its files in order. `reason`: why it was chosen, where a name has several."""
 
     entry: RegistryEntry
     description: str
@@ -32,19 +32,19 @@ class ChosenBuild:
 
     @property
     def unhashed(self) -> int:
-        """Bytes that have to be read to learn their digest."""
+        """Bytes of files whose digest is not known and must be computed."""
         return sum(path.stat().st_size for path, digest in zip(self.paths, self.digests, strict=True) if not digest)
 
     @property
     def digests(self) -> tuple[str, ...]:
-        """The sha256 that each file should have; empty where nobody said it."""
+        """Expected sha256 of each file; an empty text where it is not known."""
         return tuple(digest or "" for digest in self.entry.digests(len(self.paths)))
 
 
 def choose(
     registry: Registry, names: Iterable[str], *, machine: Callable[[], Machine] = this_machine
 ) -> list[ChosenBuild]:
-    """The builds that answer to these names on `machine`, each once. Raises OperatorError when one is not here."""
+    """Return the builds that these names resolve to on `machine`, each once. Raises OperatorError for a missing one."""
     catalog = Catalog(registry.manifest, Path(), machine=machine)
     chosen: dict[str, ChosenBuild] = {}
     for name in names:
@@ -54,7 +54,7 @@ def choose(
 
 
 def gather(registry: Registry, chosen: Sequence[ChosenBuild], report: Report = silent) -> BundleContents:
-    """What goes into a bundle of these builds. `report` hears of their `unhashed` bytes. Raises BundleError."""
+    """Return the contents of a bundle of these builds. `report` is called with bytes hashed. Raises BundleError."""
     builds: list[BundledBuild] = []
     ingredients = [each for layer in registry.layers for each in _papers(layer)]
     for each in chosen:
@@ -65,7 +65,7 @@ def gather(registry: Registry, chosen: Sequence[ChosenBuild], report: Report = s
 
 
 def _answering(registry: Registry, catalog: Catalog, name: str) -> ChosenBuild:
-    """The build that `localrouter serve` would answer with."""
+    """Return the build that `localrouter serve` would resolve a name to. Raises BundleError if none is on disk."""
     entries = registry.find(name)
     try:
         resolved = catalog.resolve(name)
@@ -76,11 +76,11 @@ def _answering(registry: Registry, catalog: Catalog, name: str) -> ChosenBuild:
 
 
 def _pull(entry: RegistryEntry) -> str:
-    return f"bring it with: localrouter pull {entry.name}"
+    return f"download it with: localrouter pull {entry.name}"
 
 
 def _papers(layer: ManifestLayer) -> Iterator[Ingredient]:
-    """A manifest and its lock, as they were reviewed."""
+    """Yield a manifest and its lockfile, byte for byte."""
     folder = "user" if layer.path == user_manifest_path() else "manifest"
     yield ingredient(f"{folder}/model_manifest.toml", PieceKind.MANIFEST, layer.path)
     if (lock := lock_path(layer.path)).is_file():
@@ -88,7 +88,7 @@ def _papers(layer: ManifestLayer) -> Iterator[Ingredient]:
 
 
 def pinned_digests(lock: Lock) -> set[str]:
-    """The digests of all files of a lock: what a machine that follows it has."""
+    """Return the digests of all files of a lockfile, which a machine that uses it has."""
     return {file.sha256 for pin in lock.entries.values() for file in pin.files}
 
 
@@ -119,7 +119,7 @@ def _describe(chosen: ChosenBuild, weights: Sequence[Ingredient]) -> BundledBuil
 
 
 def _commit(chosen: ChosenBuild) -> str:
-    """The commit of a hub build: what it is pinned to, or the snapshot of the cache in which it was found."""
+    """Return the commit of a hub build: that of its pin, or of the cache snapshot in which its file was found."""
     if pin := chosen.entry.pin:
         return pin.commit
     depth = (chosen.entry.build.file or "").count("/")
@@ -134,7 +134,7 @@ def _license_in_header(path: Path) -> str | None:
 
 
 def _licences(chosen: ChosenBuild, build: BundledBuild) -> list[Ingredient]:
-    """The licence as a fact, and the texts that lie beside the weights."""
+    """Return the licence files of a build: a generated facts file, and licence texts next to the weights."""
     folder = f"licences/{_safe(build.name)}"
     beside = sorted(path for path in chosen.paths[0].parent.iterdir() if _is_licence(path))
     return [
@@ -159,5 +159,5 @@ def _facts(build: BundledBuild) -> str:
 
 
 def _safe(name: str) -> str:
-    """A name that every tar and file system takes; what it was stands in the index."""
+    """Return a file name that is valid in every tar and file system; the index has the original one."""
     return _UNSAFE.sub("_", name).lstrip(".+-")[-100:] or "_"

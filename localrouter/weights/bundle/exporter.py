@@ -1,4 +1,4 @@
-"""Writing a bundle: one uncompressed tar with an index in front, the same bytes whenever the same things go in."""
+"""Writer of bundles: one uncompressed tar with an index in front. Bundles are reproducible."""
 
 import hashlib
 import io
@@ -26,13 +26,13 @@ from localrouter.weights.bundle.index import (
 from localrouter.weights.bundle.signature import sign
 from localrouter.weights.hashed_copy import CutShort, Report, copy_hashed, hashed, silent
 
-_WRITE = "look at the folder and its permissions, or write it elsewhere"
+_WRITE = "check the folder and its permissions, or write the bundle elsewhere"
 REQUIREMENTS = "wheels/requirements.txt"
 
 
 @dataclass(frozen=True)
 class Ingredient:
-    """What becomes a member: a file on this machine, or a text made for the bundle."""
+    """Source of a member: a file on this machine, or bytes generated for the bundle."""
 
     member: BundleMember
     content: Path | bytes
@@ -40,7 +40,7 @@ class Ingredient:
 
 @dataclass(frozen=True)
 class BundleContents:
-    """What goes into a bundle. `presupposed` are digests of weights that are described and left out."""
+    """Builds and files of a bundle. `presupposed` are digests of weights that a delta bundle leaves out."""
 
     builds: tuple[BundledBuild, ...]
     ingredients: tuple[Ingredient, ...]
@@ -49,7 +49,7 @@ class BundleContents:
 
     @property
     def carried(self) -> list[Ingredient]:
-        """The ingredients in the order of the tar, without what is presupposed and what would stand there twice."""
+        """Ingredients in the order of the tar, without presupposed files and duplicates."""
         order = list(PieceKind)
         once = {each.member.name: each for each in self.ingredients if each.member.sha256 not in self.presupposed}
         return sorted(once.values(), key=lambda each: (order.index(each.member.kind), each.member.name))
@@ -66,13 +66,13 @@ class BundleContents:
         return BundleIndex(localrouter=__version__, builds=self.builds, members=members, wheels=self.wheels)
 
     def with_wheels(self, wheels: Sequence[Path], target: WheelTarget) -> "BundleContents":
-        """The same, with wheels that install on `target`, and the list from which pip compares their digests."""
+        """Return the contents with wheels for `target`, and the requirements file with their digests for pip."""
         added = [ingredient(f"wheels/{wheel.name}", PieceKind.WHEEL, wheel) for wheel in wheels]
         listed = ingredient(REQUIREMENTS, PieceKind.WHEEL, _requirements(each.member for each in added))
         return replace(self, ingredients=(*self.ingredients, *added, listed), wheels=target)
 
     def leaving_out(self, digests: Iterable[str]) -> "BundleContents":
-        """The delta: the same without the weights that the receiver is known to have."""
+        """Return the contents of a delta bundle, without weights of these digests, which the receiver has."""
         own = {file.sha256 for build in self.builds for file in build.files}
         return replace(self, presupposed=frozenset(digests) & own)
 
@@ -80,9 +80,9 @@ class BundleContents:
 def ingredient(
     name: str, kind: PieceKind, content: Path | bytes, report: Report = silent, *, sha256: str = ""
 ) -> Ingredient:
-    """An ingredient with size and digest; one that is known is taken on trust here and held against what is copied.
+    """Return an ingredient with size and digest. A given `sha256` is compared later, when the file is copied.
 
-    Raises BundleError when the file cannot be read.
+    `report` is called with bytes hashed. Raises BundleError when the file cannot be read.
     """
     if isinstance(content, bytes):
         digest = hashlib.sha256(content).hexdigest()
@@ -96,9 +96,9 @@ def ingredient(
 def write_bundle(
     out: Path, contents: BundleContents, *, key: Path | None = None, report: Report = silent
 ) -> BundleIndex:
-    """Write a bundle, signed if there is a key, and return its index. `out` appears when it is whole, or not at all.
+    """Write a bundle atomically, signed if there is a key, and return its index.
 
-    `report` hears of `contents.size` bytes. Raises BundleError.
+    `report` is called with bytes written, `contents.size` in total. Raises BundleError.
     """
     index = contents.index
     front = render_index(index)
@@ -123,13 +123,13 @@ def _write_ingredient(file: BinaryIO, ingredient: Ingredient, report: Report) ->
         found = _write_member(file, member.name, member.size, source, report)
         if found != member.sha256 or source.read(1):
             raise BundleError(
-                f"{content}: this file is not what it should be: its sha256 is {found}, expected is {member.sha256}",
-                hint="`localrouter verify` looks at all files; pull or copy it again",
+                f"{content}: wrong sha256: {found}, expected {member.sha256}",
+                hint="`localrouter verify` checks all files; pull or copy the file again",
             )
 
 
 def _write_member(file: BinaryIO, name: str, size: int, source: BinaryIO, report: Report = silent) -> str:
-    """Header, bytes and padding; returns the sha256. Nobody and no time of this machine stand in the header."""
+    """Write header, bytes and padding of a member; return its sha256. The header has no owner and no time."""
     info = tarfile.TarInfo(name)
     info.size, info.mode, info.mtime = size, 0o644, 0
     file.write(info.tobuf(tarfile.PAX_FORMAT))
@@ -146,7 +146,7 @@ def _require_room(out: Path, size: int) -> None:
     if size > free:
         raise BundleError(
             f"{out}: the bundle needs {size:,} bytes, and {free:,} are free there",
-            hint="free some, or write it elsewhere",
+            hint="free some space, or write the bundle elsewhere",
         )
 
 
@@ -160,7 +160,7 @@ def _requirements(wheels: Iterable[BundleMember]) -> bytes:
 
 @contextmanager
 def _atomic(out: Path) -> Iterator[BinaryIO]:
-    """A file beside `out` that takes its name when all went well."""
+    """Give a temporary file that is renamed to `out` when the block ends without an error."""
     unfinished = out.with_name(f".{out.name}.{os.getpid()}.unfinished")
     try:
         with unfinished.open("xb", buffering=0) as file:
@@ -170,7 +170,7 @@ def _atomic(out: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         raise BundleError(f"{out}: the bundle cannot be written: {error.strerror}", hint=_WRITE) from None
     finally:
-        with suppress(OSError):  # where it could not be made it cannot be looked for either
+        with suppress(OSError):  # the folder may be unreadable too
             unfinished.unlink()
 
 
@@ -180,6 +180,6 @@ def _reading(path: Path) -> Iterator[BinaryIO]:
         with path.open("rb", buffering=0) as file:
             yield file
     except CutShort:
-        raise BundleError(f"{path}: this file became shorter while it was read") from None
+        raise BundleError(f"{path}: the file was truncated while it was read") from None
     except FileNotFoundError:
-        raise BundleError(f"{path}: there is no such file", hint="`localrouter verify` says what is missing") from None
+        raise BundleError(f"{path}: there is no such file", hint="`localrouter verify` lists missing files") from None

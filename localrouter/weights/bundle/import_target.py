@@ -1,6 +1,6 @@
-"""Where one file of a bundled build goes on this machine, and whether it is there already.
+"""Target of an import: where one file of a bundled build goes on this machine, and whether it is there already.
 
-The place is made of the index's checked fields alone, never of a name in the tar.
+The path is built from validated fields of the index alone, never from a name in the tar.
 """
 
 import os
@@ -20,7 +20,7 @@ from localrouter.weights.manifest.pin import PinnedFile
 
 @dataclass(frozen=True)
 class Destination:
-    """The folders of this machine. `wheels` None: wheels stay in the bundle."""
+    """Folders for imported files; `papers` is for manifest, lockfile and licences. `wheels` None: no wheels."""
 
     cache: Path
     models: Path
@@ -29,7 +29,7 @@ class Destination:
 
     @classmethod
     def here(cls, wheels: Path | None = None) -> "Destination":
-        """The Hugging Face cache that the environment names, and the user's data folder."""
+        """Return the folders of this machine: the Hugging Face cache and the user's data folder."""
         given = Path(os.environ.get("XDG_DATA_HOME", ""))
         data = (given if given.is_absolute() else Path.home() / ".local" / "share") / "localrouter"
         return cls(cache_directory(), data / "models", data / "bundles", wheels)
@@ -37,7 +37,7 @@ class Destination:
 
 @dataclass(frozen=True)
 class ImportTarget:
-    """One file of a build: a place in the Hugging Face cache, or a path of the user's own."""
+    """Target of one file of a build: a place in the Hugging Face cache, or a path in the user's data folder."""
 
     build: BundledBuild
     file: BundledFile
@@ -45,17 +45,17 @@ class ImportTarget:
 
     @property
     def path(self) -> Path:
-        """Where the bytes go."""
+        """Path that the bytes are written to."""
         return self.place if isinstance(self.place, Path) else self.place.blob
 
     @property
     def partial(self) -> Path:
-        """What an interrupted import leaves, and the next one (or a download) goes on with."""
+        """Path of the partial file of an interrupted import, which the next import or download resumes."""
         return self.path.with_name(self.path.name + PARTIAL)
 
     @property
     def here(self) -> Path | None:
-        """The file, if one of the right size is there already; its digest is another question."""
+        """Path of an existing file of the right size, or None; its digest is not checked."""
         for path in (self.path,) if isinstance(self.place, Path) else (self.place.pointer, self.path):
             if path.is_file() and path.stat().st_size == self.file.size:
                 return path
@@ -63,13 +63,13 @@ class ImportTarget:
 
     @property
     def missing(self) -> int:
-        """Bytes that have to be written."""
+        """Bytes that remain to be written."""
         if self.here:
             return 0
         return self.file.size - (self.partial.stat().st_size if self.partial.is_file() else 0)
 
     def is_whole(self, report: Report = silent) -> bool:
-        """Whether the file is there with the right digest. `report` hears of the bytes that were read for it."""
+        """Whether the file exists with the right digest. `report` is called with bytes read."""
         if (path := self.here) is None:
             return False
         try:
@@ -80,10 +80,10 @@ class ImportTarget:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Make the folders, and hold the lock that every writer of this file takes. Raises OSError.
+        """Create the folders, and hold the lock that every writer of this file takes. Raises OSError.
 
-        Lock files stay, in a folder out of sight: if one is deleted while another process waits for it, that one gets
-        the lock of a file without a name, and a third process one of a new file.
+        Lock files are kept, in a hidden folder: if one were deleted while another process waits for it, that process
+        would lock the deleted file, and a third one a new file.
         """
         lock = self.path.parent / ".locks" / f"{self.path.name}.lock"
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,14 +95,14 @@ class ImportTarget:
             yield
 
     def keep(self) -> None:
-        """Give the whole and checked partial file its name. Raises OSError."""
+        """Rename the complete, verified partial file to its final name. Raises OSError."""
         if isinstance(self.place, CachedFile):
             self.place.keep()
         else:
             self.partial.replace(self.path)
 
     def link(self) -> None:
-        """In the cache: let the snapshot have the file, and make it `main` where nothing else is. Raises OSError."""
+        """Link a cached file into its snapshot, and set `refs/main` where there is none. Raises OSError."""
         if isinstance(self.place, Path):
             return
         pointer, blob = self.place.pointer, self.place.blob
@@ -115,7 +115,7 @@ class ImportTarget:
 
 
 def targets(index: BundleIndex, where: Destination) -> list[ImportTarget]:
-    """Where each file of each build goes; two builds may share the bytes of one."""
+    """Return the target of each file of each build; targets of two builds may share one digest."""
     return [ImportTarget(build, file, _place(build, file, where)) for build in index.builds for file in build.files]
 
 

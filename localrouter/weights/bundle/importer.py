@@ -1,6 +1,6 @@
-"""Bringing a bundle in: every file is whole and checked before it takes its name, and a second run goes on.
+"""Import of a bundle: every file is checked before it gets its final name, and an interrupted import is resumed.
 
-Weights of the hub go into the Hugging Face cache as the library would have left them; others become the user's own.
+Weights of the hub go into the Hugging Face cache in the library's layout; others into the user's data folder.
 """
 
 import errno
@@ -15,13 +15,13 @@ from enum import StrEnum
 from pathlib import Path
 
 from localrouter.weights.bundle.import_target import Destination, ImportTarget, targets
-from localrouter.weights.bundle.index import INDEX, BundleError, BundleIndex, BundleRefused, PieceKind
+from localrouter.weights.bundle.index import INDEX, BundleError, BundleIndex, BundleRejected, PieceKind
 from localrouter.weights.bundle.reader import Bundle, PiecePlace, require_digest
 from localrouter.weights.hashed_copy import CutShort, Report, copy_hashed, hashed, silent
 
 
 class ImportOutcome(StrEnum):
-    """What became of a build."""
+    """Outcome of the import of a build."""
 
     PRESENT = "present"
     WRITTEN = "written"
@@ -29,20 +29,21 @@ class ImportOutcome(StrEnum):
 
 @dataclass
 class ImportResult:
-    """What an import did: full names by outcome, where the papers lie, and the wheels it wrote."""
+    """Result of an import: outcomes by full name, the folder of manifest, lockfile and licences, and the wheels."""
 
     targets: Sequence[ImportTarget]
     papers: Path
     outcomes: dict[str, ImportOutcome] = field(default_factory=dict)
     wheels: list[Path] = field(default_factory=list)
     written: int = 0
-    """Bytes of weights that were copied; what was there already does not count."""
+    """Bytes of weights that were copied, without files that were present already."""
 
 
 def import_bundle(bundle: Bundle, where: Destination, report: Report = silent) -> ImportResult:
-    """Bring everything in. `report` hears of the bytes of all members, and of those that a delta builds on.
+    """Import all files of a bundle.
 
-    Raises BundleError, BundleRefused.
+    `report` is called with the bytes of all members, and of files that a delta bundle presupposes. Raises BundleError,
+    BundleRejected.
     """
     files = targets(bundle.index, where)
     by_digest: defaultdict[str, list[ImportTarget]] = defaultdict(list)
@@ -55,26 +56,32 @@ def import_bundle(bundle: Bundle, where: Destination, report: Report = silent) -
     for place in bundle.places():
         if place.member.kind is PieceKind.WEIGHT:
             for target in by_digest[place.member.sha256]:
-                _bring(bundle, place, target, done, report)
-        elif place.member.kind is not PieceKind.WHEEL:
-            _extract(bundle, place, done.papers / place.member.name, report)
-        elif where.wheels is not None:
-            done.wheels.append(where.wheels / Path(place.member.name).name)
-            _extract(bundle, place, done.wheels[-1], report)
+                _import_weight(bundle, place, target, done, report)
         else:
-            report(place.member.size)
+            _import_other(bundle, place, where, done, report)
     with _writing(done.papers):
         done.papers.mkdir(parents=True, exist_ok=True)
         (done.papers / INDEX).write_bytes(bundle.index_bytes)
     return done
 
 
+def _import_other(bundle: Bundle, place: PiecePlace, where: Destination, done: ImportResult, report: Report) -> None:
+    """Extract a member that is not a weight; wheels only if `where` has a folder for them."""
+    if place.member.kind is not PieceKind.WHEEL:
+        _extract(bundle, place, done.papers / place.member.name, report)
+    elif where.wheels is not None:
+        done.wheels.append(where.wheels / Path(place.member.name).name)
+        _extract(bundle, place, done.wheels[-1], report)
+    else:
+        report(place.member.size)
+
+
 def _require_present(files: Sequence[ImportTarget], done: ImportResult, report: Report) -> None:
     for target in files:
         if not target.is_whole(report):
             raise BundleError(
-                f"this delta bundle builds on {target.file.name} of {target.build.name}, which is not on this machine",
-                hint="import the bundle it was made against first, or ask for a whole one",
+                f"this delta bundle needs {target.file.name} of {target.build.name}, which is not on this machine",
+                hint="import the bundle that the delta was made from first, or a full bundle",
             )
         with _writing(target.path), target.alone():
             target.link()
@@ -82,7 +89,7 @@ def _require_present(files: Sequence[ImportTarget], done: ImportResult, report: 
 
 
 def _require_room(index: BundleIndex, files: Sequence[ImportTarget], where: Destination) -> None:
-    """Compare with what is free before the first byte is written, for each disk by itself."""
+    """Raise BundleError if a disk has less free space than the import will write to it."""
     needs: defaultdict[int, int] = defaultdict(int)
     some: dict[int, Path] = {}
     wanted = {target.path: target.missing for target in files}
@@ -98,24 +105,26 @@ def _require_room(index: BundleIndex, files: Sequence[ImportTarget], where: Dest
         if size > free:
             raise BundleError(
                 f"{some[disk]}: {size:,} bytes are needed and {free:,} are free there",
-                hint="free some, or name another place with HF_HOME or XDG_DATA_HOME",
+                hint="free some space, or set HF_HOME or XDG_DATA_HOME to another directory",
             )
 
 
-def _bring(bundle: Bundle, place: PiecePlace, target: ImportTarget, done: ImportResult, report: Report) -> None:
-    """One weight: nothing to do, or copied, checked and moved into place."""
+def _import_weight(bundle: Bundle, place: PiecePlace, target: ImportTarget, done: ImportResult, report: Report) -> None:
+    """Import one weight: skip it if present, else copy it, check it and move it into place."""
     name = target.build.name
     if isinstance(target.place, Path) and target.is_whole(report):
         done.outcomes.setdefault(
             name, ImportOutcome.PRESENT
-        )  # without a lock: the shipped model lies where nobody may write
+        )  # without a lock: the folder of the shipped model may be read-only
         return
     with _writing(target.path), target.alone():
         if target.is_whole(report):
             done.outcomes.setdefault(name, ImportOutcome.PRESENT)
         else:
             if isinstance(target.place, Path) and target.path.exists():
-                raise BundleError(f"{target.path}: another file has this name", hint="move it away, then import again")
+                raise BundleError(
+                    f"{target.path}: another file has this name", hint="move that file, then import again"
+                )
             done.written += _fill(bundle, place, target.partial, report)
             target.keep()
             done.outcomes[name] = ImportOutcome.WRITTEN
@@ -123,12 +132,12 @@ def _bring(bundle: Bundle, place: PiecePlace, target: ImportTarget, done: Import
 
 
 def _fill(bundle: Bundle, place: PiecePlace, partial: Path, report: Report) -> int:
-    """Complete a partial file, from its beginning when what is there is wrong; returns the bytes that were copied."""
+    """Complete a partial file, or copy it again if its bytes are wrong; return the number of bytes copied."""
     have = min(partial.stat().st_size, place.member.size) if partial.exists() else 0
-    found = _go_on(bundle, place, partial, have, report)
+    found = _resume(bundle, place, partial, have, report)
     copied = place.member.size - have
     if found != place.member.sha256 and have:
-        found = _go_on(bundle, place, partial, 0, report)
+        found = _resume(bundle, place, partial, 0, report)
         copied += place.member.size
     if found != place.member.sha256:
         partial.unlink()
@@ -136,7 +145,7 @@ def _fill(bundle: Bundle, place: PiecePlace, partial: Path, report: Report) -> i
     return copied
 
 
-def _go_on(bundle: Bundle, place: PiecePlace, partial: Path, have: int, report: Report) -> str:
+def _resume(bundle: Bundle, place: PiecePlace, partial: Path, have: int, report: Report) -> str:
     """Hash the first `have` bytes of the partial file, copy the rest, and return the digest of all."""
     digest = hashlib.sha256()
     with partial.open("r+b" if have else "wb", buffering=0) as file:
@@ -148,7 +157,7 @@ def _go_on(bundle: Bundle, place: PiecePlace, partial: Path, have: int, report: 
 
 
 def _extract(bundle: Bundle, place: PiecePlace, path: Path, report: Report) -> None:
-    """A small file, whole or not at all; two processes may write it at the same time."""
+    """Extract a small file atomically; two processes may write it at the same time."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -161,16 +170,16 @@ def _extract(bundle: Bundle, place: PiecePlace, path: Path, report: Report) -> N
 
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Say in words what went wrong with writing; what was written stays for the next time."""
+    """Turn errors of writing into BundleError or BundleRejected; written bytes are kept for the next import."""
     try:
         yield
     except CutShort:
-        raise BundleRefused("the bundle is cut: it ends before it should", hint="copy it again") from None
+        raise BundleRejected("the bundle is truncated", hint="copy it again") from None
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise BundleError(
             f"{path}: cannot be written: {error.strerror}",
-            hint="free some space; then the same command goes on where it stopped"
+            hint="free some space, then run the same command again to resume"
             if full
-            else "look at its permissions, or name another place with HF_HOME or XDG_DATA_HOME",
+            else "check its permissions, or set HF_HOME or XDG_DATA_HOME to another directory",
         ) from None

@@ -1,7 +1,7 @@
-"""What stands first in a bundle: which files follow, and which builds of which models they make.
+"""Index of a bundle, its first member: the files that follow, and the builds of models that they belong to.
 
-The index is read before anything is known about whoever wrote it. So it is checked like a manifest: no name in it can
-lead out of a folder, nothing stands there twice, and every weight belongs to a build.
+The index comes from an untrusted source. So it is validated like a manifest: no name leads out of a folder, nothing is
+listed twice, and every weight belongs to a build.
 """
 
 import re
@@ -18,21 +18,21 @@ from localrouter.weights.manifest.toml_file import StrictTable
 FORMAT = 1
 INDEX, SIGNATURE = "bundle.json", "bundle.json.sig"
 MAX_INDEX = 8 << 20
-"""Bytes of an index; a bundle of a hundred builds has some 100 kB."""
+"""Largest index in bytes; that of a hundred builds has some 100 kB."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*(/[A-Za-z0-9_][A-Za-z0-9._+-]*)*")
 
 
 class BundleError(OperatorError):
-    """A bundle that cannot be made, read or brought in as things are."""
+    """A bundle cannot be written, read or imported."""
 
 
-class BundleRefused(BundleError):
-    """A bundle that is not what it says, or not from whom it should be. Nothing of it may be used."""
+class BundleRejected(BundleError):
+    """A bundle is damaged, inconsistent or not signed as required. None of its files may be used."""
 
 
 class PieceKind(StrEnum):
-    """What a member is, in the order in which they stand in a bundle."""
+    """Kind of a member, in the order of members in a bundle."""
 
     MANIFEST = "manifest"
     LOCK = "lock"
@@ -63,7 +63,7 @@ class BundleMember(StrictTable):
 
 
 class BundledFile(StrictTable):
-    """One GGUF of a build. The member with this digest carries it; without one the receiver must have it already."""
+    """One GGUF of a build. If no member has this digest, the receiver must have the file already."""
 
     name: Annotated[RepoFile, AfterValidator(_check_printable)]
     size: Annotated[int, Field(ge=1)]
@@ -71,7 +71,7 @@ class BundledFile(StrictTable):
 
 
 class BundledBuild(StrictTable):
-    """One build, with where it goes: a commit of a repository in the Hugging Face cache, or the user's own models."""
+    """One build and its destination: a commit of a repository in the Hugging Face cache, or the user's data folder."""
 
     name: BuildName
     alias: AliasName
@@ -93,7 +93,7 @@ class BundledBuild(StrictTable):
 
 
 class WheelTarget(StrictTable):
-    """Where the wheels install: this version of Python or newer where a wheel allows it, this system, this libc."""
+    """Platform of the wheels: Python version (or newer where a wheel allows it), system and libc."""
 
     python: Text
     platform: Text
@@ -101,71 +101,72 @@ class WheelTarget(StrictTable):
 
 
 class BundleIndex(StrictTable):
-    """The whole index; members stand in the order of the tar."""
+    """The index of a bundle; members are in the order of the tar."""
 
     format: Annotated[int, Field(ge=FORMAT, le=FORMAT)] = FORMAT
     localrouter: Text
-    """The version that wrote it, and whose wheel is inside if there are wheels."""
+    """Version of localrouter that wrote the bundle, and of its wheel if there are wheels."""
     builds: tuple[BundledBuild, ...]
     members: tuple[BundleMember, ...]
     wheels: WheelTarget | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "BundleIndex":
-        _refuse_twice("member", (member.name for member in self.members))
-        _refuse_twice("digest", (member.sha256 for member in self.weights))
-        _refuse_twice("build", (build.name for build in self.builds))
+        _reject_duplicates("member", (member.name for member in self.members))
+        _reject_duplicates("digest", (member.sha256 for member in self.weights))
+        _reject_duplicates("build", (build.name for build in self.builds))
         sizes = {file.sha256: file.size for file in self.files}
         for member in self.weights:
             if sizes.get(member.sha256) != member.size:
-                raise ValueError(f"{member.name} belongs to no build, or has another size there")
+                raise ValueError(f"{member.name} belongs to no build, or has another size in its build")
         return self
 
     @property
     def files(self) -> list[BundledFile]:
-        """The files of all builds."""
+        """Files of all builds."""
         return [file for build in self.builds for file in build.files]
 
     @property
     def weights(self) -> list[BundleMember]:
-        """The members that are models."""
+        """Members that are model weights."""
         return self.of(PieceKind.WEIGHT)
 
     @property
     def presupposed(self) -> list[BundledFile]:
-        """Files that the receiver must have already: what a delta bundle leaves out."""
+        """Files that a delta bundle leaves out, and that the receiver must have already."""
         carried = {member.sha256 for member in self.weights}
         return [file for file in self.files if file.sha256 not in carried]
 
     def of(self, *kinds: PieceKind) -> list[BundleMember]:
-        """The members of these kinds, in their order."""
+        """Return the members of these kinds, in the order of the tar."""
         return [member for member in self.members if member.kind in kinds]
 
 
 def render_index(index: BundleIndex) -> bytes:
-    """The index as it stands in a bundle: the same bytes for the same index."""
+    """Return the index as JSON bytes; equal indexes give equal bytes."""
     return index.model_dump_json(indent=1).encode() + b"\n"
 
 
 def parse_index(data: bytes) -> BundleIndex:
-    """Check an index that anybody may have written. Raises BundleRefused."""
+    """Parse and validate an index from an untrusted source. Raises BundleRejected."""
     try:
         return BundleIndex.model_validate_json(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "the whole"
         if first["loc"] == ("format",):
-            raise BundleRefused(
-                "the bundle has another format than this localrouter reads", hint="use the version that wrote it"
+            raise BundleRejected(
+                "the bundle has a format that this version of localrouter cannot read",
+                hint="use the version that wrote it",
             ) from None
-        raise BundleRefused(
-            f"the bundle's index is wrong: {where}: {first['msg'].removeprefix('Value error, ')}"
+        raise BundleRejected(
+            f"the bundle's index is invalid: {where}: {first['msg'].removeprefix('Value error, ')}"
         ) from None
 
 
-def _refuse_twice(what: str, values: Iterable[str]) -> None:
+def _reject_duplicates(what: str, values: Iterable[str]) -> None:
     seen: set[str] = set()
     for value in values:
         if value in seen:
-            raise ValueError(f"the {what} {value} stands there twice")
+            raise ValueError(f"the {what} {value} is listed twice")
         seen.add(value)

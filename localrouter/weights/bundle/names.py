@@ -1,4 +1,4 @@
-"""Giving imported builds their names: the user's manifest gets an entry for each that no manifest here knows."""
+"""Names of imported builds: entries in the user's manifest for builds that no manifest of this machine has."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,9 +16,9 @@ from localrouter.weights.registry import Registry, RegistryEntry, user_manifest_
 
 
 def name_builds(targets: Sequence[ImportTarget]) -> list[str]:
-    """Add what is unknown to the user's manifest and return those full names. Raises ManifestError.
+    """Add builds that no manifest has to the user's manifest, and return their full names. Raises ManifestError.
 
-    A name that the user's own manifest has already stays what it is. Two imports do not name the same build twice.
+    Names in the user's own manifest are never changed. A lock keeps concurrent imports from adding a build twice.
     """
     own = user_manifest_path()
     if not _unknown(targets, own):
@@ -32,7 +32,7 @@ def name_builds(targets: Sequence[ImportTarget]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Unknown:
-    """A build that no manifest here knows."""
+    """A build that no manifest of this machine has."""
 
     alias: str
     description: str
@@ -53,7 +53,7 @@ def _unknown(targets: Sequence[ImportTarget], own: Path) -> list[_Unknown]:
 
 @contextmanager
 def _alone(own: Path) -> Iterator[None]:
-    """Hold the lock of whoever names what was imported."""
+    """Hold the lock for adding imported builds to a manifest."""
     lock = own.parent / ".locks" / f"{own.name}.lock"
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,7 @@ def _alone(own: Path) -> Iterator[None]:
 
 
 def _is_same(entry: RegistryEntry, target: ImportTarget) -> bool:
-    """Whether a manifest means what was brought by this name."""
+    """Whether the entry of a manifest names the same file as the imported build."""
     if target.build.repo is None:
         found = entry.locate()
         return isinstance(found, Found) and Path(found.path) == target.path
@@ -74,7 +74,7 @@ def _is_same(entry: RegistryEntry, target: ImportTarget) -> bool:
 
 
 def _build(target: ImportTarget, *, taken: bool) -> Build:
-    """The entry of a manifest; without its variant where the alias has another build of that variant."""
+    """Return the manifest build of an import; without its variant where the alias has another build of that variant."""
     build, file = target.build, target.file
     hub, split = build.repo is not None, len(build.files) > 1
     return Build(

@@ -1,4 +1,4 @@
-"""Reading a bundle that anybody may have written: every member is held against the index before it is touched."""
+"""Reader of bundles from untrusted sources: every member is compared with the index before it is used."""
 
 import tarfile
 from collections.abc import Iterator
@@ -14,34 +14,34 @@ from localrouter.weights.bundle.index import (
     SIGNATURE,
     BundleError,
     BundleMember,
-    BundleRefused,
+    BundleRejected,
     parse_index,
 )
 from localrouter.weights.bundle.signature import check_signature
 from localrouter.weights.hashed_copy import CutShort, Report, hashed, silent
 
 _MAX_HEADER = 1 << 20
-"""Bytes of an extended tar header; ours have some dozens, and tarfile would read gigabytes if one said so."""
+"""Largest extended tar header in bytes; localrouter's have some dozens, and tarfile itself sets no limit."""
 _MAX_SIGNATURE = 64 << 10
 _LEAST_PADDING = 2 * tarfile.BLOCKSIZE
 _MOST_PADDING = _LEAST_PADDING + tarfile.RECORDSIZE
-_CUT = "the bundle is cut: it ends before"
+_CUT = "the bundle is truncated: it ends before"
 _FETCH = "copy it again"
-_READ = "look at its name and its permissions, and at the disk it is on"
+_READ = "check its path, its permissions and its disk"
 
 
 @dataclass(frozen=True)
 class PiecePlace:
-    """Where the bytes of a member lie in the file."""
+    """Offset of a member's bytes in the bundle."""
 
     member: BundleMember
     offset: int
 
 
 class Bundle:
-    """An open bundle, its index checked in form. Raises BundleError when it cannot be read, BundleRefused when wrong.
+    """An open bundle with its validated index. A context manager.
 
-    Nothing but the index is read before it is asked for. A context manager.
+    Only the index is read at first. Raises BundleError when the file cannot be read, BundleRejected when it is invalid.
     """
 
     def __init__(self, path: Path) -> None:
@@ -52,7 +52,7 @@ class Bundle:
         try:
             self.size = path.stat().st_size
             with _wording():
-                self._tar = tarfile.TarFile(fileobj=_Headers(self._file))  # type: ignore[arg-type]  # it only reads
+                self._tar = tarfile.TarFile(fileobj=_Headers(self._file))  # type: ignore[arg-type]  # only read and seek are used
             self._pending: tarfile.TarInfo | None = None
             self.index_bytes = self._first()
             self.signature = self._second()
@@ -68,45 +68,45 @@ class Bundle:
         self._file.close()
 
     def signer(self, signers: Path) -> str:
-        """Who of `signers` signed the index. Raises BundleRefused when nobody did."""
+        """Return the signer of the index, one of `signers`. Raises BundleRejected when none of them signed it."""
         if self.signature is None:
-            raise BundleRefused("the bundle is not signed", hint="without --signers it is taken as it is")
+            raise BundleRejected("the bundle is not signed", hint="without --signers no signature is required")
         return check_signature(self.index_bytes, self.signature, signers)
 
     def places(self) -> Iterator[PiecePlace]:
-        """Every member in order, once; the bytes may be read while it is the current one.
+        """Yield every member in order; its bytes may be read until the next one is requested.
 
-        Raises BundleRefused at the first header that is not the one that the index announces.
+        Raises BundleRejected at the first header that differs from the index.
         """
         for member in self.index.members:
             info = self._next()
             if info is None:
-                raise BundleRefused(f"{_CUT} {member.name}", hint=_FETCH)
+                raise BundleRejected(f"{_CUT} {member.name}", hint=_FETCH)
             self._compare(info, member)
             yield PiecePlace(member, info.offset_data)
         if (more := self._next()) is not None:
-            raise BundleRefused(self._stranger(more))
+            raise BundleRejected(self._stranger(more))
         self._expect_end()
 
     def open_at(self, offset: int) -> BinaryIO:
-        """The file, standing at this byte. There is only one: reading elsewhere moves it."""
+        """Return the open file, positioned at this byte. All callers share it."""
         self._file.seek(offset)
         return self._file
 
     def check(self, report: Report = silent) -> None:
-        """Read everything once and compare every digest. Raises BundleRefused."""
+        """Read all members and compare their digests. `report` is called with bytes read. Raises BundleRejected."""
         for place in self.places():
             member = place.member
             try:
                 found = hashed(self.open_at(place.offset), member.size, report)
             except CutShort:
-                raise BundleRefused(f"{_CUT} the end of {member.name}", hint=_FETCH) from None
+                raise BundleRejected(f"{_CUT} the end of {member.name}", hint=_FETCH) from None
             require_digest(member, found)
 
     def _first(self) -> bytes:
         info = self._next()
         if info is None or info.name != INDEX:
-            raise BundleRefused(f"this is no bundle of localrouter: it does not begin with {INDEX}")
+            raise BundleRejected(f"not a bundle of localrouter: the first member is not {INDEX}")
         return self._small(info, MAX_INDEX)
 
     def _second(self) -> bytes | None:
@@ -118,10 +118,10 @@ class Bundle:
 
     def _small(self, info: tarfile.TarInfo, limit: int) -> bytes:
         if not _is_plain(info) or info.size > limit:
-            raise BundleRefused(f"{info.name} is no plain file of at most {limit} bytes")
+            raise BundleRejected(f"{info.name} is not a regular file of at most {limit} bytes")
         data = self.open_at(info.offset_data).read(info.size)
         if len(data) != info.size:
-            raise BundleRefused(f"{_CUT} the end of {info.name}", hint=_FETCH)
+            raise BundleRejected(f"{_CUT} the end of {info.name}", hint=_FETCH)
         return data
 
     def _next(self) -> tarfile.TarInfo | None:
@@ -133,41 +133,41 @@ class Bundle:
 
     def _compare(self, info: tarfile.TarInfo, member: BundleMember) -> None:
         if info.name != member.name:
-            raise BundleRefused(self._stranger(info))
+            raise BundleRejected(self._stranger(info))
         if not _is_plain(info):
-            raise BundleRefused(f"{info.name!r} is no plain file")
+            raise BundleRejected(f"{info.name!r} is not a regular file")
         if info.size != member.size:
-            raise BundleRefused(f"{info.name!r} has {info.size:,} bytes where the index says {member.size:,}")
+            raise BundleRejected(f"{info.name!r} has {info.size:,} bytes, and {member.size:,} in the index")
 
     def _stranger(self, info: tarfile.TarInfo) -> str:
         if info.name in (INDEX, SIGNATURE, *(member.name for member in self.index.members)):
-            return f"{info.name!r} stands there twice, or not where the index says"
+            return f"{info.name!r} appears twice, or not in the order of the index"
         return f"{info.name!r} is in the tar and not in the index"
 
     def _expect_end(self) -> None:
-        """After the last member come two empty blocks and nothing but the padding that tar files have."""
+        """Raise BundleRejected unless the last member is followed by the end of a tar: empty blocks and padding."""
         rest = self.open_at(self._tar.offset).read(_MOST_PADDING + 1)
         if len(rest) < _LEAST_PADDING:
-            raise BundleRefused(f"{_CUT} the end mark of the tar", hint=_FETCH)
+            raise BundleRejected(f"{_CUT} the end mark of the tar", hint=_FETCH)
         if any(rest) or len(rest) > _MOST_PADDING:
-            raise BundleRefused("something stands behind the last member of the bundle")
+            raise BundleRejected("the bundle has data after its last member")
 
 
 def require_digest(member: BundleMember, found: str) -> None:
-    """Raise BundleRefused when the bytes of a member are not those of the index."""
+    """Raise BundleRejected when the sha256 `found` of a member differs from the index."""
     if found != member.sha256:
-        raise BundleRefused(
-            f"{member.name} is damaged: its sha256 is {found} where the index says {member.sha256}", hint=_FETCH
+        raise BundleRejected(
+            f"{member.name} is damaged: its sha256 is {found}, and {member.sha256} in the index", hint=_FETCH
         )
 
 
 @contextmanager
 def _wording() -> Iterator[None]:
-    """Turn what tarfile says of nonsense, in its many ways, into ours."""
+    """Turn tarfile's errors for invalid files into BundleRejected, and those of the disk into BundleError."""
     try:
         yield
     except (tarfile.TarError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
-        raise BundleRefused(f"this is no whole tar file: {error}", hint=_FETCH) from None
+        raise BundleRejected(f"not a complete tar file: {error}", hint=_FETCH) from None
     except OSError as error:
         raise BundleError(f"the bundle cannot be read: {error.strerror}", hint=_READ) from None
 
@@ -177,7 +177,7 @@ def _is_plain(info: tarfile.TarInfo) -> bool:
 
 
 class _Headers:
-    """The file as tarfile sees it: for headers only, so a large read is a header that claims to be large."""
+    """File object for tarfile, which only reads headers: a read over the limit is an invalid header."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

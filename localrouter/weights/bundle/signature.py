@@ -1,50 +1,50 @@
-"""Detached signatures with `ssh-keygen -Y`, the tool and the keys that administrators have already."""
+"""Detached signatures through `ssh-keygen -Y`, with the SSH keys that administrators already use."""
 
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 
-from localrouter.weights.bundle.index import BundleError, BundleRefused
+from localrouter.weights.bundle.index import BundleError, BundleRejected
 
 NAMESPACE = "localrouter-bundle"
-"""What these signatures are for; one made for anything else does not count."""
+"""Namespace of bundle signatures; a signature for another purpose is invalid."""
 
 
 def sign(data: bytes, key: Path) -> bytes:
-    """The signature of `data` with a private key, or a public one whose private half an agent holds.
+    """Return the signature of `data` with a private key, or with a public one whose private half ssh-agent holds.
 
-    Asks for a passphrase on the terminal where the key has one. Raises BundleError.
+    ssh-keygen asks for a passphrase on the terminal where the key has one. Raises BundleError.
     """
     run = _ssh_keygen("sign", "-n", NAMESPACE, "-f", str(key), data=data)
     if run.returncode or b"BEGIN SSH SIGNATURE" not in run.stdout:
-        raise BundleError(f"{key}: this key does not sign: {_last_line(run.stderr)}", hint="name a private SSH key")
+        raise BundleError(f"{key}: signing failed: {_last_line(run.stderr)}", hint="pass a private SSH key")
     return run.stdout
 
 
 def check_signature(data: bytes, signature: bytes, signers: Path) -> str:
-    """Who of `signers` signed `data`. The file is one of ssh-keygen's ALLOWED SIGNERS.
+    """Return the signer of `data`. `signers` is a file in ssh-keygen's ALLOWED SIGNERS format.
 
-    Raises BundleRefused when nobody of them did, BundleError when it cannot be found out.
+    Raises BundleRejected when none of the signers made the signature, BundleError when it cannot be verified.
     """
     if not signers.is_file():
         raise BundleError(
-            f"{signers}: there is no such file", hint="it has lines like: name@example.org ssh-ed25519 AAAA..."
+            f"{signers}: there is no such file", hint="write lines such as: name@example.org ssh-ed25519 AAAA..."
         )
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "signature"
         file.write_bytes(signature)
         found = _ssh_keygen("find-principals", "-s", str(file), "-f", str(signers))
         if found.returncode:
-            raise BundleRefused(
-                f"the bundle is signed, but by nobody who is named in {signers}",
-                hint="ask whoever made the bundle for the public key, over a way that you trust",
+            raise BundleRejected(
+                f"the bundle is signed, but by none of the signers in {signers}",
+                hint="get the public key of the bundle's author over a trusted channel",
             )
         for identity in found.stdout.decode(errors="replace").splitlines():
-            who = ("-I", identity, "-n", NAMESPACE, "-f", str(signers), "-s", str(file))
-            if not _ssh_keygen("verify", *who, data=data).returncode:
+            arguments = ("-I", identity, "-n", NAMESPACE, "-f", str(signers), "-s", str(file))
+            if not _ssh_keygen("verify", *arguments, data=data).returncode:
                 return identity
-    raise BundleRefused("the signature does not fit the index of the bundle: one of them was changed")
+    raise BundleRejected("the signature does not match the index of the bundle: one of them was changed")
 
 
 def _ssh_keygen(*arguments: str, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:

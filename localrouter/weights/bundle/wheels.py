@@ -1,7 +1,7 @@
-"""The wheels of localrouter and of everything it needs, for this Python and this system, with a portable llama.cpp.
+"""Wheels of localrouter and its dependencies for this Python and platform, with a portable llama.cpp.
 
-An installation compiles llama.cpp for the CPU it stands on. A wheel that travels must not: here every variant of the
-CPU kernels is compiled into a library of its own, and llama.cpp takes the fastest that the machine can run.
+An installation compiles llama.cpp for the local CPU. A wheel for other machines must not: here every variant of the CPU
+kernels is compiled into a library of its own, and llama.cpp loads the fastest that the machine can run.
 """
 
 import os
@@ -26,7 +26,7 @@ from localrouter.weights.bundle.index import BundleError, WheelTarget
 
 LLAMA = "llama-cpp-python"
 NATIVE_OFF = ("-DGGML_NATIVE=OFF", "-DGGML_OPENMP=OFF", "-DLLAVA_BUILD=OFF")
-"""Nothing of this CPU; and threads of ggml's own, since libgomp is missing where no compiler is."""
+"""CMake flags for portability: no native code, and ggml's own threads, because libgomp comes with a compiler."""
 EVERY_VARIANT = (
     "-DGGML_BACKEND_DL=ON",
     "-DGGML_CPU_ALL_VARIANTS=ON",
@@ -34,40 +34,40 @@ EVERY_VARIANT = (
     "-DCMAKE_INSTALL_LIBDIR=llama_cpp/lib",
     "-DCMAKE_INSTALL_INCLUDEDIR=llama_cpp/include",
 )
-"""The install folders are those of the package: llama-cpp-python itself does not know of the variants."""
+"""CMake flags for all CPU variants. The install folders are set because llama-cpp-python does not install variants."""
 _FOR_SOME_CPUS = re.compile(r"-m(arch|cpu|s?sse|avx|fma|f16c|bmi|amx)")
-"""Flags of a compiler that a wheel for every CPU must not be compiled with."""
+"""Compiler flags that make a build specific to some CPUs."""
 _SECONDS_BETWEEN = 10.0
 
 Say: TypeAlias = Callable[[str], object]
 Pip: TypeAlias = Callable[[Sequence[str], Mapping[str, str], Say], None]
-"""Runs pip with these arguments and this environment beside ours. Raises BundleError."""
+"""Function that runs pip with arguments and additional environment variables. Raises BundleError."""
 
 
 @dataclass(frozen=True)
 class WheelSource:
-    """Where localrouter comes from: a checkout with its constraints, or an installation without one."""
+    """Source of localrouter's wheel: a checkout with its constraints, or None for an installed package."""
 
     checkout: Path | None
 
     @classmethod
     def here(cls) -> "WheelSource":
-        """The origin of the running localrouter."""
+        """Return the source of the running localrouter."""
         root = Path(localrouter.__file__).parent.parent
         return cls(root if (root / "constraints.txt").is_file() and (root / "pyproject.toml").is_file() else None)
 
     @property
     def requirement(self) -> str:
-        """What pip is asked for."""
+        """Requirement for pip: the checkout, or the installed version of localrouter."""
         return str(self.checkout) if self.checkout else f"localrouter=={localrouter.__version__}"
 
     @property
     def lean(self) -> Path | None:
-        """The CMake file that leaves out parts of llama.cpp which we do not load."""
+        """CMake file that leaves out parts of llama.cpp that localrouter does not load; None without a checkout."""
         return self.checkout and self.checkout / "scripts" / "llama.cmake"
 
     def constraints(self) -> str:
-        """Exact versions: those of the checkout, or those that are installed here."""
+        """Return pip constraints: the file of the checkout, or the versions installed here."""
         if self.checkout:
             return (self.checkout / "constraints.txt").read_text(encoding="utf-8")
         installed = {each.name.lower(): each.version for each in distributions()}
@@ -75,7 +75,7 @@ class WheelSource:
 
 
 def build_wheels(folder: Path, say: Say, *, pip: Pip | None = None, origin: WheelSource | None = None) -> list[Path]:
-    """Put all wheels into `folder` and return them. The compiled one is kept for the next time. Raises BundleError."""
+    """Build all wheels in `folder`, return their paths. The compiled llama.cpp is cached. Raises BundleError."""
     pip, origin = pip or run_pip, origin or WheelSource.here()
     constraints = folder / "constraints.txt"
     constraints.write_text(origin.constraints(), encoding="utf-8")
@@ -87,7 +87,7 @@ def build_wheels(folder: Path, say: Say, *, pip: Pip | None = None, origin: Whee
 
 
 def wheel_target() -> WheelTarget:
-    """Where wheels that are made here can be installed."""
+    """Return the platform of wheels that are built here."""
     return WheelTarget(
         python=f"cp{sys.version_info.major}{sys.version_info.minor}",
         platform=sysconfig.get_platform(),
@@ -96,15 +96,15 @@ def wheel_target() -> WheelTarget:
 
 
 def llama_flags(system: str, lean: Path | None) -> list[str]:
-    """The CMake flags of a llama.cpp for every CPU of this architecture."""
+    """Return the CMake flags of a llama.cpp for every CPU of this architecture."""
     flags = [*NATIVE_OFF]
-    if system == "Linux":  # on macOS all CPUs of an architecture are near enough, and Metal computes anyway
+    if system == "Linux":  # macOS needs no variants: its CPUs are similar, and Metal does the work
         flags += EVERY_VARIANT
     return flags + ([f"-DCMAKE_PROJECT_llama.cpp_INCLUDE={lean}"] if lean else [])
 
 
 def portable_compiler_flags(environment: Mapping[str, str]) -> dict[str, str]:
-    """CFLAGS and CXXFLAGS, where they are set, without what compiles for some CPUs only: CMake heeds them."""
+    """Return CFLAGS and CXXFLAGS, where they are set, without flags for some CPUs only, because CMake uses them."""
     return {
         name: " ".join(word for word in environment[name].split() if not _FOR_SOME_CPUS.match(word))
         for name in ("CFLAGS", "CXXFLAGS")
@@ -113,7 +113,7 @@ def portable_compiler_flags(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def run_pip(arguments: Sequence[str], environment: Mapping[str, str], say: Say) -> None:
-    """Run this Python's pip and say how far the compiler is. Raises BundleError with pip's last words."""
+    """Run this Python's pip and report compiler progress. Raises BundleError with pip's last lines."""
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
     with subprocess.Popen(  # noqa: S603
         command, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -128,13 +128,13 @@ def run_pip(arguments: Sequence[str], environment: Mapping[str, str], say: Say) 
                 say(f"compiling llama.cpp: {step[1]} of {step[2]}")
     if process.returncode:
         raise BundleError(
-            "pip could not make the wheels:\n  " + "\n  ".join(words),
-            hint="they need pip in this environment, a C++ compiler, and a network or a folder of wheels (pip config)",
+            "pip could not build the wheels:\n  " + "\n  ".join(words),
+            hint="wheels need pip, a C++ compiler, and a network or a folder of wheels (pip config)",
         )
 
 
 def _portable_llama(pip: Pip, origin: WheelSource, constraints: Path, say: Say) -> Path:
-    """The portable wheel of llama-cpp-python: kept from before, or compiled now."""
+    """Return the portable wheel of llama-cpp-python from the cache, or compile it."""
     flags = llama_flags(platform.system(), origin.lean)
     number = version(LLAMA)
     kept = _cache_home() / "wheels" / _key(number, flags, origin.lean)
@@ -143,13 +143,13 @@ def _portable_llama(pip: Pip, origin: WheelSource, constraints: Path, say: Say) 
     say(f"compiling llama.cpp for every {platform.machine()} CPU; this takes some minutes, once")
     kept.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
-        # pip looks at a wheel's name only, so its own cache would hand out one that was compiled for this CPU alone.
+        # pip compares names of wheels only, so its own cache could return one that was compiled for this CPU alone.
         fresh = ["--no-cache-dir", "--no-binary", LLAMA, "--no-deps"]
         arguments = ["wheel", "-v", *fresh, "-c", str(constraints), "-w", scratch, f"{LLAMA}=={number}"]
         pip(arguments, {"CMAKE_ARGS": shlex.join(flags)} | portable_compiler_flags(os.environ), say)
         shutil.rmtree(kept, ignore_errors=True)
         Path(scratch).rename(kept)
-        Path(scratch).mkdir()  # for TemporaryDirectory to remove
+        Path(scratch).mkdir()  # TemporaryDirectory removes it
     return next(kept.glob("*.whl"))
 
 

@@ -1,1 +1,1 @@
-"""The Hugging Face hub, and its cache on this machine."""
+"""Client of the Hugging Face hub, and its cache on this machine."""

@@ -1,8 +1,8 @@
-"""One file of a pin in the Hugging Face cache: where it stands, and how it gets there in one step.
+"""One file of a pin in the Hugging Face cache: its paths, and its atomic placement.
 
-The layout is the library's: the bytes in `blobs/`, named by their sha256; in `snapshots/` a relative link to them for
-every commit that has the file; in `refs/` the commit of a branch. Where the file system has no links, the file itself
-stands in the snapshot.
+The layout is huggingface_hub's: the bytes in `blobs/`, named by their sha256; in `snapshots/` a relative link to them
+for every commit that has the file; in `refs/` the commit of a branch. On a file system without links the snapshot has
+the file itself.
 """
 
 import os
@@ -24,12 +24,12 @@ from localrouter.errors import TransferError
 from localrouter.weights.manifest.pin import Pin, PinnedFile
 
 PARTIAL = ".localrouter-partial"
-"""Ending of a file in `blobs/` that has begun to arrive. The name is stable, so that the next run goes on with it."""
+"""Suffix of a partial file in `blobs/`. The name is stable, so that the next run resumes the download."""
 
 
 @dataclass(frozen=True)
 class CachedFile:
-    """The places of one file. `cache` is the directory that HF_HUB_CACHE or HF_HOME names."""
+    """Paths of one file in the Hugging Face cache. `cache` is the directory that HF_HUB_CACHE or HF_HOME names."""
 
     cache: Path
     repo: str
@@ -39,31 +39,31 @@ class CachedFile:
     def __post_init__(self) -> None:
         name = PurePosixPath(self.file.name)
         if name.is_absolute() or ".." in name.parts or "\\" in self.file.name:
-            raise TransferError(f"{self.file.name!r} of {self.repo} is no plain path inside a repository")
+            raise TransferError(f"{self.file.name!r} of {self.repo} is not a plain path inside a repository")
 
     @property
     def folder(self) -> Path:
-        """Everything of this repository."""
+        """Folder of the repository in the cache."""
         return self.cache / repo_folder_name(repo_id=self.repo, repo_type="model")
 
     @property
     def blob(self) -> Path:
-        """The bytes."""
+        """Path of the complete bytes, named by their sha256."""
         return self.folder / "blobs" / self.file.sha256
 
     @property
     def partial(self) -> Path:
-        """The bytes that have arrived so far."""
+        """Path of the bytes received so far."""
         return self.blob.with_name(self.blob.name + PARTIAL)
 
     @property
     def pointer(self) -> Path:
-        """The path that programs open."""
+        """Path of the file in its snapshot, which programs open."""
         return self.folder / "snapshots" / self.commit / self.file.name
 
     @property
     def lock(self) -> Path:
-        """The lock of whoever writes this file; the library takes the same one."""
+        """Path of the lock that every writer of this file takes, huggingface_hub included."""
         return self.cache / ".locks" / self.folder.name / f"{self.file.sha256}.lock"
 
     def is_present(self) -> bool:
@@ -71,39 +71,39 @@ class CachedFile:
         return _size(self.pointer) == self.file.size
 
     def arrived(self) -> int:
-        """Bytes of a partial file from an earlier run."""
+        """Return the bytes of a partial file from an earlier run."""
         return min(_size(self.partial) or 0, self.file.size)
 
     def prepare(self) -> None:
-        """Make the directories."""
+        """Create the directories of the file in the cache."""
         for directory in (self.blob.parent, self.pointer.parent, self.lock.parent):
             directory.mkdir(parents=True, exist_ok=True)
         _create_cachedir_tag(self.cache)
 
     def keep(self) -> None:
-        """Move the whole and checked partial file into its place."""
+        """Rename the complete, verified partial file to its blob."""
         try:
             os.replace(self.partial, self.blob)
         except FileNotFoundError:
-            # Locks do nothing on some network file systems. Then two may write the same bytes to the same places of one
-            # partial file, and the other one has moved it already.
+            # On some network file systems locks have no effect. Then two processes may write the same bytes at the same
+            # offsets of one partial file, and the other process has renamed it already.
             if _size(self.blob) != self.file.size:
                 raise
         _sync_directory(self.blob.parent)
 
     def link(self) -> None:
-        """Let the snapshot have the blob."""
+        """Link the blob into its snapshot."""
         _create_symlink(str(self.blob), str(self.pointer), new_blob=True)
         _sync_directory(self.pointer.parent)
 
 
 def cache_directory() -> Path:
-    """Where the library's cache is."""
+    """Return the cache directory of huggingface_hub."""
     return Path(constants.HF_HUB_CACHE).expanduser()
 
 
 def write_ref(cache: Path, pin: Pin, revision: str) -> None:
-    """Note which commit a branch or tag was, as the library does after it has asked."""
+    """Record the commit of a branch or tag in the cache, as huggingface_hub does after a request."""
     with writing(cache):
         folder = cache / repo_folder_name(repo_id=pin.repo, repo_type="model")
         _cache_commit_hash_for_specific_revision(str(folder), revision, pin.commit)
@@ -111,18 +111,18 @@ def write_ref(cache: Path, pin: Pin, revision: str) -> None:
 
 @contextmanager
 def writing(cache: Path) -> Iterator[None]:
-    """Turn what the disk refuses into a TransferError."""
+    """Turn errors of writing to the cache into TransferError."""
     try:
         yield
     except OSError as error:
         raise TransferError(
             f"the cache {cache} cannot be written: {error.strerror or error}",
-            hint="make it writable or free some space, or name another directory with HF_HOME",
+            hint="make it writable or free some space, or set HF_HOME to another directory",
         ) from error
 
 
 def _size(path: Path) -> int | None:
-    """Bytes of a regular file, None when there is none."""
+    """Return the bytes of a regular file; None when there is none."""
     try:
         status = path.stat()
     except (OSError, ValueError):
@@ -131,7 +131,7 @@ def _size(path: Path) -> int | None:
 
 
 def _sync_directory(directory: Path) -> None:
-    """Bring the new name to the disk as well, where a directory can be opened."""
+    """Flush a directory with a new name to disk, where the system can open directories."""
     if os.name == "posix":
         descriptor = os.open(directory, os.O_RDONLY)
         try:

@@ -1,9 +1,9 @@
-"""Brings all files of some pins: asks the hub for each, looks for room, then transfers several at the same time."""
+"""Download of all files of some pins: checks them on the hub, checks the free space, then transfers concurrently."""
 
 import shutil
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,39 +14,39 @@ from localrouter.weights.hub.transfer import Transfer, TransferOutcome, Watch
 from localrouter.weights.manifest.pin import Pin, PinnedFile
 
 AT_ONCE = 3
-"""Files that are transferred at the same time: the parts of a split GGUF, or several models."""
+"""Concurrent transfers: parts of a split GGUF, or files of several models."""
 LAST_WORDS = 2.0
-"""Seconds that transfers get to end after Ctrl-C. One that waits for the network is left behind, and loses nothing."""
+"""Seconds for transfers to end after Ctrl-C. A transfer that waits for the network is abandoned, and loses no data."""
 
 
 class Stopped(Exception):
-    """The download was ended from outside."""
+    """The download was stopped by Ctrl-C or by a failure of another transfer."""
 
 
 class DownloadStop:
-    """Ends every transfer that looks at it."""
+    """Stop signal shared by the transfers of a download."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
 
     def set(self) -> None:
-        """From now on `check` and `pause` raise."""
+        """Stop: from now on `check` and `pause` raise Stopped."""
         self._event.set()
 
     def check(self) -> None:
-        """Raise Stopped when it is time."""
+        """Raise Stopped when the download was stopped."""
         if self._event.is_set():
             raise Stopped
 
     def pause(self, seconds: float) -> None:
-        """Wait, but not for longer than until it is time to stop."""
+        """Wait for `seconds`, or raise Stopped as soon as the download is stopped."""
         self._event.wait(seconds)
         self.check()
 
 
 @dataclass(frozen=True)
 class Brought:
-    """A file that is here now."""
+    """A file that is on this machine now, and the outcome of its transfer."""
 
     file: PinnedFile
     path: Path
@@ -54,7 +54,7 @@ class Brought:
 
 
 class Download:
-    """Files on their way into a cache. Give `hub` the pause of the same `stop`, so that no pause outlasts Ctrl-C."""
+    """Download of pinned files into a cache. `hub` should use `stop.pause`, so that Ctrl-C ends its pauses too."""
 
     def __init__(self, hub: Hub, cache: Path, watch: Watch, stop: DownloadStop) -> None:
         self._hub = hub
@@ -63,9 +63,9 @@ class Download:
         self._stop = stop
 
     def run(self, pins: Sequence[Pin]) -> list[tuple[Brought, ...]]:
-        """Bring every file of every pin, or find it there; in the order of the pins.
+        """Download every file of every pin that is not present; return the files in the order of the pins.
 
-        Raises HubError, TransferError: the first one ends the others. What has arrived stays for the next run.
+        Raises HubError, TransferError; the first failure stops all transfers. Received bytes are kept.
         """
         transfers = {place.pointer: self._transfer(place) for pin in pins for place in self._places(pin)}
         missing = [each for each in transfers.values() if not each.place.is_present()]
@@ -87,7 +87,7 @@ class Download:
             names = ", ".join(each.place.file.name for each in missing)
             raise HubUnreachable(
                 f"not on this machine, and localrouter is offline: {names}",
-                hint="where there is a network: `localrouter pull NAME`, `localrouter bundle create models.tar NAME`; "
+                hint="on another machine: `localrouter pull NAME`, `localrouter bundle create models.tar NAME`; "
                 "then here: `localrouter bundle import models.tar`",
             )
 
@@ -113,8 +113,15 @@ class Download:
                     failures.append(failure)
                     self._stop.set()
 
-        # Daemons: the program may end while one waits for the network, for all that has arrived is on the disk.
-        threads = [threading.Thread(target=work, daemon=True) for _ in transfers[:AT_ONCE]]
+        self._run_threads(work, min(AT_ONCE, len(transfers)))
+        for failure in failures:
+            raise failure
+        return [outcomes[number] for number in range(len(transfers))]
+
+    def _run_threads(self, work: Callable[[], None], count: int) -> None:
+        """Run `work` in `count` threads until all have ended, or Ctrl-C stops them."""
+        # Daemons: the program may exit while one waits for the network, because all received bytes are on disk.
+        threads = [threading.Thread(target=work, daemon=True) for _ in range(count)]
         for thread in threads:
             thread.start()
         try:
@@ -125,24 +132,21 @@ class Download:
             for thread in threads:
                 thread.join(LAST_WORDS)
             raise
-        for failure in failures:
-            raise failure
-        return [outcomes[number] for number in range(len(transfers))]
 
 
 def require_room(directory: Path, needed: int) -> None:
-    """Raise TransferError when so many bytes do not fit where `directory` is or will be."""
+    """Raise TransferError when `needed` bytes do not fit on the disk of `directory`, which need not exist yet."""
     existing = next(each for each in (directory, *directory.absolute().parents) if each.exists())
     free = shutil.disk_usage(existing).free
     if needed > free:
         raise TransferError(
             f"no room in {directory}: {needed:,} bytes are to be downloaded and {free:,} are free",
-            hint=f"free {needed - free:,} bytes more, or name a directory on another disk with HF_HOME",
+            hint=f"free {needed - free:,} bytes more, or set HF_HOME to a directory on another disk",
         )
 
 
 class _Stoppable:
-    """Passes on what happens, unless it is time to stop."""
+    """Observer of transfers that raises Stopped after a stop, and otherwise forwards every call."""
 
     def __init__(self, watch: Watch, stop: DownloadStop) -> None:
         self._watch = watch

@@ -1,4 +1,4 @@
-"""What a failed question to the hub means, in words: pass by itself, mend it so, or give up."""
+"""Failed requests to the hub as errors: transient ones, or HubError with a hint."""
 
 import time
 from collections.abc import Iterator
@@ -28,13 +28,13 @@ _FORBIDDEN = (401, 403)
 _KNOWN = {each.value for each in HTTPStatus}
 
 
-class RangeRefused(Exception):
-    """The file ends before the first byte that was asked for."""
+class RangeRejected(Exception):
+    """The file ends before the first requested byte."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a question was about."""
+    """Subject of a request to the hub: repository, revision and file."""
 
     repo: str
     revision: str
@@ -42,43 +42,43 @@ class Asked:
 
     @property
     def subject(self) -> str:
-        """The file or the repository, as a person would name it."""
+        """Name of the file or the repository for error messages."""
         return self.repo if self.file is None else f"{self.repo}/{self.file}"
 
 
 @contextmanager
 def in_words(asked: Asked, endpoint: str) -> Iterator[None]:
-    """Turn what the library raises inside into Transient, RangeRefused or a HubError."""
+    """Turn errors of huggingface_hub into Transient, RangeRejected or HubError."""
     try:
         yield
     except HfHubHTTPError as error:
         raise _meaning(error, asked, endpoint) from None
     except httpx2.TimeoutException:
-        raise Transient("no answer in time") from None
+        raise Transient("the request timed out") from None
     except httpx2.ConnectError as error:
         raise Transient(f"cannot connect to {endpoint} ({error})") from None
     except (httpx2.NetworkError, httpx2.RemoteProtocolError):
-        raise Transient("the connection was cut") from None
+        raise Transient("the connection was lost") from None
     except OfflineModeIsEnabled:
-        raise HubUnreachable(f"{asked.subject} is wanted from the hub, and HF_HUB_OFFLINE is set") from None
+        raise HubUnreachable(f"{asked.subject} is needed from the hub, and HF_HUB_OFFLINE is set") from None
     except HFValidationError as error:
-        raise HubNotFound(f"the hub can have no repository {asked.repo}: {error}") from None
+        raise HubNotFound(f"{asked.repo} is not a valid repository name: {error}") from None
     except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.TooManyRedirects, FileMetadataError) as error:
         raise HubUnreachable(
-            f"{endpoint} cannot be asked about {asked.subject}: {error}",
-            hint="look at HF_ENDPOINT and the proxy settings",
+            f"{endpoint}: the request for {asked.subject} failed: {error}",
+            hint="check HF_ENDPOINT and the proxy settings",
         ) from None
 
 
 def is_gone(response: httpx2.Response, endpoint: str) -> bool:
-    """Whether the second host refuses: the hub signs addresses of files for a while only, and gives out new ones."""
+    """Whether the storage host rejects a signed URL, which has expired; a new request to the hub gives a fresh one."""
     return response.status_code in _FORBIDDEN and urlsplit(str(response.url)).netloc != urlsplit(endpoint).netloc
 
 
 def _meaning(error: HfHubHTTPError, asked: Asked, endpoint: str) -> Exception:
     status = error.response.status_code
     if status == 416:
-        return RangeRefused()
+        return RangeRejected()
     if status in _PASSING:
         return Transient(_answered(status), _retry_after(error.response))
     if isinstance(error, GatedRepoError):
@@ -88,14 +88,14 @@ def _meaning(error: HfHubHTTPError, asked: Asked, endpoint: str) -> Exception:
     if status in _FORBIDDEN:
         said = f" ({error.server_message})" if error.server_message else ""
         return HubGated(
-            f"the hub refuses {asked.subject} with {status}{said}",
+            f"the hub rejects the request for {asked.subject} with status {status}{said}",
             hint=f"set HF_TOKEN to a valid token ({endpoint}/settings/tokens), or unset it for public repositories",
         )
-    return HubError(f"{asked.subject}: {_answered(status)}", hint="this is not expected; look at HF_ENDPOINT")
+    return HubError(f"{asked.subject}: {_answered(status)}", hint="the status is unexpected; check HF_ENDPOINT")
 
 
 def _answered(status: int) -> str:
-    return f"the hub answered {status} {HTTPStatus(status).phrase if status in _KNOWN else ''}".strip()
+    return f"the hub responded with status {status} {HTTPStatus(status).phrase if status in _KNOWN else ''}".strip()
 
 
 def _gated(status: int, asked: Asked, endpoint: str) -> HubGated:
@@ -121,16 +121,16 @@ def _not_found(error: HfHubHTTPError, asked: Asked, endpoint: str) -> HubNotFoun
         case RepositoryNotFoundError():
             return HubNotFound(
                 f"the hub has no repository {asked.repo}, or it is private",
-                hint="look at `repo` in the manifest; for a private one set HF_TOKEN to a token that may read it",
+                hint="check `repo` in the manifest; for a private one set HF_TOKEN to a token with read access",
             )
     return HubNotFound(
         f"there is no {asked.subject} at {asked.revision}",
-        hint=f"look at `file` in the manifest and at {endpoint}/{asked.repo}/tree/{asked.revision}",
+        hint=f"compare `file` in the manifest with {endpoint}/{asked.repo}/tree/{asked.revision}",
     )
 
 
 def _retry_after(response: httpx2.Response) -> float | None:
-    """Seconds from now, from `Retry-After` in either of its forms."""
+    """Return the seconds to wait from `Retry-After`, a number or a date; None without it."""
     value = response.headers.get("Retry-After", "").strip()
     if value.isdigit():
         return float(value)

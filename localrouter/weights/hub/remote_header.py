@@ -1,4 +1,4 @@
-"""The headers of a build on the hub, from the first megabytes of its files, each byte fetched once."""
+"""GGUF headers of a build on the hub, read from the first megabytes of its files, each byte fetched once."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -7,16 +7,16 @@ from localrouter.gguf.header import GgufHeader, NeedMore, parse_header
 from localrouter.weights.manifest.pin import Pin
 
 FIRST = 8 * 1024 * 1024
-"""Bytes asked for first; a header with the vocabulary of Qwen or Gemma has 6 to 16 million."""
+"""Bytes of the first request; a header with the vocabulary of Qwen or Gemma has 6 to 16 million."""
 FIRST_OF_OTHERS = 1024 * 1024
-"""The same for further parts of a split GGUF, which have no vocabulary."""
+"""Bytes of the first request for further parts of a split GGUF, which have no vocabulary."""
 
 
 class Ranges(Protocol):
-    """What is needed of the hub; `weights.hub.Hub` has it."""
+    """Reader of byte ranges; implemented by `weights.hub.hub_client.Hub`."""
 
     def read_range(self, repo: str, file: str, commit: str, start: int, stop: int) -> bytes:
-        """The bytes from `start` up to `stop`, exclusive; fewer where the file ends before."""
+        """Return the bytes from `start` up to `stop`, exclusive; fewer where the file ends before."""
 
 
 def remote_header(ranges: Ranges, pin: Pin) -> GgufHeader:

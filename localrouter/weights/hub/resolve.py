@@ -1,4 +1,4 @@
-"""What the hub has for a build now, as a pin; and what differs between two locks."""
+"""Pins of builds from the hub, and differences between two lockfiles."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
@@ -19,20 +19,20 @@ T = TypeVar("T")
 S = TypeVar("S")
 
 AT_ONCE = 4
-"""Builds that the hub is asked about at the same time."""
+"""Concurrent requests to the hub."""
 GONE, NOTHING = "gone", "-"
 
 
 class PinSource(Ranges, Protocol):
-    """The questions that are asked of the hub; all raise HubError."""
+    """Requests to the hub that pinning needs; all raise HubError."""
 
     def pin(self, repo: str, file: str, revision: str | None = None) -> Pin:
-        """Commit, licence, size and sha256 of a GGUF with all its parts; default: at the head of main."""
+        """Return the pin of a GGUF with all its parts at a revision; default: the head of main."""
 
 
 @dataclass(frozen=True)
 class LockChange:
-    """One thing that stands otherwise in another lock; `-` where a side has nothing."""
+    """One difference between two lockfiles; `-` where a side has no value."""
 
     build: str
     what: str
@@ -41,9 +41,9 @@ class LockChange:
 
 
 def resolve(entry: RegistryEntry, hub: PinSource) -> Pin:
-    """The pin of a build from the hub: at the manifest's commit, or where it names none, at the head of main.
+    """Return the pin of a build from the hub, at the manifest's commit, or else at the head of main.
 
-    Raises HubError, GgufError, and ManifestError when the hub has another file than the manifest says.
+    Raises HubError, GgufError, and ManifestError when the file on the hub differs from the manifest.
     """
     assert entry.build.repo is not None
     assert entry.build.file is not None
@@ -53,7 +53,7 @@ def resolve(entry: RegistryEntry, hub: PinSource) -> Pin:
 
 
 def check(entry: RegistryEntry, hub: PinSource) -> list[LockChange]:
-    """What has moved on the hub since the build was pinned. Raises HubError, GgufError, ManifestError."""
+    """Return what has changed on the hub since the build was pinned. Raises HubError, GgufError, ManifestError."""
     old, name = entry.pin, entry.build.name
     assert entry.build.repo is not None
     assert entry.build.file is not None
@@ -65,14 +65,14 @@ def check(entry: RegistryEntry, hub: PinSource) -> list[LockChange]:
         return [LockChange(name, "pin", NOTHING, head.commit)]
     there = _still_there(old, hub) if old.commit != head.commit else []
     same = old.files == head.files
-    # An equal file has an equal template; of a new one it is read only where the old one is known.
+    # An equal file has an equal template; the template of a new file is read only if the old one is known.
     template = old.template_sha256 if same or old.template_sha256 is None else _remote_template(head, hub)
     head = replace(head, license=head.license if old.license else None, template_sha256=template)
     return [LockChange(name, what, old.commit, GONE) for what in there] + changes(Lock({name: old}), Lock({name: head}))
 
 
 def changes(old: Lock, new: Lock) -> list[LockChange]:
-    """Everything that differs, by name of the build."""
+    """Return all differences between two lockfiles, sorted by build name."""
     found: list[LockChange] = []
     for name in sorted(old.entries.keys() | new.entries.keys()):
         before, after = old.entries.get(name), new.entries.get(name)
@@ -85,19 +85,19 @@ def changes(old: Lock, new: Lock) -> list[LockChange]:
 
 
 def template_digest(header: GgufHeader) -> str | None:
-    """The sha256 of the chat template in a header; None: there is none."""
+    """Return the sha256 of the chat template in a GGUF header; None without one."""
     text = header.metadata.get(CHAT_TEMPLATE)
     return hashlib.sha256(text.encode()).hexdigest() if isinstance(text, str) else None
 
 
 def at_once(ask: Callable[[S], T], things: Iterable[S]) -> list[T]:
-    """The answers in order; the first failure is raised when those already asked have answered."""
+    """Call `ask` for all things concurrently and return the results in order. Raises the first failure at the end."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return [*pool.map(ask, things)]
 
 
 def _require_manifest(entry: RegistryEntry, pin: Pin) -> None:
-    """The manifest's size and digest say which file is meant; a lock must not say otherwise."""
+    """Raise ManifestError when size or digest of the manifest differ from the pin."""
     build = entry.build
     pairs: list[tuple[str, object, object]] = [("size", build.size, pin.size)]
     if len(pin.files) == 1:
@@ -107,12 +107,12 @@ def _require_manifest(entry: RegistryEntry, pin: Pin) -> None:
             raise ManifestError(
                 f"{entry.manifest}: {build.name}: its {what} is {said} in the manifest, "
                 f"and {is_now} on the hub at {pin.commit}",
-                hint=f"look at https://huggingface.co/{pin.repo}/commits/main; then correct `{what}`, or `revision`",
+                hint=f"see https://huggingface.co/{pin.repo}/commits/main; then correct `{what}`, or `revision`",
             )
 
 
 def _template(entry: RegistryEntry, pin: Pin, hub: PinSource) -> str | None:
-    """From what is at hand: the lock, the file on this machine, else the first megabytes on the hub."""
+    """Return the digest of the chat template: from the lockfile, else the local file, else the header on the hub."""
     before = entry.lock.entries.get(entry.build.name)
     if before is not None and before.files == pin.files and before.template_sha256 is not None:
         return before.template_sha256
@@ -122,7 +122,7 @@ def _template(entry: RegistryEntry, pin: Pin, hub: PinSource) -> str | None:
         try:
             return template_digest(read_header(Path(location.path)))
         except GgufError:
-            pass  # `verify` speaks of files that are bad; what is locked is the hub's
+            pass  # `verify` reports damaged files; the pin describes the hub's file
     return _remote_template(pin, hub)
 
 
@@ -131,7 +131,7 @@ def _remote_template(pin: Pin, hub: PinSource) -> str | None:
 
 
 def _still_there(old: Pin, hub: PinSource) -> list[str]:
-    """Histories can be rewritten: then the locked commit cannot be fetched any more."""
+    """Return a remark if the locked commit no longer exists on the hub, as after a rewritten history."""
     try:
         hub.pin(old.repo, old.files[0].name, old.commit)
     except HubNotFound:

@@ -1,4 +1,4 @@
-"""How long a failing hub is asked again: pauses that grow, counted since something last came."""
+"""Retries of requests to the hub, with exponential pauses since the last success."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -9,16 +9,16 @@ T = TypeVar("T")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 LONGEST_REQUESTED = 300.0
-"""Seconds. A server that asks for more is taken at its word: the command ends and says when to come back."""
+"""Longest `Retry-After` that is waited for, in seconds; after a longer one the command ends with a hint."""
 
 Pause = Callable[[float], object]
-"""Waits so many seconds; may raise, to end the waiting."""
+"""Function that waits for seconds; may raise to end the retries."""
 Tell = Callable[[str], object]
-"""Tells a person."""
+"""Function that prints a message for the user."""
 
 
 class Transient(Exception):
-    """A failure that may pass by itself. `after` is in seconds, where the server said when to come back."""
+    """A transient failure. `after` are the seconds of the server's `Retry-After`, or None."""
 
     def __init__(self, reason: str, after: float | None = None) -> None:
         super().__init__(reason)
@@ -27,7 +27,7 @@ class Transient(Exception):
 
 
 class Patience:
-    """Bears so many failures in a row; a success in between renews it. `subject` is what the last error is about."""
+    """Counter of consecutive failures, at most `tries`; a success resets it. `subject` is named in the final error."""
 
     def __init__(self, subject: str, tries: int, pause: Pause, tell: Tell) -> None:
         self._subject = subject
@@ -37,21 +37,21 @@ class Patience:
         self._failures = 0
 
     def renew(self) -> None:
-        """Forget past failures: something came."""
+        """Reset the counter after a success."""
         self._failures = 0
 
     def bear(self, failure: Transient) -> None:
-        """Tell and wait before the next try. Raises HubUnreachable when there is no use in another one."""
+        """Report a failure and wait before the next try. Raises HubUnreachable after the last try."""
         self._failures += 1
         if failure.after is not None and failure.after > LONGEST_REQUESTED:
             raise HubUnreachable(
                 f"{self._subject}: {failure.reason}",
-                hint=f"the hub asks to come back in {failure.after / 60:.0f} minutes; run this again then",
+                hint=f"the hub's rate limit ends in {failure.after / 60:.0f} minutes; run the command again then",
             )
         if self._failures >= self._tries:
             raise HubUnreachable(
                 f"{self._subject}: {failure.reason}, {self._failures} times in a row",
-                hint="look at the network and https://status.huggingface.co, then run this again; it goes on from here",
+                hint="check the network and https://status.huggingface.co, then run the same command to resume",
             )
         seconds = failure.after
         if seconds is None:
@@ -60,7 +60,7 @@ class Patience:
         self._pause(seconds)
 
     def until_done(self, ask: Callable[[], T]) -> T:
-        """What `ask` returns, called again after every Transient."""
+        """Return the result of `ask`, which is called again after every Transient. Raises HubUnreachable."""
         while True:
             try:
                 return ask()

@@ -1,7 +1,7 @@
-"""Brings one file of the hub into the cache: goes on where an earlier run stopped, and trusts nothing but the sha256.
+"""Transfer of one file of the hub into the cache: resumes an earlier run, and verifies the sha256.
 
-huggingface_hub would start again from the first byte: its partial files have names of their own in each process. So the
-transfer is ours, and what it leaves behind is what the library would have left.
+huggingface_hub would start again from the first byte, because its partial files have another name in each process. So
+localrouter transfers files itself, and leaves the same layout as the library.
 """
 
 import hashlib
@@ -21,38 +21,38 @@ from localrouter.errors import HubError, TransferError
 from localrouter.weights.hashed_copy import hashed
 from localrouter.weights.hub.cached_file import CachedFile, writing
 from localrouter.weights.hub.hub_client import Hub
-from localrouter.weights.hub.hub_response import RangeRefused
+from localrouter.weights.hub.hub_response import RangeRejected
 from localrouter.weights.hub.retry import Patience, Transient
 from localrouter.weights.manifest.pin import PinnedFile
 
 TRIES = 9
-"""Failures in a row that a transfer survives, if no byte comes in between; they take a minute and a half."""
+"""Consecutive failures without a received byte after which a transfer is given up; they take a minute and a half."""
 LOCK_SECONDS = 0.5
-"""How long to wait for another process before looking whether to stop."""
+"""Seconds to wait for the lock of another process between checks of the stop signal."""
 
 
 class TransferOutcome(StrEnum):
-    """How a file came to be there."""
+    """Outcome of the transfer of a file."""
 
     PRESENT = "present"
     DOWNLOADED = "downloaded"
 
 
 class Watch(Protocol):
-    """Sees a transfer go on, from the transfer's thread. What it raises ends the transfer, which can be resumed."""
+    """Observer of transfers, called from their threads. Exceptions end the transfer, which can be resumed."""
 
     def at(self, file: PinnedFile, done: int) -> None:
-        """So many bytes of the file are here."""
+        """Report that `done` bytes of the file have been received."""
 
     def checking(self, file: PinnedFile, done: int) -> None:
-        """So many bytes of what was on disk have been read again."""
+        """Report that `done` bytes of the file on disk have been hashed."""
 
     def tell(self, file: PinnedFile, message: str) -> None:
-        """Something that a person should know."""
+        """Report a message for the user."""
 
 
 class Transfer:
-    """One file on its way."""
+    """Transfer of one file from the hub into the cache."""
 
     def __init__(self, hub: Hub, place: CachedFile, watch: Watch) -> None:
         self.place = place
@@ -64,7 +64,7 @@ class Transfer:
         self._refused = False
 
     def check(self) -> None:
-        """Ask the hub whether it has the pinned bytes, for us. Raises HubError; nothing is written."""
+        """Raise HubError unless the hub has the pinned file and serves it over HTTP. Nothing is written."""
         offer = self._hub.offer(self.place.repo, self._file.name, self.place.commit)
         there = offer.file
         if not offer.by_http:
@@ -72,18 +72,18 @@ class Transfer:
             raise HubError(
                 f"{self._file.name} has {there.size:,} bytes: files of more than "
                 f"{constants.MAX_HTTP_DOWNLOAD_SIZE:,} come from this repository only through the hub's Xet protocol, "
-                "which localrouter does not speak",
-                hint=f"bring it into the same cache with: {shlex.join(command)}; then: localrouter verify",
+                "which localrouter does not support",
+                hint=f"download it into the same cache with: {shlex.join(command)}; then: localrouter verify",
             )
         if there != self._file:
             raise HubError(
                 f"the hub's {self._file.name} is not the pinned one: it has {there.size:,} bytes and sha256 "
                 f"{there.sha256}, and the pin says {self._file.size:,} bytes and {self._file.sha256}",
-                hint="do not use it before you know why; `localrouter lock --check` compares all, `lock` pins anew",
+                hint="find out why first; `localrouter lock --check` compares all builds, `lock` pins again",
             )
 
     def run(self) -> TransferOutcome:
-        """Bring the file, or find it there. Raises HubError, TransferError; what has arrived stays for the next run."""
+        """Download the file unless it is present. Raises HubError, TransferError; received bytes are kept."""
         if self.place.is_present():
             return TransferOutcome.PRESENT
         with writing(self.place.cache):
@@ -105,7 +105,7 @@ class Transfer:
                     stack.enter_context(WeakFileLock(self.place.lock, timeout=LOCK_SECONDS))
                 except Timeout:
                     if not told:
-                        self._watch.tell(self._file, "another process is bringing it; waiting for that one")
+                        self._watch.tell(self._file, "waiting for another process that downloads this file")
                     told = True
                     self._watch.at(self._file, self.place.arrived())
                     continue
@@ -113,17 +113,17 @@ class Transfer:
                 return
 
     def _blob_is_good(self) -> bool:
-        """Whether the bytes are here already, for another commit or by an interrupted run, and are the right ones."""
+        """Whether the blob exists already, from another commit or an interrupted run, with the right digest."""
         blob = self.place.blob
         if not blob.is_file() or blob.stat().st_size != self._file.size:
             return False
         if self._read_again(blob, self._file.size) == self._file.sha256:
             return True
-        self._watch.tell(self._file, "the copy in the cache is damaged and is replaced")
+        self._watch.tell(self._file, "the cached copy is damaged, downloading it again")
         return False
 
     def _read_again(self, path: Path, size: int) -> str:
-        """Take the first bytes of a file into the digest."""
+        """Restart the digest with the first `size` bytes of a file, and return it."""
         self._digest = hashlib.sha256()
         read = 0
 
@@ -136,7 +136,7 @@ class Transfer:
             return hashed(source, size, report, self._digest)
 
     def _download(self) -> TransferOutcome:
-        # Not truncated, and written at explicit places: see CachedFile.keep on locks that do nothing.
+        # Not truncated, and written at explicit offsets: see CachedFile.keep on locks without effect.
         descriptor = os.open(self.place.partial, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
         with open(descriptor, "r+b", buffering=0) as partial:
             self._resume(partial)
@@ -150,7 +150,7 @@ class Transfer:
         return TransferOutcome.DOWNLOADED
 
     def _resume(self, partial: BinaryIO) -> None:
-        """Start behind what an earlier run has left."""
+        """Continue after the bytes of an earlier run."""
         self._done = os.fstat(partial.fileno()).st_size
         if self._done > self._file.size:
             self._start_over(partial)
@@ -164,14 +164,14 @@ class Transfer:
         partial.truncate()
 
     def _receive(self, partial: BinaryIO, patience: Patience) -> None:
-        """Take what one connection brings."""
+        """Receive the bytes of one connection."""
         before = self._done
         try:
             with self._hub.stream(self.place.repo, self._file.name, self.place.commit, before) as body:
                 self._take(partial, body.start, body.chunks)
             if self._done < self._file.size:
                 raise Transient(f"the server sent {self._done:,} of {self._file.size:,} bytes")
-        except RangeRefused:
+        except RangeRejected:
             self._bear_refusal(before)
             self._start_over(partial)
         except Transient as failure:
@@ -180,17 +180,17 @@ class Transfer:
             patience.bear(failure)
 
     def _bear_refusal(self, place: int) -> None:
-        """Allow once that nothing lies behind the bytes that are here: those may be of another file."""
+        """Allow one rejected range: the bytes on disk may be of another file. Raises HubError for the second one."""
         if self._refused:
             raise HubError(
                 f"the hub's {self._file.name} ends at byte {place:,}, and the pin says {self._file.size:,} bytes",
-                hint="run this again later; if it stays so, compare with: localrouter lock --check",
+                hint="run the command again later; if the error persists, compare with: localrouter lock --check",
             )
         self._refused = True
-        self._watch.tell(self._file, f"the server has nothing behind byte {place:,}; starting over")
+        self._watch.tell(self._file, f"the server has no data after byte {place:,}; starting over")
 
     def _take(self, partial: BinaryIO, start: int, chunks: Iterator[bytes]) -> None:
-        """Write and hash what lies behind the bytes that are here; a server without ranges sends those too."""
+        """Write and hash the bytes after those on disk; a server without range support sends all of them."""
         if start > self._done:
             raise HubError(f"the server skipped a part of {self._file.name}")
         skip = self._done - start
@@ -205,7 +205,7 @@ class Transfer:
     def _write(self, partial: BinaryIO, data: bytes) -> None:
         left = memoryview(data)
         while left:
-            written = partial.write(left)  # of what a full disk takes, the digest takes as much
+            written = partial.write(left)  # partial on a full disk: only written bytes are hashed
             self._digest.update(left[:written])
             self._done += written
             left = left[written:]
@@ -218,5 +218,5 @@ class Transfer:
     def _discard(self, why: str) -> None:
         self.place.partial.unlink(missing_ok=True)
         raise TransferError(
-            f"{why}; it was deleted", hint="run this again; if it happens again, something on the way lies"
+            f"{why}; it was deleted", hint="run the command again; if it fails again, check the network and proxies"
         )

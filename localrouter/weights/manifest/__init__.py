@@ -1,1 +1,1 @@
-"""Manifests and locks: which builds there are, and what exactly each one is."""
+"""Model manifests and lockfiles: the available builds, and the exact files of each."""

@@ -1,6 +1,6 @@
-"""The lock: for every build of the manifest that comes from the hub, the commit and the exact files it was pinned to.
+"""Lockfile: for every build of the manifest that comes from the hub, the commit and the exact files of its pin.
 
-It stands beside the manifest, is written by `localrouter lock` alone, and is meant to be reviewed and kept like code.
+The lockfile is next to the manifest, is written by `localrouter lock` only, and should be reviewed and versioned.
 """
 
 import os
@@ -18,7 +18,7 @@ from localrouter.weights.manifest.manifest import Build, BuildName, Repo, RepoFi
 from localrouter.weights.manifest.pin import Pin, PinnedFile
 from localrouter.weights.manifest.toml_file import StrictTable, TomlFile, quoted, read_text, write_text
 
-_WORDS = {"version": "only version 1 of the lock is known; it was written by another localrouter"}
+_WORDS = {"version": "only version 1 of the lockfile is supported; it was written by another version of localrouter"}
 _AGAIN = "restore it, or delete it and write it again with: localrouter lock"
 _HEADER = """\
 # Written by `localrouter lock` from the model manifest beside it. Do not edit: change the manifest and lock again.
@@ -30,7 +30,7 @@ version = 1
 
 @dataclass(frozen=True)
 class Lock:
-    """Pins by the full name of their build."""
+    """Contents of a lockfile: pins by the full name of their build."""
 
     entries: Mapping[str, Pin] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -62,12 +62,12 @@ class _Document(StrictTable):
 
 
 def lock_path(manifest: Path) -> Path:
-    """Where the lock of a manifest stands: beside it, with the ending `.lock`."""
+    """Return the path of a manifest's lockfile: next to it, with the suffix `.lock`."""
     return manifest.with_suffix(".lock")
 
 
 def read_lock(path: Path) -> Lock:
-    """Read and check a lock; one that is not there has no entries. Raises ManifestError with file, line and key."""
+    """Read and validate a lockfile; a missing one has no entries. Raises ManifestError with file, line and key."""
     if not os.path.lexists(path):
         return Lock()
     text = read_text(path, "lock", hint=_AGAIN)
@@ -76,25 +76,25 @@ def read_lock(path: Path) -> Lock:
 
 
 def write_lock(path: Path, lock: Lock) -> None:
-    """Replace the lock at `path` in one step. Raises ManifestError when that directory cannot be written."""
+    """Write a lockfile atomically. Raises ManifestError when the directory cannot be written."""
     try:
         write_text(path, render_lock(lock))
     except OSError as error:
         raise ManifestError(
-            f"{path}: the lock cannot be written: {error.strerror}",
-            hint="copy the manifest to a directory of your own, or write the lock elsewhere with --output FILE",
+            f"{path}: the lockfile cannot be written: {error.strerror}",
+            hint="copy the manifest to a writable directory, or write the lockfile elsewhere with --output FILE",
         ) from None
 
 
 def render_lock(lock: Lock) -> str:
-    """The text of a lock: entries by name, so that equal locks are equal texts and a diff shows what moved."""
+    """Return the text of a lockfile, sorted by name, so that equal contents give equal texts and diffs are small."""
     return _HEADER + "".join(_render(name, pin) for name, pin in sorted(lock.entries.items()))
 
 
 def pin_of(build: Build, lock: Lock) -> Pin | None:
-    """What a build is pinned to: by the lock, or by the manifest itself where that says commit, size and digest.
+    """Return the pin of a build from the lockfile, or from the manifest if that has commit, size and digest.
 
-    None: by neither, or the build does not come from the hub. Raises ManifestError when the two contradict each other.
+    None if neither pins it, or the build does not come from the hub. Raises ManifestError if the two contradict.
     """
     if build.repo is None or build.file is None:
         return None
@@ -104,14 +104,14 @@ def pin_of(build: Build, lock: Lock) -> Pin | None:
     contradictions = list(_contradictions(build, pin))
     if contradictions:
         raise ManifestError(
-            f"{build.name}: the manifest and its lock contradict each other: {'; '.join(contradictions)}",
-            hint=f"correct the manifest, or take over what it says with: localrouter lock {build.name}",
+            f"{build.name}: the manifest and its lockfile contradict each other: {'; '.join(contradictions)}",
+            hint=f"correct the manifest, or update the lockfile from it with: localrouter lock {build.name}",
         )
     return pin
 
 
 def _manifest_pin(build: Build) -> Pin | None:
-    """The manifest has room for the digest of one file; the parts of a split build are pinned by the lock alone."""
+    """Return the pin in the manifest, if complete; a split build can be pinned by the lockfile only."""
     if build.repo is None or build.file is None or len(parts(build.file)) > 1:
         return None
     if build.revision is None or build.size is None or build.sha256 is None:

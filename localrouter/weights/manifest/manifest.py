@@ -1,6 +1,6 @@
-"""The model manifest: which builds stand behind which alias, and where each comes from.
+"""Model manifest: the builds of each alias, and the source of each build.
 
-It is written by people, so it is read strictly, and whatever is wrong is named with file, line and key.
+The manifest is written by hand, so it is validated strictly, and errors name file, line and key.
 """
 
 import re
@@ -24,14 +24,14 @@ ALIAS = re.compile(r"[a-z0-9][a-z0-9._-]*")
 Source = Literal["asset", "path", "hub"]
 
 _WORDS = {
-    "version": "only version 1 of the format is known",
+    "version": "only version 1 of the format is supported",
     "gpu_layers": 'must be "auto", "all" or a number of layers',
     "tensor_split": "must be an array of numbers, not all of them 0, as [3, 1]",
 }
 
 
 def _like(pattern: str, description: str) -> AfterValidator:
-    """A text of this form; pydantic's own message would show the expression instead of saying what it means."""
+    """Return a validator for a pattern, with a message that describes it instead of showing the expression."""
 
     def check(value: str) -> str:
         if not re.fullmatch(pattern, value):
@@ -84,8 +84,8 @@ class Overrides(StrictTable):
 
 
 class Build(StrictTable):
-    """One GGUF file, or all parts of a split one. Exactly one of `asset`, `path` and `repo` (with `file`) says where it
-    comes from; of a split one any part stands for all.
+    """One GGUF file, or all parts of a split one. Its source is exactly one of `asset`, `path` and `repo` with `file`;
+    for a split GGUF, any part stands for all.
     """
 
     name: BuildName
@@ -99,10 +99,10 @@ class Build(StrictTable):
     """Bytes of all parts together."""
     sha256: Sha256 | None = None
     part_sha256: Annotated[tuple[Sha256, ...], Field(strict=False)] | None = None
-    """The digest of each part, in order, where the GGUF of a `path` is split. Those of the hub stand in the lock."""
+    """Digests of the parts of a split GGUF at `path`, in order. The lockfile has those of the hub."""
     license: Text | None = None
     chat_template: Text | None = None
-    """A file with the chat template to use instead of the GGUF's own; relative to the manifest, as `path` is."""
+    """File with the chat template to use instead of the GGUF's own; relative to the manifest, like `path`."""
     shape: ManifestShape | None = None
 
     @model_validator(mode="after")
@@ -111,11 +111,11 @@ class Build(StrictTable):
         if len(given) > 1:
             raise ValueError(f"has two sources, {given[0]} and {given[1]}; keep one")
         if not given:
-            raise ValueError("has no source; give one of asset, path, or repo and file")
+            raise ValueError("has no source; set one of asset, path, or repo and file")
         if (self.repo is None) != (self.file is None):
-            raise ValueError("repo and file go together")
+            raise ValueError("repo and file must be set together")
         if self.revision is not None and self.repo is None:
-            raise ValueError("revision goes with repo and file")
+            raise ValueError("revision needs repo and file")
         if self.sha256 is not None and len(parts(self.file or self.path or "")) > 1:
             raise ValueError("sha256 is the digest of one file; leave it out where the GGUF is split")
         self._check_part_digests()
@@ -126,13 +126,13 @@ class Build(StrictTable):
             return
         count = len(parts(self.path or ""))
         if self.path is None or count == 1:
-            raise ValueError("part_sha256 goes with the path of a split GGUF")
+            raise ValueError("part_sha256 needs the path of a split GGUF")
         if len(self.part_sha256) != count:
             raise ValueError(f"part_sha256 has {len(self.part_sha256)} digests for {count} parts")
 
     @property
     def source(self) -> Source:
-        """Which kind of source this build has."""
+        """Kind of source of this build: shipped asset, local path, or hub."""
         if self.repo is not None:
             return "hub"
         return "asset" if self.asset is not None else "path"
@@ -145,34 +145,34 @@ def _check_builds(builds: tuple[Build, ...]) -> tuple[Build, ...]:
 
 
 class Model(Overrides):
-    """What stands behind one alias: builds in order of preference."""
+    """Model of one alias: its builds in order of preference, and its settings."""
 
     description: str = ""
     builds: Annotated[tuple[Build, ...], Field(strict=False), AfterValidator(_check_builds)]
 
     @property
     def overrides(self) -> Overrides:
-        """The settings of this alias by themselves."""
+        """Settings of this alias without its builds."""
         return Overrides(**{name: getattr(self, name) for name in Overrides.model_fields})
 
 
 class Manifest(StrictTable):
-    """A whole manifest; `models` keeps the order of the file."""
+    """Contents of a manifest; `models` has the order of the file."""
 
     version: Annotated[int, Field(ge=1, le=1)]
     models: dict[AliasName, Model]
 
 
 def default_manifest_path() -> Path:
-    """The manifest in the installed package, or the one at the top of a checkout."""
+    """Return the path of the shipped manifest: in the installed package, or at the top of a checkout."""
     package = Path(localrouter.__file__).parent
     packaged, checkout = package / "model_manifest.toml", package.parent / "model_manifest.toml"
     return checkout if checkout.is_file() and not packaged.is_file() else packaged
 
 
 def load_manifest(path: Path) -> Manifest:
-    """Read and check a manifest. Raises ManifestError, whose message names file, line and key."""
-    text = read_text(path, "model manifest", hint="name another with --manifest FILE")
+    """Read and validate a manifest. Raises ManifestError, whose message names file, line and key."""
+    text = read_text(path, "model manifest", hint="pass another with --manifest FILE")
     file = TomlFile(path, text, hint="docs/models.md describes every key", words=_WORDS)
     manifest = file.check(Manifest)
     if conflicts := dict(_conflicts(manifest)):
@@ -181,7 +181,7 @@ def load_manifest(path: Path) -> Manifest:
 
 
 def _conflicts(manifest: Manifest) -> Iterator[tuple[KeyPath, str]]:
-    """Names that would mean two things."""
+    """Yield the keys of ambiguous names, with a message for each."""
     owners: dict[str, str] = {}
     for alias, model in manifest.models.items():
         variants: set[str] = set()

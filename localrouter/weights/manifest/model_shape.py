@@ -1,4 +1,4 @@
-"""What the manifest may tell of a model's shape, for a plan without the file and without the hub."""
+"""Shape of a model in the manifest, for a memory plan without the file and without the hub."""
 
 from typing import Annotated
 
@@ -11,14 +11,14 @@ from localrouter.weights.manifest.toml_file import StrictTable
 Count = Annotated[int, Field(ge=0, le=65_536)]
 
 TYPICAL_STATE = 2_200_000
-"""Bytes of state per sequence in one recurrent layer, where it is not told: as in the larger Qwen hybrids."""
+"""Default bytes of state per sequence and recurrent layer: that of the larger Qwen hybrids."""
 TYPICAL_VOCABULARY = 262_144
 TYPICAL_WIDTH = 4_096
-"""Elements of a row, where nothing is told: compute buffers are small beside weights and cache."""
+"""Assumed embedding width in elements: its compute buffers are small compared with weights and cache."""
 
 
 class ManifestShape(StrictTable):
-    """Layers by their kind; lengths are elements of a head, of keys and of values alike."""
+    """Numbers of layers by kind; `head_len` is in elements, for keys and values alike."""
 
     full_attention_layers: Count = 0
     kv_heads: Count = 0
@@ -32,12 +32,12 @@ class ManifestShape(StrictTable):
     """Bytes per sequence in one recurrent layer."""
     vocabulary: Annotated[int, Field(ge=0, le=2**24)] = TYPICAL_VOCABULARY
     shared_layers: Count = 0
-    """Layers that use the cache of an earlier one."""
+    """Layers that share the KV cache of an earlier one."""
     context: Context | None = None
     """Tokens of context that the model was trained for."""
 
     def of_size(self, size: int) -> Shape:
-        """The shape of a file of `size` bytes. All layers are taken to weigh the same."""
+        """Return the shape of a file of `size` bytes, assuming that all layers have the same size."""
         full, sliding = self.kv_heads * self.head_len, self.sliding_kv_heads * self.sliding_head_len
         count = self.full_attention_layers + self.sliding_layers + self.recurrent_layers + self.shared_layers
         each = size // (count + 1)

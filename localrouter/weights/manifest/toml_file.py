@@ -1,4 +1,4 @@
-"""TOML files of ours: read strictly against a model, with every mistake named by file, line and key; written whole."""
+"""Reading and writing of localrouter's TOML files: strict validation, errors with file, line and key, atomic writes."""
 
 import json
 import os
@@ -28,14 +28,14 @@ _WORDINGS = {
 
 
 class StrictTable(BaseModel):
-    """Unknown keys are an error and nothing is converted."""
+    """Base of TOML tables: unknown keys are errors, and values are not converted."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 @dataclass(frozen=True)
 class TomlFile:
-    """A text of TOML and where it came from. `hint` follows every mistake in it; `words` are for keys by name."""
+    """Text of a TOML file with its path. `hint` is added to every error; `words` are messages by key."""
 
     path: Path
     text: str
@@ -43,7 +43,7 @@ class TomlFile:
     words: Mapping[str, str] = field(default_factory=dict)
 
     def check(self, form: type[Form]) -> Form:
-        """The document, checked against a model. Raises ManifestError for the first mistake, with file, line, key."""
+        """Return the document as a validated model. Raises ManifestError with file, line and key of the first error."""
         try:
             document = tomllib.loads(self.text)
         except (ValueError, RecursionError) as error:
@@ -54,20 +54,20 @@ class TomlFile:
             self.refuse(self._mistakes(error, document))
 
     def refuse(self, mistakes: Mapping[KeyPath, str]) -> NoReturn:
-        """Raise a ManifestError for the first of these mistakes; there is at least one."""
+        """Raise a ManifestError for the first of these errors, which must not be empty."""
         key, message = next(iter(mistakes.items()))
         others = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
         line = TomlLines(self.text).line(key)
         raise ManifestError(f"{self.path}:{line}: {_dotted(key)}: {message}{others}", hint=self.hint) from None
 
     def _refuse_syntax(self, error: Exception) -> NoReturn:
-        """`tomllib` says the line only inside its message, and for a text that ends too early not at all."""
+        """Raise a ManifestError for invalid TOML; the line comes from tomllib's message, or is the last one."""
         said = re.fullmatch(r"(.*) \(at line (\d+), column \d+\)", str(error), re.DOTALL)
         line, what = (int(said[2]), said[1]) if said else (self.text.count("\n") + 1, str(error))
         raise ManifestError(f"{self.path}:{line}: this is not TOML: {what}", hint=self.hint) from None
 
     def _mistakes(self, error: ValidationError, document: object) -> dict[KeyPath, str]:
-        """One message per key; a value that fits no member of a union is one mistake, not one per member."""
+        """Return one message per key; a value that matches no member of a union counts as one error."""
         mistakes: dict[KeyPath, str] = {}
         for detail in error.errors(include_url=False, include_context=False):
             key = _key(detail["loc"], document)
@@ -85,7 +85,7 @@ class TomlFile:
 
 
 def read_text(path: Path, what: str, *, hint: str) -> str:
-    """The text of a file in UTF-8. Raises ManifestError, which calls the file `what`; `hint`: if it is not there."""
+    """Return the text of a UTF-8 file. Raises ManifestError, which calls the file `what`; `hint` for a read error."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -98,7 +98,7 @@ def read_text(path: Path, what: str, *, hint: str) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a file in one step: a reader, and whoever comes after a crash, finds the old text or the new one.
+    """Replace a file atomically: a reader finds the old text or the new one, also after a crash.
 
     A link stays a link, and its target is replaced. Raises OSError.
     """
@@ -117,7 +117,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def quoted(text: str) -> str:
-    """A text as a basic string of TOML; JSON's differs from it in one character."""
+    """Return a text as a basic string of TOML, which differs from JSON's in one character."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
@@ -132,7 +132,7 @@ def _dotted(key: KeyPath) -> str:
 
 
 def _key(location: KeyPath, document: object) -> KeyPath:
-    """Pydantic's location, cut where it goes on with something that is not in the document; a missing key is."""
+    """Return pydantic's location without trailing elements that are not in the document; a missing key is kept."""
     path: KeyPath = ()
     node = document
     for part in location:

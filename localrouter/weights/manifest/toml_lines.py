@@ -1,7 +1,7 @@
-"""On which line of a TOML text a key stands, so that an error about its value can point there.
+"""Line numbers of keys in a TOML text, for error messages.
 
-Not a TOML parser: it reads table headers and `key =` lines of a text that `tomllib` has already accepted. A key inside
-an inline table is not found; the line of what encloses it is.
+Not a TOML parser: it reads table headers and `key =` lines of a text that `tomllib` has already accepted. For a key
+inside an inline table, the line of the enclosing key is returned.
 """
 
 import re
@@ -18,11 +18,11 @@ _TRIPLE = re.compile(r"\"\"\"|'''")
 
 
 class TomlLines:
-    """The lines of all tables and keys of a text. `(a, 0, b)` is the key b in the first table of the array a."""
+    """Line numbers of all tables and keys of a text. `(a, 0, b)` is the key b in the first table of the array a."""
 
     def __init__(self, text: str) -> None:
         self.headers: dict[int, KeyPath] = {}
-        """What each line with a table's header opens, in the order of the text."""
+        """Path of the table that each header line opens, in the order of the text."""
         self._lines: dict[KeyPath, int] = {(): 1}
         self._tables: Counter[KeyPath] = Counter()
         self._table: KeyPath = ()
@@ -34,7 +34,7 @@ class TomlLines:
                 inside_string = not inside_string
 
     def line(self, path: KeyPath) -> int:
-        """The line of this key, or of the nearest thing around it."""
+        """Return the line of this key, or of the nearest enclosing key or table."""
         while path not in self._lines:
             path = path[:-1]
         return self._lines[path]
@@ -55,7 +55,7 @@ class TomlLines:
         self._note(path, number)
 
     def _note(self, path: KeyPath, number: int) -> None:
-        """Tables that are only implied by a longer header stand where that header stands."""
+        """Record the line of a path, and of its prefixes that have no line yet."""
         for length in range(1, len(path) + 1):
             self._lines.setdefault(path[:length], number)
 

@@ -1,4 +1,4 @@
-"""Adding builds to a manifest that a person keeps, and taking them out again, without touching the rest of its text."""
+"""Edits of a manifest that the user maintains: builds are added, replaced and removed without changing other text."""
 
 import tomllib
 from pathlib import Path
@@ -22,9 +22,9 @@ _ORDER = ("name", "variant", "path", "repo", "file", "revision", "size", "sha256
 
 
 def add_build(path: Path, alias: str, build: Build, description: str = "") -> None:
-    """Append a build to the manifest at `path`, which is made if need be. `description`: of an alias that is new there.
+    """Append a build to the manifest at `path`, which is created if missing. `description` is used for a new alias.
 
-    Raises ManifestError when the manifest is wrong, before or with this build, or cannot be written.
+    Raises ManifestError when the manifest is invalid, before or after the change, or cannot be written.
     """
     text = _read(path)
     known = load_manifest(path).models if path.exists() else {}
@@ -37,16 +37,16 @@ def add_build(path: Path, alias: str, build: Build, description: str = "") -> No
     except tomllib.TOMLDecodeError:
         line = TomlLines(text).line(("models", alias, "builds"))
         raise ManifestError(
-            f"{path}:{line}: models.{alias}.builds: nothing can be appended to builds that stand in one line",
-            hint=f"write them as [[models.{alias}.builds]] tables, or add this build there by hand",
+            f"{path}:{line}: models.{alias}.builds: cannot append to builds that are written as an inline array",
+            hint=f"write them as [[models.{alias}.builds]] tables, or add this build by hand",
         ) from None
     _replace(path, text, new)
 
 
 def replace_build(path: Path, build: Build) -> None:
-    """Let the build of this full name be what `build` says; its place in the file and the comments around it stay.
+    """Replace the build with the full name of `build`; its position in the file and comments are kept.
 
-    Raises ManifestError when that takes a person.
+    Raises ManifestError when the file must be edited by hand.
     """
     text, before = _read(path), load_manifest(path)
     alias, index = _place(before, build.name)
@@ -56,15 +56,15 @@ def replace_build(path: Path, build: Build) -> None:
     if not _says(new, before, alias, builds):
         raise ManifestError(
             f"{path}:{TomlLines(text).line(here)}: models.{alias}: {build.name!r} cannot be changed automatically",
-            hint="edit the file: only builds that stand as tables of their own can be changed",
+            hint="edit the file by hand: only builds written as tables can be changed",
         )
     _replace(path, text, new)
 
 
 def remove_build(path: Path, name: str) -> None:
-    """Take the build of this full name out of the manifest at `path`; an alias without builds goes with it.
+    """Remove the build of this full name from the manifest at `path`, and its alias if no build is left.
 
-    Comments stay, also those right above the build. Raises ManifestError when that takes a person.
+    Comments are kept, also those above the build. Raises ManifestError when the file must be edited by hand.
     """
     text, before = _read(path), load_manifest(path)
     alias, index = _place(before, name)
@@ -73,14 +73,14 @@ def remove_build(path: Path, name: str) -> None:
     new = _without(text, gone)
     if not _says(new, before, alias, tuple(build for build in before.models[alias].builds if build.name != name)):
         raise ManifestError(
-            f"{path}:{TomlLines(text).line(gone)}: models.{alias}: {name!r} cannot be taken out automatically",
-            hint="edit the file: only builds that stand as tables of their own can be removed",
+            f"{path}:{TomlLines(text).line(gone)}: models.{alias}: {name!r} cannot be removed automatically",
+            hint="edit the file by hand: only builds written as tables can be removed",
         )
     _replace(path, text, new if "models" in tomllib.loads(new) else new + "\n[models]\n")
 
 
 def render_build(alias: str, build: Build) -> str:
-    """The text of a build as a table of a manifest."""
+    """Return the text of a build as a table of a manifest."""
     lines = ["", f"[[models.{_key(alias)}.builds]]"]
     for key in _ORDER:
         value = getattr(build, key)
@@ -90,7 +90,7 @@ def render_build(alias: str, build: Build) -> str:
 
 
 def _place(manifest: Manifest, name: str) -> tuple[str, int]:
-    """The alias and the place in its builds of the build with this full name."""
+    """Return the alias and the index of the build with this full name."""
     return next(
         (alias, index)
         for alias, model in manifest.models.items()
@@ -106,12 +106,13 @@ def _rendered(value: str | int | tuple[str, ...]) -> str:
 
 
 def check_alias(alias: str) -> None:
-    """Raise ConfigError when this cannot be the name of an alias or a variant."""
+    """Raise ConfigError when `alias` is not a valid name of an alias or a variant."""
     try:
         TypeAdapter(AliasName).validate_python(alias)
     except ValidationError:
         raise ConfigError(
-            f"{alias!r} cannot be a name", hint="use a-z, 0-9, dot, underscore and hyphen; start with a letter or digit"
+            f"{alias!r} is not a valid name",
+            hint="use a-z, 0-9, dot, underscore and hyphen; start with a letter or digit",
         ) from None
 
 
@@ -120,7 +121,7 @@ def _read(path: Path) -> str:
 
 
 def _replace(path: Path, old: str, new: str) -> None:
-    """Write the new text, and the old one again if the new one is no manifest."""
+    """Write the new text, and restore the old one if the new one is not a valid manifest."""
     existed = path.exists()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -136,12 +137,12 @@ def _replace(path: Path, old: str, new: str) -> None:
     except OSError as error:
         raise ManifestError(
             f"{path}: the model manifest cannot be written: {error.strerror}",
-            hint="look at the permissions of its folder, or name another with XDG_CONFIG_HOME or --manifest",
+            hint="check the permissions of its folder, or select another with XDG_CONFIG_HOME or --manifest",
         ) from None
 
 
 def _without(text: str, gone: KeyPath) -> str:
-    """The text without the tables at this path and below; comments and blank lines behind a table stay."""
+    """Return the text without the tables at this path and below; comments and blank lines after a table are kept."""
     lines = text.split("\n")
     headers = TomlLines(text).headers
     starts = [*headers, len(lines) + 1]
@@ -161,10 +162,10 @@ def _is_filling(line: str) -> bool:
 
 
 def _with_keys(text: str, table: KeyPath, old: Build, new: Build) -> str:
-    """The text with the keys of a build that differ; one that was not there comes behind `path`."""
+    """Return the text with the changed keys of a build; new keys are inserted after `path`."""
     lines, at = text.split("\n"), TomlLines(text)
     edits: list[tuple[int, int, list[str]]] = []
-    for key in reversed(_ORDER):  # those that come to the same place end up in this order
+    for key in reversed(_ORDER):  # keys inserted at the same line end up in this order
         before, value = getattr(old, key), getattr(new, key)
         if before != value:
             start = at.line((*table, "path" if before is None else key)) - (before is not None)
@@ -176,7 +177,7 @@ def _with_keys(text: str, table: KeyPath, old: Build, new: Build) -> str:
 
 
 def _end(lines: list[str], start: int) -> int:
-    """Behind the last line of a value; an array of several lines ends with a bracket alone."""
+    """Return the line after the end of a value; a multi-line array ends with a bracket on its own line."""
     end = start + 1
     if lines[start].rstrip().endswith("["):
         while end < len(lines) and lines[end].strip() != "]":
@@ -186,7 +187,7 @@ def _end(lines: list[str], start: int) -> int:
 
 
 def _says(new: str, before: Manifest, alias: str, builds: tuple[Build, ...]) -> bool:
-    """Whether the new text says exactly what the old one said, with these builds behind the alias."""
+    """Whether the new text equals the old manifest except for the builds of the alias."""
     try:
         document = tomllib.loads(new)
         document.setdefault("models", {})

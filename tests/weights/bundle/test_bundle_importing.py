@@ -36,7 +36,7 @@ from localrouter.weights.bundle import importer, names
 from localrouter.weights.bundle.contents import choose
 from localrouter.weights.bundle.exporter import write_bundle
 from localrouter.weights.bundle.importer import ImportOutcome
-from localrouter.weights.bundle.index import BundleError, BundleRefused, PieceKind, parse_index
+from localrouter.weights.bundle.index import BundleError, BundleRejected, PieceKind, parse_index
 from localrouter.weights.bundle.names import name_builds
 from localrouter.weights.bundle.reader import Bundle
 from localrouter.weights.registry import Registry
@@ -208,7 +208,7 @@ def test_an_own_file_of_that_name_is_left_alone(sender: Sender, receiver: Path) 
 
 def test_a_lying_checksum_leaves_nothing(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "lie.tar", index_of((GOOD, b"x" * 5000)), [info(GOOD, b"y" * 5000)])
-    with pytest.raises(BundleRefused, match="damaged"):
+    with pytest.raises(BundleRejected, match="damaged"):
         bring(path, destination(tmp_path / "receiver"))
     assert not [each for each in (tmp_path / "receiver").rglob("*") if each.is_file() and each.stat().st_size]
 
@@ -247,7 +247,7 @@ def test_a_disk_that_fills_up_is_survived(sender: Sender, tmp_path: Path, monkey
         monkeypatch.setattr(importer, "_require_room", lambda *_: None)
         with pytest.raises(BundleError, match="No space left") as caught:
             bring(path, destination(small))
-        assert "goes on where it stopped" in str(caught.value.hint)
+        assert "run the same command again to resume" in str(caught.value.hint)
         subprocess.run(["mount", "-o", "remount,size=20m", small], check=True)
         assert 0 < bring(path, destination(small)).written < len(BIG) - (4 << 20)
     finally:
@@ -269,5 +269,5 @@ def test_a_delta_leaves_out_what_the_lock_has(sender: Sender, receiver: Path) ->
 def test_a_delta_without_its_base_says_what_is_missing(sender: Sender, receiver: Path) -> None:
     write_bundle(sender.folder / "delta.tar", sender.contents("big").leaving_out({sha(BIG)}))
     check(sender.folder / "delta.tar")
-    with pytest.raises(BundleError, match=r"builds on Big-Q8_0\.gguf"):
+    with pytest.raises(BundleError, match=r"needs Big-Q8_0\.gguf"):
         bring(sender.folder / "delta.tar", destination(receiver))

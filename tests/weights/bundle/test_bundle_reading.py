@@ -8,7 +8,7 @@ from bundle_maker import GOOD, Sender, bring, check, destination, index_of, info
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localrouter.weights.bundle.index import BundleRefused, parse_index
+from localrouter.weights.bundle.index import BundleRejected, parse_index
 from localrouter.weights.bundle.reader import Bundle
 
 __all__ = ["sender"]
@@ -26,7 +26,7 @@ def test_a_flipped_byte_is_found_and_named(sender: Sender) -> None:
     data = bytearray(path.read_bytes())
     data[data.index(b"ownownown") + 5000] ^= 1
     path.write_bytes(data)
-    with pytest.raises(BundleRefused, match=r"Own-Q8_0\.gguf is damaged"):
+    with pytest.raises(BundleRejected, match=r"Own-Q8_0\.gguf is damaged"):
         check(path)
 
 
@@ -35,7 +35,7 @@ def test_a_cut_bundle_is_refused(sender: Sender, share: float) -> None:
     path = sender.bundle()
     with path.open("r+b") as file:
         file.truncate(int(path.stat().st_size * share))
-    with pytest.raises(BundleRefused):
+    with pytest.raises(BundleRejected):
         check(path)
 
 
@@ -45,7 +45,7 @@ def test_a_bundle_cut_after_a_member_is_refused(sender: Sender) -> None:
         last = tar.getmembers()[-1]
     with path.open("r+b") as file:
         file.truncate(last.offset)
-    with pytest.raises(BundleRefused, match="ends before"):
+    with pytest.raises(BundleRejected, match="ends before"):
         check(path)
 
 
@@ -54,12 +54,12 @@ def test_a_bundle_cut_after_a_member_is_refused(sender: Sender) -> None:
     [
         ([info("../evil", b"x")], "not in the index"),
         ([info("/etc/evil", b"x")], "not in the index"),
-        ([info(GOOD, kind=tarfile.SYMTYPE, link="/etc/passwd")], "no plain file"),
-        ([info(GOOD, kind=tarfile.LNKTYPE, link="bundle.json")], "no plain file"),
-        ([info(GOOD, kind=tarfile.CHRTYPE)], "no plain file"),
-        ([info(GOOD, kind=tarfile.FIFOTYPE)], "no plain file"),
-        ([info(GOOD, kind=tarfile.DIRTYPE)], "no plain file"),
-        ([info(GOOD, b"xx")], "2 bytes where the index says 1"),
+        ([info(GOOD, kind=tarfile.SYMTYPE, link="/etc/passwd")], "not a regular file"),
+        ([info(GOOD, kind=tarfile.LNKTYPE, link="bundle.json")], "not a regular file"),
+        ([info(GOOD, kind=tarfile.CHRTYPE)], "not a regular file"),
+        ([info(GOOD, kind=tarfile.FIFOTYPE)], "not a regular file"),
+        ([info(GOOD, kind=tarfile.DIRTYPE)], "not a regular file"),
+        ([info(GOOD, b"xx")], "2 bytes, and 1 in the index"),
         ([info(GOOD, b"y")], "damaged"),
         ([], "ends before"),
         ([info(GOOD, b"x"), info(GOOD, b"x")], "twice"),
@@ -71,9 +71,9 @@ def test_what_the_index_does_not_announce_is_refused(
     tmp_path: Path, made: list[tuple[tarfile.TarInfo, bytes]], words: str
 ) -> None:
     path = write_tar(tmp_path / "bad.tar", index_of((GOOD, b"x")), made)
-    with pytest.raises(BundleRefused, match=words):
+    with pytest.raises(BundleRejected, match=words):
         check(path)
-    with pytest.raises(BundleRefused):
+    with pytest.raises(BundleRejected):
         bring(path, destination(tmp_path / "receiver"))
     assert not [each for each in (tmp_path / "receiver").rglob("*") if each.is_file() and each.suffix == ".gguf"][1:]
 
@@ -98,12 +98,12 @@ def test_what_the_index_does_not_announce_is_refused(
 def test_an_index_that_leads_elsewhere_is_refused(old: bytes, new: bytes) -> None:
     index = index_of((GOOD, b"x"))
     assert old in index
-    with pytest.raises(BundleRefused):
+    with pytest.raises(BundleRejected):
         parse_index(index.replace(old, new))
 
 
 def test_an_index_with_a_member_twice_is_refused() -> None:
-    with pytest.raises(BundleRefused, match="twice"):
+    with pytest.raises(BundleRejected, match="twice"):
         parse_index(index_of((GOOD, b"x"), ("weights/b.gguf", b"y")).replace(b"weights/b.gguf", GOOD.encode()))
 
 
@@ -111,7 +111,7 @@ def test_something_behind_the_end_is_refused(sender: Sender) -> None:
     path = sender.bundle("own")
     with path.open("ab") as file:
         file.write(bytes(20_000))
-    with pytest.raises(BundleRefused, match="behind the last member"):
+    with pytest.raises(BundleRejected, match="after its last member"):
         check(path)
 
 
@@ -122,14 +122,14 @@ def test_a_header_that_claims_gigabytes_is_not_read(tmp_path: Path) -> None:
     with path.open("wb") as file:
         file.write(made.tobuf(tarfile.GNU_FORMAT))
         file.truncate(1 << 36)
-    with pytest.raises(BundleRefused, match="a header of"):
+    with pytest.raises(BundleRejected, match="a header of"):
         check(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", bytes(10_240), b"GGUF" * 1000])
 def test_another_file_is_no_bundle(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x").write_bytes(content)
-    with pytest.raises(BundleRefused):
+    with pytest.raises(BundleRejected):
         check(tmp_path / "x")
 
 
@@ -148,6 +148,6 @@ def test_whatever_is_changed_in_a_bundle_it_passes_or_is_refused(
     path.write_bytes(content)
     try:
         check(path)
-    except BundleRefused:
+    except BundleRejected:
         return
     assert b"x" * 700 in content

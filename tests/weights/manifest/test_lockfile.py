@@ -109,7 +109,7 @@ def test_a_lock_behind_a_link_is_replaced_where_it_is(tmp_path: Path) -> None:
 def test_a_directory_that_cannot_be_written_is_named_with_the_way_out(tmp_path: Path) -> None:
     directory = tmp_path / "file"
     directory.touch()
-    with pytest.raises(ManifestError, match=r"m\.lock: the lock cannot be written") as caught:
+    with pytest.raises(ManifestError, match=r"m\.lock: the lockfile cannot be written") as caught:
         write_lock(directory / "m.lock", Lock())
     assert "--output" in (caught.value.hint or "")
 
@@ -124,7 +124,7 @@ def test_others_may_read_what_was_locked(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("version = 1", "version = 2", ":4: version: only version 1 of the lock is known"),
+        ("version = 1", "version = 2", ":4: version: only version 1 of the lockfile is supported"),
         ("version = 1\n", "", ":1: version: this key is missing"),
         ("version = 1", "version = 1\nother = 2", ":5: other: unknown key"),
         (f'commit = "{COMMIT}"', 'commit = "main"', ":8: builds.A-Q8_0.commit: must be a commit"),

@@ -164,21 +164,21 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("version = 2\n[models]", ":1: version: only version 1 of the format is known"),
-        ("version = true\n[models]", ":1: version: only version 1 of the format is known"),
+        ("version = 2\n[models]", ":1: version: only version 1 of the format is supported"),
+        ("version = true\n[models]", ":1: version: only version 1 of the format is supported"),
         ("[models]", ":1: version: this key is missing"),
         ("version = 1\nmodels = 3", ":2: models: must be a table"),
         ("version = 1\n\n[other]\n[models]", ":3: other: unknown key"),
         ("version = 1\n[models.a]\n", ":2: models.a.builds: this key is missing"),
         ("version = 1\n[models.a]\nbuilds = 1", ":3: models.a.builds: must be an array of tables"),
         ("version = 1\n[models.a]\nbuilds = []", ":3: models.a.builds: an alias needs at least one build"),
-        (ONE, ":3: models.a.builds[0]: has no source; give one of asset, path, or repo and file"),
+        (ONE, ":3: models.a.builds[0]: has no source; set one of asset, path, or repo and file"),
         (ONE + 'path="x"\nasset="y"', ":3: models.a.builds[0]: has two sources, asset and path; keep one"),
-        (ONE + 'repo="o/n"', ":3: models.a.builds[0]: repo and file go together"),
-        (ONE + 'path="x"\nfile="y"', ":3: models.a.builds[0]: repo and file go together"),
+        (ONE + 'repo="o/n"', ":3: models.a.builds[0]: repo and file must be set together"),
+        (ONE + 'path="x"\nfile="y"', ":3: models.a.builds[0]: repo and file must be set together"),
         (
             ONE + f'path="x"\nrevision="{"a" * 40}"',
-            ":3: models.a.builds[0]: revision goes with repo and file",
+            ":3: models.a.builds[0]: revision needs repo and file",
         ),
         (ONE + 'path="x"\ntensor_split=[1]', ":6: models.a.builds[0].tensor_split: unknown key"),
         (ONE + 'path="x"\nsizes=3', ":6: models.a.builds[0].sizes: unknown key"),
@@ -190,7 +190,7 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> N
         ),
         (
             ONE + f'path="x.gguf"\npart_sha256=["{"a" * 64}"]',
-            ":3: models.a.builds[0]: part_sha256 goes with the path of a split GGUF",
+            ":3: models.a.builds[0]: part_sha256 needs the path of a split GGUF",
         ),
         (
             ONE + f'path="x-00001-of-00002.gguf"\npart_sha256=["{"a" * 64}"]',
