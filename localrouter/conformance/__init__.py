@@ -1,1 +1,1 @@
-"""Contract checks that any server of OpenAI's chat completions can be held against, through the openai client."""
+"""Conformance checks for any server with an OpenAI-compatible API, through the openai client."""

@@ -1,4 +1,4 @@
-"""One check: what it asks of a server, what the reference promises, and how it can end."""
+"""One check: its requests, the promise of the API reference, and its possible outcomes."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,32 +13,29 @@ from localrouter.conformance.server_under_test import ServerUnderTest
 
 
 class CheckOutcome(StrEnum):
-    """How a check ended."""
+    """Outcome of a check."""
 
     PASSED = "passed"
     FAILED = "failed"
-    REFUSED = "refused"
-    """The server said that it does not support what was asked. That is honest; dropping it in silence is not."""
+    REJECTED = "rejected"
+    """The server reports that it does not support the feature. That is no failure; ignoring a field silently is one."""
     UNDECIDED = "undecided"
-    """What this model happened to say shows neither."""
+    """The output of this model proves neither success nor failure."""
     NOT_RUN = "not run"
-    """The run ended before: the server had stopped answering, or somebody had waited long enough."""
+    """The run ended before: the server no longer responded, or Ctrl-C stopped the run."""
 
 
 class Broken(Exception):
-    """A promise was not kept; the message says how."""
+    """A promise of the reference was not kept; the message says how."""
 
 
 class Undecided(Exception):
-    """Nothing can be concluded from what the model said; the message says why."""
+    """The model's output allows no conclusion; the message says why."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """A function that raises Broken or Undecided, or returns.
-
-    `fields` are what a server may say it does not support.
-    """
+    """One check. `run` raises Broken or Undecided, or returns; a server may reject `fields` as unsupported."""
 
     group: str
     run: Callable[[ServerUnderTest], None]
@@ -46,20 +43,20 @@ class Check:
 
     @property
     def name(self) -> str:
-        """What is checked, as a sentence."""
+        """Name of the check: the promise as a short sentence."""
         return self.run.__name__.replace("_", " ")
 
     @property
     def promise(self) -> str:
-        """What the reference says."""
+        """Promise of the API reference."""
         return " ".join((self.run.__doc__ or "").split())
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """How one check ended. `reason` is empty if it passed; `asked` and `came` are the last request and its answer.
+    """Result of one check. `reason` is empty if it passed; `asked` and `came` are the last request and its response.
 
-    `silent`: no answer came, neither good nor bad.
+    `silent`: the server did not respond at all.
     """
 
     check: Check
@@ -79,7 +76,7 @@ class CheckGroup:
     checks: list[Check] = field(default_factory=list)
 
     def check(self, *fields: str) -> Callable[[Callable[[ServerUnderTest], None]], Callable[[ServerUnderTest], None]]:
-        """Add a check. A 4xx that names one of `fields` counts as refused, not as failed."""
+        """Add a check to the group. A 4xx that names one of `fields` counts as rejected, not as failed."""
 
         def add(run: Callable[[ServerUnderTest], None]) -> Callable[[ServerUnderTest], None]:
             self.checks.append(Check(self.name, run, fields))
@@ -89,22 +86,22 @@ class CheckGroup:
 
 
 def expect(kept: object, otherwise: str) -> None:
-    """Raise Broken with these words unless the promise was kept."""
+    """Raise Broken with the message `otherwise` unless `kept` is true."""
     if not kept:
         raise Broken(otherwise)
 
 
 def equal(found: object, promised: object, what: str) -> None:
-    """Raise Broken unless both are the same."""
+    """Raise Broken unless both values are equal; `what` names the value."""
     expect(found == promised, f"{what} is {found!r}, not {promised!r}")
 
 
 def thrice(run: Callable[[ServerUnderTest], None]) -> Callable[[ServerUnderTest], None]:
-    """Return a check that has three tries, for chance may decide how one ends.
+    """Return a check that is tried up to three times, because its result may depend on chance.
 
-    Some compare what a model said in several answers: rounding differs with what was computed before, and may decide
-    between tokens that are as good, of which random weights have many. Some need an answer that the model does not end
-    by itself. A server that breaks such a promise breaks it each time.
+    Some checks compare outputs: rounding depends on earlier computations, and may decide between equally likely tokens,
+    of which random weights have many. Some need an output that the model does not end by itself. A server that breaks
+    such a promise breaks it every time.
     """
 
     @wraps(run)
@@ -117,24 +114,24 @@ def thrice(run: Callable[[ServerUnderTest], None]) -> Callable[[ServerUnderTest]
     return tried
 
 
-def refuses(server: ServerUnderTest, good: dict[str, Any], bad: dict[str, Any]) -> None:
-    """Raise Broken unless a server that takes `good` answers 4xx to `bad`.
+def rejects(server: ServerUnderTest, good: dict[str, Any], bad: dict[str, Any]) -> None:
+    """Raise Broken unless a server that accepts `good` responds to `bad` with 4xx.
 
-    The good request goes first: a server that refuses that too has not understood the field, and gets no credit.
+    The good request comes first: a server that rejects it too does not support the field.
     """
     server.ask(**good)
-    refused(server, **bad)
+    rejected(server, **bad)
 
 
-def refused(server: ServerUnderTest, **bad: Any) -> openai.APIStatusError:
-    """Return the error that a request is answered with. Raises Broken unless its status is 4xx."""
-    error = server.refusal(**bad)
+def rejected(server: ServerUnderTest, **bad: Any) -> openai.APIStatusError:
+    """Return the error of a request that must be rejected. Raises Broken unless its status is 4xx."""
+    error = server.rejection(**bad)
     status = error.status_code if error else 200
-    expect(400 <= status < 500, f"it was answered with status {status}, not refused")
+    expect(400 <= status < 500, f"it was answered with status {status}, not rejected")
     assert error
     return error
 
 
 def accepted(server: ServerUnderTest, **fields: Any) -> None:
-    """Return if a request is answered. Raises openai.APIStatusError, which may say that a field is not supported."""
+    """Raise Broken unless a request gets a choice. Raises openai.APIStatusError, possibly for an unsupported field."""
     expect(server.ask(**{"max_tokens": 1, **fields})["choices"], "the answer has no choice")

@@ -1,4 +1,4 @@
-"""Results as a table for a terminal, as Markdown, and as JSON."""
+"""Results of conformance checks as a table for the terminal, as Markdown, and as JSON."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,22 +13,22 @@ from localrouter.conformance.check import CheckOutcome, CheckResult
 _STYLES = {
     CheckOutcome.PASSED: "green",
     CheckOutcome.FAILED: "bold red",
-    CheckOutcome.REFUSED: "yellow",
+    CheckOutcome.REJECTED: "yellow",
     CheckOutcome.UNDECIDED: "dim",
     CheckOutcome.NOT_RUN: "dim",
 }
 _LONGEST = 160
-"""Characters of a reason that fit into a cell; JSON has all of it."""
+"""Characters of a reason in a cell; JSON has all of them."""
 
 
 def summary(results: Iterable[CheckResult]) -> str:
-    """Return how many checks ended how, on one line."""
+    """Return the number of checks by outcome, on one line."""
     counts = Counter(result.outcome for result in results)
     return f"{counts.total()} checks: " + ", ".join(f"{counts[outcome]} {outcome.value}" for outcome in CheckOutcome)
 
 
 def table(results: Sequence[CheckResult]) -> Table:
-    """Return a table with a heading for each group, and below what did not pass the promise and what came back."""
+    """Return a table with a heading for each group, and an explanation below each check that did not pass."""
     shown = Table.grid(padding=(0, 2, 0, 0))
     shown.add_column(no_wrap=True)
     shown.add_column(overflow="fold")
@@ -42,7 +42,7 @@ def table(results: Sequence[CheckResult]) -> Table:
 
 
 def markdown(results: Sequence[CheckResult], title: str) -> str:
-    """Return a table in Markdown."""
+    """Return the results as a table in Markdown."""
     rows = [
         f"| {result.check.group} | {result.check.name} | {result.outcome} | {_cell(result.reason)} |"
         for result in results
@@ -52,7 +52,7 @@ def markdown(results: Sequence[CheckResult], title: str) -> str:
 
 
 def as_json(results: Sequence[CheckResult], base_url: str, model: str) -> dict[str, Any]:
-    """Return everything that is known: who was asked, how often each outcome was, and every check."""
+    """Return the results as JSON data: server, model, number of checks by outcome, and every check."""
     counts = Counter(result.outcome for result in results)
     return {
         "base_url": base_url,
@@ -75,7 +75,7 @@ def as_json(results: Sequence[CheckResult], base_url: str, model: str) -> dict[s
 
 
 def _explanation(result: CheckResult) -> Iterator[str]:
-    """What a reader wants to know of a check that did not pass."""
+    """Yield the lines that explain a check that did not pass."""
     if result.outcome is CheckOutcome.FAILED:
         yield f"promised: {result.check.promise}"
     if result.reason and result.outcome is not CheckOutcome.NOT_RUN:
@@ -83,11 +83,11 @@ def _explanation(result: CheckResult) -> Iterator[str]:
 
 
 def _short(text: str) -> str:
-    """Return one line that can be printed: what a server said may steer a terminal, or be no Unicode."""
+    """Return a text as one short, printable line: a server's text may have control characters or invalid Unicode."""
     line = "".join(char if char.isprintable() else "\ufffd" for char in " ".join(text.split()))
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
 
 
 def _cell(text: str) -> str:
-    """Text as a cell: nothing in it ends the cell, or is read as HTML."""
+    """Return a text as a cell of a Markdown table, with `|` and `<` escaped."""
     return _short(text).replace("|", "\\|").replace("<", "&lt;")

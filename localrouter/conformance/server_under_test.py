@@ -1,4 +1,4 @@
-"""The server that is checked: asked through the openai client, and where that is too well-behaved, over plain HTTP."""
+"""Server under test: requests through the openai client, and over plain HTTP where the client validates too much."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,30 +13,29 @@ import openai
 from openai.types.chat import ChatCompletionChunk
 
 MAX_TOKENS = 16
-"""The longest answer that is asked for, in tokens, where a check does not say it."""
+"""Default output limit of a request, in tokens."""
 _MOST_LINES = 5000
-"""Lines after which a stream is taken for endless: far more than its tokens have."""
+"""Lines after which a stream counts as endless: far more than its output limit allows."""
 _SHOWN = 2000
-"""Characters of an answer that are kept for the report."""
+"""Characters of a response that are kept for the report."""
 _ALONE = {"Connection": "close"}
-"""Every request has a connection of its own: a server may close one between two requests, which a client that tries
-again never notices."""
+"""Header for one connection per request: a server may close idle connections, which only retries would hide."""
 HELLO = [{"role": "user", "content": "Say something."}]
 
 
 class Endless(Exception):
-    """A stream went on far beyond what was asked for."""
+    """A stream went on far beyond its output limit."""
 
 
 class TooLate(httpx2.TimeoutException):
-    """The time for a check is over."""
+    """The time limit of a check is exceeded."""
 
     def __init__(self) -> None:
         super().__init__("no whole answer came in time")
 
 
 class _Timely(httpx2.SyncByteStream):
-    """The bytes of an answer for as long as there is time; of a server that drips every single byte comes in time."""
+    """Response stream that enforces the time limit of a check; read timeouts cannot stop a slow drip."""
 
     def __init__(self, stream: httpx2.SyncByteStream, seconds_left: Callable[[], float]) -> None:
         self._stream = stream
@@ -53,14 +52,14 @@ class _Timely(httpx2.SyncByteStream):
 
 @dataclass
 class ReceivedStream:
-    """A streamed answer: the JSON of its events, whether `[DONE]` came last, and its media type."""
+    """A streamed response: the JSON of its events, whether `[DONE]` came last, and its media type."""
 
     content_type: str
     chunks: list[dict[str, Any]] = field(default_factory=list)
     done: bool = False
 
     def choices(self, index: int = 0) -> list[dict[str, Any]]:
-        """Return what the chunks say of one choice."""
+        """Return the entries of one choice in all chunks."""
         return [choice for chunk in self.chunks for choice in chunk["choices"] if choice["index"] == index]
 
     def text(self, index: int = 0) -> str:
@@ -87,11 +86,10 @@ class ReceivedStream:
 
 
 class ServerUnderTest:
-    """Asks one model of a server. `asked` and `came` are always the last request and what was answered.
+    """Client of one model of the server. `asked` and `came` are the last request and its response.
 
-    Nothing is tried again. `limit` is how many seconds everything since `begin` may take together, and `always` are
-    fields that every chat has, whatever the check is about. Methods raise openai.APIError or httpx2.HTTPError where no
-    good answer comes, and TooLate.
+    Requests are not retried. `limit` is the time limit in seconds of all requests since `begin`, and `always` are
+    fields added to every chat request. Methods raise openai.APIError or httpx2.HTTPError for errors, and TooLate.
     """
 
     def __init__(
@@ -124,12 +122,12 @@ class ServerUnderTest:
         self._http.close()
 
     def begin(self) -> None:
-        """Begin a new check: nothing is asked yet, and all of its time is left."""
+        """Begin a new check: clear the last request and restart the time limit."""
         self.asked, self.came, self._end = None, "", monotonic() + self.limit
 
     @contextmanager
     def busy(self, count: int) -> Iterator[None]:
-        """Have so many other requests answered beside what the block asks. How they end does not matter."""
+        """Run `count` concurrent requests during the block. Their results are ignored."""
         left = self._seconds_left()
 
         def chat(number: int) -> None:
@@ -142,28 +140,28 @@ class ServerUnderTest:
             yield
 
     def ask(self, **fields: Any) -> dict[str, Any]:
-        """Return the JSON of a plain answer."""
+        """Return the JSON response of a chat request without streaming."""
         return self._plain(self.client.chat.completions, self._chat(fields))
 
     def complete(self, **fields: Any) -> dict[str, Any]:
-        """Return the JSON of a plain answer of the legacy completions."""
+        """Return the JSON response of a legacy completion without streaming."""
         return self._plain(self.client.completions, self._completion(fields))
 
     def text(self, **fields: Any) -> str:
-        """Return the content of the first choice of a plain answer."""
+        """Return the content of the first choice of a chat request without streaming."""
         return str(self.ask(**fields)["choices"][0]["message"]["content"] or "")
 
     def stream(self, **fields: Any) -> ReceivedStream:
-        """Return a streamed answer, read to its end."""
+        """Return a streamed chat response, read to its end."""
         return self._stream(self.client.chat.completions, self._chat({"stream": True, **fields}))
 
     def models(self) -> list[str]:
-        """Return the ids of the models that are listed. Raises ValueError for an answer that is no such list."""
+        """Return the ids of the listed models. Raises ValueError for a response that is not a list of models."""
         response = self.raw("GET", "/models").raise_for_status()
         try:
             return [f"{_object(model)['id']}" for model in _object(response.json())["data"]]
         except (ValueError, LookupError, TypeError, RecursionError):
-            raise ValueError(f"the server's answer is no list of models: {response.text[:80]!r}") from None
+            raise ValueError(f"the server's response is not a list of models: {response.text[:80]!r}") from None
 
     def read_by_the_sdk(self, **fields: Any) -> list[ChatCompletionChunk]:
         """Return the chunks of a stream as the openai client itself reads them."""
@@ -173,11 +171,11 @@ class ServerUnderTest:
         return chunks
 
     def stream_completion(self, **fields: Any) -> ReceivedStream:
-        """Return a streamed answer of the legacy completions, read to its end."""
+        """Return a streamed legacy completion, read to its end."""
         return self._stream(self.client.completions, self._completion({"stream": True, **fields}))
 
-    def refusal(self, **fields: Any) -> openai.APIStatusError | None:
-        """Return the error that a plain request is answered with; None: it was not refused."""
+    def rejection(self, **fields: Any) -> openai.APIStatusError | None:
+        """Return the error of a chat request; None if it was not rejected."""
         try:
             self.ask(**fields)
         except openai.APIStatusError as error:
@@ -186,7 +184,7 @@ class ServerUnderTest:
         return None
 
     def raw(self, method: str, path: str, body: str | None = None) -> httpx2.Response:
-        """Return the answer to a request that the openai client would not send. `path` is below the base URL."""
+        """Return the response to a request that the openai client would not send. `path` is below the base URL."""
         self.asked, self.came = f"{method} {path} {body or ''}".strip(), ""
         headers = {"Content-Type": "application/json"} if body is not None else {}
         response = self._http.request(
@@ -205,14 +203,14 @@ class ServerUnderTest:
         return self._arguments({"model": self.model, "prompt": "Once", "max_tokens": MAX_TOKENS, **fields}, "prompt")
 
     def _arguments(self, body: dict[str, Any], what: str) -> dict[str, Any]:
-        """Return what `create` is called with: all but the required fields go through as they are."""
+        """Return the arguments of `create`; all but the required fields are passed on unchanged."""
         self.asked, self.came = body, ""
         set_by_us = ("model", what, "stream") if body.get("stream") else ("model", what)
         rest = {name: value for name, value in body.items() if name not in set_by_us}
         return {"model": body["model"], what: body[what], "extra_body": rest, "timeout": self._seconds_left()}
 
     def _bound(self, response: httpx2.Response) -> None:
-        """Have an answer end when the time of the check does, whoever reads it."""
+        """Enforce the time limit of the check on a response, whichever client reads it."""
         assert isinstance(response.stream, httpx2.SyncByteStream)
         response.stream = _Timely(response.stream, self._seconds_left)
 
@@ -252,16 +250,16 @@ class ServerUnderTest:
 
 
 def _json(data: str | bytes | bytearray) -> Any:
-    """Return what was answered. Raises ValueError for what is no JSON, or is nested beyond reading."""
+    """Return the JSON of a response. Raises ValueError for invalid or too deeply nested JSON."""
     try:
         return json.loads(data)
     except (ValueError, RecursionError):
         text = data if isinstance(data, str) else data.decode(errors="replace")
-        raise ValueError(f"{text[:80]!r} is no JSON") from None
+        raise ValueError(f"{text[:80]!r} is not JSON") from None
 
 
 def _object(value: Any) -> dict[str, Any]:
-    """Return a JSON object. Raises TypeError for any other JSON."""
+    """Return a value if it is a JSON object. Raises TypeError for any other JSON."""
     if not isinstance(value, dict):
         raise TypeError(f"a JSON object was promised, not {value!r:.80}")
     return value

@@ -1,4 +1,4 @@
-"""All checks, and how they are run."""
+"""Suite of all checks, and their execution."""
 
 import re
 from collections.abc import Collection, Iterable, Iterator
@@ -53,7 +53,7 @@ _NOT_ABOUT_A_FIELD = (401, 403, 404, 408, 429)
 _NOT_IMPLEMENTED = 501
 _REQUIRED = ("model", "messages", "prompt")
 _SILENT_CHECKS = 3
-"""So many checks without any answer, one after the other, and the server is taken for gone."""
+"""Consecutive checks without any response after which the server is considered gone."""
 _NO_ANSWER = (openai.APIConnectionError, httpx2.TransportError)
 _FAILURES = (
     Broken,
@@ -70,14 +70,14 @@ _FAILURES = (
 
 
 def chosen(only: Collection[str] = ()) -> list[Check]:
-    """Return all checks, or those of some groups, in the order in which they run."""
+    """Return all checks, or those of the groups in `only`, in the order in which they run."""
     return [check for group in GROUPS.values() if not only or group.name in only for check in group.checks]
 
 
 def run(server: ServerUnderTest, checks: Iterable[Check]) -> Iterator[CheckResult]:
-    """Run checks one after the other; each result comes when it is known.
+    """Run checks one after the other and yield each result.
 
-    When the server has been silent for some checks in a row, the others are not run.
+    When the server has not responded to some consecutive checks, the remaining ones are not run.
     """
     silent = 0
     for check in checks:
@@ -90,12 +90,12 @@ def run(server: ServerUnderTest, checks: Iterable[Check]) -> Iterator[CheckResul
 
 
 def not_run(check: Check, why: str) -> CheckResult:
-    """Return the result of a check that was left out."""
+    """Return the result of a check that was not run."""
     return CheckResult(check, CheckOutcome.NOT_RUN, why)
 
 
 def run_one(check: Check, server: ServerUnderTest) -> CheckResult:
-    """Run one check. Whatever a server answers, no exception leaves this function."""
+    """Run one check and return its result. No response of a server makes this function raise."""
     server.begin()
     begun = monotonic()
     outcome, reason, silent = _outcome(check, server)
@@ -103,14 +103,14 @@ def run_one(check: Check, server: ServerUnderTest) -> CheckResult:
 
 
 def _outcome(check: Check, server: ServerUnderTest) -> tuple[CheckOutcome, str, bool]:
-    """Return the outcome, why, and whether no answer came."""
+    """Return the outcome, its reason, and whether the server did not respond at all."""
     try:
         check.run(server)
     except Undecided as why:
         return CheckOutcome.UNDECIDED, str(why), False
     except openai.APIStatusError as error:
         server.came = error.response.text[:2000]
-        outcome = CheckOutcome.REFUSED if _names_what_it_lacks(error, check, server.asked) else CheckOutcome.FAILED
+        outcome = CheckOutcome.REJECTED if _names_what_it_lacks(error, check, server.asked) else CheckOutcome.FAILED
         return outcome, f"status {error.status_code}: {_message(error)}", False
     except _FAILURES as error:
         return CheckOutcome.FAILED, _in_words(error), isinstance(error, _NO_ANSWER)
@@ -118,7 +118,7 @@ def _outcome(check: Check, server: ServerUnderTest) -> tuple[CheckOutcome, str, 
 
 
 def _in_words(error: Exception) -> str:
-    """Say how a check failed; errors of Python are answers of another shape than was promised."""
+    """Return the reason of a failure; a Python error means that the response has another structure than promised."""
     match error:
         case Broken():
             return str(error)
@@ -132,9 +132,9 @@ def _in_words(error: Exception) -> str:
 
 
 def _names_what_it_lacks(error: openai.APIStatusError, check: Check, asked: Any) -> bool:
-    """Whether a server says that it does not support what the check is about, or an optional field that it needs.
+    """Whether a server reports that it does not support the checked feature, or an optional field that the check needs.
 
-    A server that answers 501 has said so whatever its words are, and one that has no legacy completions answers 404.
+    Status 501 counts without a look at the message, as does 404 for the legacy completions.
     """
     status = error.status_code
     if status == _NOT_IMPLEMENTED:
@@ -151,7 +151,7 @@ def _names_what_it_lacks(error: openai.APIStatusError, check: Check, asked: Any)
 
 
 def _message(error: openai.APIStatusError) -> str:
-    """The server's words, without what the client puts around them."""
+    """Return the server's error message, without the text that the client adds."""
     body = error.body
     words = body.get("message") if isinstance(body, dict) else None
     return str(words or error.message)

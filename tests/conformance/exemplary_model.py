@@ -85,7 +85,7 @@ def call(function: Json) -> Json:
 
 def make_choice(body: Json, index: int) -> tuple[Json, int]:
     """One choice, and how many tokens it took."""
-    message: Json = {"role": "assistant", "content": None, "refusal": None}
+    message: Json = {"role": "assistant", "content": None, "rejection": None}
     function = called(body)
     if function:
         made = {"id": f"call_{next(_numbers)}", "type": "function", "function": call(function)}
@@ -98,7 +98,7 @@ def make_choice(body: Json, index: int) -> tuple[Json, int]:
     message["content"] = text
     if thought:
         message["reasoning_content"] = THOUGHT[:thought]
-    logprobs = {"content": [entry(char, body.get("top_logprobs", 0)) for char in text], "refusal": None}
+    logprobs = {"content": [entry(char, body.get("top_logprobs", 0)) for char in text], "rejection": None}
     choice = {"index": index, "message": message, "finish_reason": reason}
     return {**choice, "logprobs": logprobs if body.get("logprobs") else None}, max(1, len(text) + thought)
 

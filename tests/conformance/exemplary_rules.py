@@ -1,4 +1,4 @@
-"""What the reference does not allow in a request, as a server that keeps all promises refuses it."""
+"""What the reference does not allow in a request, as a server that keeps all promises rejects it."""
 
 import re
 from collections.abc import Iterator

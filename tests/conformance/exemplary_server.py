@@ -48,8 +48,8 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(400, Refusal(400, "no JSON").body)
         except BlockingIOError:
             self.server.over.wait()  # this answer never comes
-        except Refusal as refusal:
-            self.answer(refusal.status, refusal.body)
+        except Refusal as rejection:
+            self.answer(rejection.status, rejection.body)
 
     def body(self) -> bytes:
         return self.rfile.read(int(self.headers.get("content-length", 0)))

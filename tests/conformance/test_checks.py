@@ -36,7 +36,7 @@ def edited(edit: Callable[[Any], object]) -> Callable[[Any], Any]:
     return change
 
 
-def refusing(field: str) -> Callable[[Any], Any]:
+def rejecting(field: str) -> Callable[[Any], Any]:
     """A server that says that it does not support a field."""
 
     def change(body: Any) -> Any:
@@ -77,9 +77,9 @@ def test_a_field_that_is_dropped_in_silence_is_found(field: str) -> None:
 @pytest.mark.parametrize(
     "field", ["stop", "n", "logprobs", "logit_bias", "presence_penalty", "response_format", "tools"]
 )
-def test_a_field_that_is_refused_by_name_is_counted_apart(field: str) -> None:
+def test_a_field_that_is_rejected_by_name_is_counted_apart(field: str) -> None:
     names = [check.name for check in CHECKS.values() if check.fields and check.fields[0] == field]
-    assert set(outcomes(*names, requests=refusing(field))) == {CheckOutcome.REFUSED}
+    assert set(outcomes(*names, requests=rejecting(field))) == {CheckOutcome.REJECTED}
 
 
 @pytest.mark.parametrize("name", ANSWERS)
@@ -115,7 +115,7 @@ def test_a_stream_without_done_is_found() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [name for name, check in CHECKS.items() if check.group == "errors" and name != "an unknown field is refused"],
+    [name for name, check in CHECKS.items() if check.group == "errors" and name != "an unknown field is rejected"],
 )
 def test_an_error_of_another_kind_is_found(name: str) -> None:
     assert outcomes(name, errors=lambda _: (500, {"detail": "no"})) == [CheckOutcome.FAILED]
@@ -162,7 +162,7 @@ def test_a_field_that_breaks_a_server_is_found(name: str) -> None:
 
 
 def refused_with(words: str, param: str | None = None, status: int = 400) -> Callable[[Any], Any]:
-    """A server that refuses everything with these words."""
+    """A server that rejects everything with these words."""
 
     def refuse(_: Any) -> Any:
         raise Refusal(status, words, param)
@@ -174,10 +174,10 @@ def refused_with(words: str, param: str | None = None, status: int = 400) -> Cal
     ("name", "words", "outcome"),
     [
         ("n gives that many choices", "something is not in order", CheckOutcome.FAILED),
-        ("n gives that many choices", "`n` must be 1", CheckOutcome.REFUSED),
-        ("a stream ends with done", "streaming is not supported", CheckOutcome.REFUSED),
+        ("n gives that many choices", "`n` must be 1", CheckOutcome.REJECTED),
+        ("a stream ends with done", "streaming is not supported", CheckOutcome.REJECTED),
         ("a stream ends with done", "upstream has gone", CheckOutcome.FAILED),
-        ("four stops are taken", "we support no stop_sequences, or stops", CheckOutcome.REFUSED),
+        ("four stops are taken", "we support no stop_sequences, or stops", CheckOutcome.REJECTED),
     ],
 )
 def test_a_field_is_named_by_a_word_and_not_by_some_letters(name: str, words: str, outcome: CheckOutcome) -> None:
@@ -187,14 +187,14 @@ def test_a_field_is_named_by_a_word_and_not_by_some_letters(name: str, words: st
 @pytest.mark.parametrize(
     ("name", "param", "outcome"),
     [
-        ("content is text", "max_tokens", CheckOutcome.REFUSED),
-        ("a stop text ends the answer", "temperature", CheckOutcome.REFUSED),
+        ("content is text", "max_tokens", CheckOutcome.REJECTED),
+        ("a stop text ends the answer", "temperature", CheckOutcome.REJECTED),
         ("content is text", "messages", CheckOutcome.FAILED),
         ("content is text", "seed", CheckOutcome.FAILED),
         ("null is a default", "logit_bias", CheckOutcome.FAILED),
     ],
 )
-def test_a_field_that_a_check_needs_may_be_refused_too(name: str, param: str, outcome: CheckOutcome) -> None:
+def test_a_field_that_a_check_needs_may_be_rejected_too(name: str, param: str, outcome: CheckOutcome) -> None:
     assert outcomes(name, requests=refused_with("this model does not take it", param)) == [outcome]
 
 
@@ -205,7 +205,7 @@ def test_a_server_without_the_legacy_api_is_counted_as_refusing_it() -> None:
         return body
 
     names = [check.name for check in CHECKS.values() if check.fields[:1] == ("completions",)]
-    assert set(outcomes(*names, requests=change)) == {CheckOutcome.REFUSED}
+    assert set(outcomes(*names, requests=change)) == {CheckOutcome.REJECTED}
 
 
 @pytest.mark.parametrize(

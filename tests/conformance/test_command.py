@@ -28,7 +28,7 @@ def test_it_is_0_when_nothing_failed_and_prints_a_summary() -> None:
     with exemplary_server() as server:
         result = run(server.base_url, "--only", "models")
     assert result.exit_code == 0, result.output
-    assert "3 checks: 3 passed, 0 failed, 0 refused, 0 undecided, 0 not run" in result.stdout
+    assert "3 checks: 3 passed, 0 failed, 0 rejected, 0 undecided, 0 not run" in result.stdout
 
 
 def test_it_is_1_when_a_check_failed_and_says_what_was_promised() -> None:
@@ -42,7 +42,7 @@ def test_files_have_everything(tmp_path: Path) -> None:
     with exemplary_server() as server:
         run(server.base_url, "--only", "models", "--json", tmp_path / "a.json", "--markdown", tmp_path / "a.md")
     written = json.loads((tmp_path / "a.json").read_text())
-    assert written["outcomes"] == {"passed": 3, "failed": 0, "refused": 0, "undecided": 0, "not run": 0}
+    assert written["outcomes"] == {"passed": 3, "failed": 0, "rejected": 0, "undecided": 0, "not run": 0}
     assert all(check["promise"] and check["asked"] and check["came"] for check in written["checks"])
     assert "| models | models are listed | passed |  |" in (tmp_path / "a.md").read_text()
 
@@ -74,17 +74,17 @@ def test_fields_of_every_request_are_sent(tmp_path: Path) -> None:
 
 def test_fields_that_are_no_object_are_2() -> None:
     result = run("http://127.0.0.1:1/v1", "--with", "seed=3")
-    assert (result.exit_code, "no JSON object" in result.stderr) == (2, True)
+    assert (result.exit_code, "not a JSON object" in result.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        ("nonsense", "no address of a server"),
+        ("nonsense", "not the URL of a server"),
         ("https://api.example.com/v1", "OPENAI_API_KEY"),
-        ("http://127.0.0.1:1/v1", "no server answers"),
-        ("http://127.0.0.1:port/v1", "no address of a server"),
-        ("http://[::1/v1", "no address of a server"),
+        ("http://127.0.0.1:1/v1", "the server does not respond"),
+        ("http://127.0.0.1:port/v1", "not the URL of a server"),
+        ("http://[::1/v1", "not the URL of a server"),
     ],
 )
 def test_an_address_that_cannot_be_asked_is_2(address: str, words: str) -> None:
@@ -95,9 +95,9 @@ def test_an_address_that_cannot_be_asked_is_2(address: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("status", "page", "words"),
     [
-        (200, "<html>Welcome!</html>", "no list of models: '<html>Welcome!</html>'"),
-        (200, "[" * 100_000, "no list of models: '[[["),
-        (200, '{"data": [{}]}', "no list of models"),
+        (200, "<html>Welcome!</html>", "not a list of models: '<html>Welcome!</html>'"),
+        (200, "[" * 100_000, "not a list of models: '[[["),
+        (200, '{"data": [{}]}', "not a list of models"),
         (200, '{"data": []}', "the server lists no models"),
         (404, "<html>Not here</html>", "does its address end in /v1"),
         (401, '{"error": {"message": "no key"}}', "OPENAI_API_KEY"),
@@ -111,7 +111,7 @@ def test_who_does_not_list_its_models_is_told_of_in_words(status: int, page: str
 
 
 def test_somebody_who_waits_for_the_models_knows_for_what() -> None:
-    assert "asking http://127.0.0.1:1/v1 which models it has" in run("http://127.0.0.1:1/v1").stderr
+    assert "listing the models of http://127.0.0.1:1/v1" in run("http://127.0.0.1:1/v1").stderr
 
 
 def test_a_missing_openai_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,7 @@ def test_the_details_of_usage_may_be_missing() -> None:
     def change(answer: Any) -> None:
         del answer["usage"]["completion_tokens_details"]
 
-    assert outcome("thoughts are counted", answers=edited(change)) == CheckOutcome.UNDECIDED
+    assert outcome("reasoning is counted", answers=edited(change)) == CheckOutcome.UNDECIDED
 
 
 @pytest.mark.parametrize("name", ["temperature 0 repeats itself", "a tiny top p repeats itself"])

@@ -1,1 +1,1 @@
-"""The checks of the contract, by subject."""
+"""Conformance checks by subject."""

@@ -1,13 +1,13 @@
-"""What a conversation may consist of."""
+"""Checks of conversations: roles, parts, order and control tokens."""
 
 from typing import Any
 
-from localrouter.conformance.check import Broken, CheckGroup, Undecided, accepted, expect, refused
+from localrouter.conformance.check import Broken, CheckGroup, Undecided, accepted, expect, rejected
 from localrouter.conformance.server_under_test import HELLO, ServerUnderTest
 
 MESSAGES = CheckGroup("messages")
 _CONTROL = ["<|im_end|>", "<|im_start|>", "<end_of_turn>", "<turn|>", "<|eot_id|>", "<|endoftext|>", "[/INST]"]
-"""Control tokens of well-known families of models. To a model of another family they are text anyway."""
+"""Control tokens of well-known model families. For a model of another family they are plain text."""
 _REPEATED = 8
 _INSTRUCTION = "The ships of the north carry timber, salt and copper. "
 _PIXEL = (
@@ -27,7 +27,7 @@ def _prompt_tokens(server: ServerUnderTest, *messages: dict[str, Any]) -> int:
 def _instructions_are_read(server: ServerUnderTest, role: str) -> None:
     """Raise Broken unless longer instructions make the prompt longer.
 
-    Without any there may be some that the template has of its own.
+    Lengths are compared because without instructions the template may insert its own.
     """
     few, many = (_prompt_tokens(server, _says(role, _INSTRUCTION * times), *HELLO) for times in (1, 6))
     expect(many > few, f"the prompt has {many} tokens with a long {role} message and {few} with a short one")
@@ -147,24 +147,24 @@ def control_tokens_in_an_earlier_answer_are_text(server: ServerUnderTest) -> Non
 
 
 @MESSAGES.check()
-def an_empty_conversation_is_refused(server: ServerUnderTest) -> None:
+def an_empty_conversation_is_rejected(server: ServerUnderTest) -> None:
     """`messages` has at least one message."""
-    refused(server, messages=[])
+    rejected(server, messages=[])
 
 
 @MESSAGES.check()
-def an_unknown_role_is_refused(server: ServerUnderTest) -> None:
+def an_unknown_role_is_rejected(server: ServerUnderTest) -> None:
     """`role` is one of those that the reference lists."""
-    refused(server, messages=[_says("wizard", "Say something.")])
+    rejected(server, messages=[_says("wizard", "Say something.")])
 
 
 @MESSAGES.check()
-def an_image_is_refused_or_seen(server: ServerUnderTest) -> None:
+def an_image_is_rejected_or_seen(server: ServerUnderTest) -> None:
     """A model without vision cannot take `image_url` parts, and must not pretend to."""
     text = {"type": "text", "text": "What is this?"}
     image = {"type": "image_url", "image_url": {"url": _PIXEL}}
     plain = _prompt_tokens(server, _says("user", [text]))
-    error = server.refusal(messages=[_says("user", [text, image])])
+    error = server.rejection(messages=[_says("user", [text, image])])
     if error:
         expect(400 <= error.status_code < 500 or error.status_code == 501, f"the status is {error.status_code}")
         return

@@ -1,8 +1,8 @@
-"""Fields that change nothing on a machine of one's own: they are accepted, or refused by name."""
+"""Checks of fields without effect on a local server: they must be accepted and ignored, or rejected by name."""
 
 from typing import Any
 
-from localrouter.conformance.check import CheckGroup, accepted, expect, refuses
+from localrouter.conformance.check import CheckGroup, accepted, expect, rejects
 from localrouter.conformance.server_under_test import ServerUnderTest
 
 FIELDS = CheckGroup("fields")
@@ -51,10 +51,10 @@ def a_prediction_is_accepted(server: ServerUnderTest) -> None:
 
 
 @FIELDS.check("modalities", "audio")
-def audio_is_refused_or_comes(server: ServerUnderTest) -> None:
+def audio_is_rejected_or_comes(server: ServerUnderTest) -> None:
     """With the modality `audio` the model generates text and audio; a model that cannot must not pretend to."""
     asked: dict[str, Any] = {"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "wav"}}
-    error = server.refusal(**asked)
+    error = server.rejection(**asked)
     if error is None:
         expect(server.ask(**asked)["choices"][0]["message"].get("audio"), "audio was dropped in silence")
         return
@@ -62,10 +62,10 @@ def audio_is_refused_or_comes(server: ServerUnderTest) -> None:
 
 
 @FIELDS.check("stream_options")
-def stream_options_without_a_stream_are_refused(server: ServerUnderTest) -> None:
+def stream_options_without_a_stream_are_rejected(server: ServerUnderTest) -> None:
     """`stream_options` is only to be set together with `stream: true`."""
     server.stream(stream_options={"include_usage": True})
-    refuses(server, {}, {"stream_options": {"include_usage": True}})
+    rejects(server, {}, {"stream_options": {"include_usage": True}})
 
 
 @FIELDS.check()

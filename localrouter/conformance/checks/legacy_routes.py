@@ -1,4 +1,4 @@
-"""What the reference calls legacy or deprecated: `/v1/completions`, and functions before there were tools."""
+"""Checks of legacy and deprecated features: `/v1/completions`, and functions, the predecessor of tools."""
 
 from typing import Any
 
@@ -72,7 +72,7 @@ def a_completion_has_log_probabilities(server: ServerUnderTest) -> None:
 
 
 @LEGACY.check(_PATH, "suffix")
-def a_suffix_is_refused_or_honoured(server: ServerUnderTest) -> None:
+def a_suffix_is_rejected_or_supported(server: ServerUnderTest) -> None:
     """`suffix` comes after a completion of inserted text, and is supported by one model only."""
     bare = server.complete(max_tokens=1)["usage"]["prompt_tokens"]
     try:

@@ -1,6 +1,6 @@
-"""How long an answer may be."""
+"""Checks of limits of the output length."""
 
-from localrouter.conformance.check import CheckGroup, Undecided, equal, expect, refused, thrice
+from localrouter.conformance.check import CheckGroup, Undecided, equal, expect, rejected, thrice
 from localrouter.conformance.server_under_test import ServerUnderTest
 
 LIMITS = CheckGroup("limits")
@@ -45,17 +45,17 @@ def a_stream_ends_at_max_tokens(server: ServerUnderTest) -> None:
 
 
 @LIMITS.check("max_tokens", "max_completion_tokens")
-def both_limits_together_are_refused_or_both_hold(server: ServerUnderTest) -> None:
+def both_limits_together_are_rejected_or_both_hold(server: ServerUnderTest) -> None:
     """`max_tokens` is the deprecated name of `max_completion_tokens`: if both are taken, neither may be exceeded."""
-    error = server.refusal(max_tokens=4, max_completion_tokens=2)
+    error = server.rejection(max_tokens=4, max_completion_tokens=2)
     if error:
-        expect(400 <= error.status_code < 500, f"it was answered with status {error.status_code}, not refused")
+        expect(400 <= error.status_code < 500, f"it was answered with status {error.status_code}, not rejected")
         return
     used = server.ask(max_tokens=4, max_completion_tokens=2)["usage"]["completion_tokens"]
     expect(used <= 2, f"{used} tokens were generated with limits of 4 and 2")
 
 
 @LIMITS.check("max_tokens")
-def a_negative_limit_is_refused(server: ServerUnderTest) -> None:
+def a_negative_limit_is_rejected(server: ServerUnderTest) -> None:
     """A number of tokens is not negative."""
-    refused(server, max_tokens=-5)
+    rejected(server, max_tokens=-5)

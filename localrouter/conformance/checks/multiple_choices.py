@@ -1,14 +1,14 @@
-"""Several choices, and the probabilities of tokens."""
+"""Checks of multiple choices (`n`) and of logprobs."""
 
 from typing import Any
 
-from localrouter.conformance.check import CheckGroup, Undecided, equal, expect, refuses, thrice
+from localrouter.conformance.check import CheckGroup, Undecided, equal, expect, rejects, thrice
 from localrouter.conformance.server_under_test import ServerUnderTest
 
 N = CheckGroup("n")
 LOGPROBS = CheckGroup("logprobs")
 _ROUNDED = 1e-4
-"""By how much two figures of the same probability may differ."""
+"""Tolerance between two values of the same log probability."""
 
 
 @N.check("n")
@@ -54,9 +54,9 @@ def usage_of_a_stream_counts_all_choices(server: ServerUnderTest) -> None:
 
 
 @N.check("n")
-def an_n_of_0_is_refused(server: ServerUnderTest) -> None:
+def an_n_of_0_is_rejected(server: ServerUnderTest) -> None:
     """`n` is at least 1."""
-    refuses(server, {"n": 2}, {"n": 0})
+    rejects(server, {"n": 2}, {"n": 0})
 
 
 def _entries(server: ServerUnderTest, **fields: Any) -> tuple[str, list[dict[str, Any]]]:
@@ -119,12 +119,12 @@ def a_stream_has_log_probabilities(server: ServerUnderTest) -> None:
 
 
 @LOGPROBS.check("logprobs", "top_logprobs")
-def top_logprobs_without_logprobs_is_refused(server: ServerUnderTest) -> None:
+def top_logprobs_without_logprobs_is_rejected(server: ServerUnderTest) -> None:
     """`logprobs` must be set to true if `top_logprobs` is used."""
-    refuses(server, {"logprobs": True, "top_logprobs": 2}, {"top_logprobs": 2})
+    rejects(server, {"logprobs": True, "top_logprobs": 2}, {"top_logprobs": 2})
 
 
 @LOGPROBS.check("logprobs", "top_logprobs")
-def top_logprobs_over_20_is_refused(server: ServerUnderTest) -> None:
+def top_logprobs_over_20_is_rejected(server: ServerUnderTest) -> None:
     """`top_logprobs` is an integer between 0 and 20."""
-    refuses(server, {"logprobs": True, "top_logprobs": 5}, {"logprobs": True, "top_logprobs": 21})
+    rejects(server, {"logprobs": True, "top_logprobs": 5}, {"logprobs": True, "top_logprobs": 21})

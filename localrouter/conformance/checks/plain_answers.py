@@ -1,4 +1,4 @@
-"""The shape of a plain answer."""
+"""Checks of the fields of a response that is not streamed."""
 
 from time import time
 

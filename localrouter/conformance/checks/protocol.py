@@ -1,4 +1,4 @@
-"""Errors, the list of models, fields that nobody knows, and the details of usage."""
+"""Checks of errors, the list of models, unknown fields, and details of usage."""
 
 import json
 from typing import Any
@@ -12,7 +12,7 @@ ERRORS = CheckGroup("errors")
 MODELS = CheckGroup("models")
 USAGE = CheckGroup("usage")
 _CHAT = "/chat/completions"
-_NOBODY = "no-such-model-e5b1"
+_UNKNOWN_MODEL = "no-such-model-e5b1"
 
 
 def _error(response: httpx2.Response, status: int) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def an_error_has_message_type_param_and_code(server: ServerUnderTest) -> None:
 @ERRORS.check()
 def an_unknown_model_is_404(server: ServerUnderTest) -> None:
     """A model that does not exist is a 404 of code `model_not_found`."""
-    equal(_error(_post(server, model=_NOBODY), 404)["code"], "model_not_found", "code")
+    equal(_error(_post(server, model=_UNKNOWN_MODEL), 404)["code"], "model_not_found", "code")
 
 
 @ERRORS.check()
@@ -66,8 +66,8 @@ def an_error_comes_before_the_stream(server: ServerUnderTest) -> None:
 
 
 @ERRORS.check()
-def an_unknown_field_is_refused(server: ServerUnderTest) -> None:
-    """An argument that the API does not know is refused with a 400 that names it."""
+def an_unknown_field_is_rejected(server: ServerUnderTest) -> None:
+    """An argument that the API does not know is rejected with a 400 that names it."""
     error = _error(_post(server, no_such_field=1), 400)
     expect("no_such_field" in f"{error['message']} {error.get('param')}", "the error does not name the field")
 
@@ -107,7 +107,7 @@ def one_model_can_be_retrieved(server: ServerUnderTest) -> None:
 @MODELS.check()
 def an_unknown_model_cannot_be_retrieved(server: ServerUnderTest) -> None:
     """A model that does not exist is a 404."""
-    _error(server.raw("GET", f"/models/{_NOBODY}"), 404)
+    _error(server.raw("GET", f"/models/{_UNKNOWN_MODEL}"), 404)
 
 
 def _detail(usage: dict[str, Any], where: str, name: str) -> int:

@@ -1,42 +1,42 @@
-"""Temperature, nucleus, seed, penalties and biases."""
+"""Checks of temperature, top_p, seed, penalties and logit bias."""
 
 from operator import eq
 from typing import Any
 
-from localrouter.conformance.check import CheckGroup, Undecided, accepted, equal, expect, refuses, thrice
+from localrouter.conformance.check import CheckGroup, Undecided, accepted, equal, expect, rejects, thrice
 from localrouter.conformance.server_under_test import ServerUnderTest
 
 SAMPLING = CheckGroup("sampling")
 PENALTIES = CheckGroup("penalties")
 LOGIT_BIAS = CheckGroup("logit_bias")
 _IDS = ("65", "300", "900", "1500", "2000")
-"""Ids that nearly every vocabulary has; in some of them a few are control tokens, or bytes that are no character."""
+"""Token ids that nearly every vocabulary has; in some, a few are control tokens or incomplete characters."""
 _MOST = 100
 """The largest bias."""
 
 
 @SAMPLING.check("temperature")
-def a_temperature_over_2_is_refused(server: ServerUnderTest) -> None:
+def a_temperature_over_2_is_rejected(server: ServerUnderTest) -> None:
     """`temperature` is between 0 and 2."""
-    refuses(server, {"temperature": 2}, {"temperature": 2.5})
+    rejects(server, {"temperature": 2}, {"temperature": 2.5})
 
 
 @SAMPLING.check("temperature")
-def a_negative_temperature_is_refused(server: ServerUnderTest) -> None:
+def a_negative_temperature_is_rejected(server: ServerUnderTest) -> None:
     """`temperature` is between 0 and 2."""
-    refuses(server, {"temperature": 0}, {"temperature": -0.5})
+    rejects(server, {"temperature": 0}, {"temperature": -0.5})
 
 
 @SAMPLING.check("top_p")
-def a_top_p_over_1_is_refused(server: ServerUnderTest) -> None:
+def a_top_p_over_1_is_rejected(server: ServerUnderTest) -> None:
     """`top_p` is between 0 and 1."""
-    refuses(server, {"top_p": 0.5}, {"top_p": 1.5})
+    rejects(server, {"top_p": 0.5}, {"top_p": 1.5})
 
 
 @SAMPLING.check("top_p")
-def a_negative_top_p_is_refused(server: ServerUnderTest) -> None:
+def a_negative_top_p_is_rejected(server: ServerUnderTest) -> None:
     """`top_p` is between 0 and 1."""
-    refuses(server, {"top_p": 0.5}, {"top_p": -0.5})
+    rejects(server, {"top_p": 0.5}, {"top_p": -0.5})
 
 
 @SAMPLING.check("temperature")
@@ -83,15 +83,15 @@ def a_seed_repeats_itself_beside_others(server: ServerUnderTest) -> None:
 
 
 @PENALTIES.check("presence_penalty")
-def a_presence_penalty_over_2_is_refused(server: ServerUnderTest) -> None:
+def a_presence_penalty_over_2_is_rejected(server: ServerUnderTest) -> None:
     """`presence_penalty` is between -2.0 and 2.0."""
-    refuses(server, {"presence_penalty": 2.0}, {"presence_penalty": 2.5})
+    rejects(server, {"presence_penalty": 2.0}, {"presence_penalty": 2.5})
 
 
 @PENALTIES.check("frequency_penalty")
-def a_frequency_penalty_under_minus_2_is_refused(server: ServerUnderTest) -> None:
+def a_frequency_penalty_under_minus_2_is_rejected(server: ServerUnderTest) -> None:
     """`frequency_penalty` is between -2.0 and 2.0."""
-    refuses(server, {"frequency_penalty": -2.0}, {"frequency_penalty": -2.5})
+    rejects(server, {"frequency_penalty": -2.0}, {"frequency_penalty": -2.5})
 
 
 @PENALTIES.check("presence_penalty", "frequency_penalty")
@@ -149,12 +149,12 @@ def a_bias_of_minus_100_bans_a_token(server: ServerUnderTest) -> None:
 
 
 @LOGIT_BIAS.check("logit_bias")
-def a_bias_over_100_is_refused(server: ServerUnderTest) -> None:
+def a_bias_over_100_is_rejected(server: ServerUnderTest) -> None:
     """A bias is a value from -100 to 100."""
-    refuses(server, {"logit_bias": {_IDS[0]: 1}}, {"logit_bias": {_IDS[0]: 101}})
+    rejects(server, {"logit_bias": {_IDS[0]: 1}}, {"logit_bias": {_IDS[0]: 101}})
 
 
 @LOGIT_BIAS.check("logit_bias")
-def a_bias_for_an_unknown_token_is_refused(server: ServerUnderTest) -> None:
-    """`logit_bias` maps tokens, by their id in the tokenizer; an id that is none cannot be honoured."""
-    refuses(server, {"logit_bias": {_IDS[0]: 1}}, {"logit_bias": {"99999999": 1}})
+def a_bias_for_an_unknown_token_is_rejected(server: ServerUnderTest) -> None:
+    """`logit_bias` maps tokens, by their id in the tokenizer; an id that does not exist must be rejected."""
+    rejects(server, {"logit_bias": {_IDS[0]: 1}}, {"logit_bias": {"99999999": 1}})

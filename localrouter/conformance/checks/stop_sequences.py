@@ -1,16 +1,16 @@
-"""Stop sequences."""
+"""Checks of stop sequences."""
 
-from localrouter.conformance.check import CheckGroup, Undecided, equal, expect, refuses, thrice
+from localrouter.conformance.check import CheckGroup, Undecided, equal, expect, rejects, thrice
 from localrouter.conformance.server_under_test import ServerUnderTest
 
 STOP = CheckGroup("stop")
 _GREEDY = {"temperature": 0, "seed": 7}
 _GOOD = range(1, 12)
-"""Where in a text a stop sequence is taken from, in characters."""
+"""Positions in a text from which a stop sequence is taken, in characters."""
 
 
 def _text_and_stop(server: ServerUnderTest) -> tuple[str, str]:
-    """Return what the model says, and two characters of it that do not stand at its beginning."""
+    """Return the model's output, and two characters of it that are not at its beginning."""
     text = server.text(**_GREEDY)
     if text != server.text(**_GREEDY):
         raise Undecided("two answers at temperature 0 differ already")
@@ -92,6 +92,6 @@ def four_stops_are_taken(server: ServerUnderTest) -> None:
 
 
 @STOP.check("stop")
-def five_stops_are_refused(server: ServerUnderTest) -> None:
+def five_stops_are_rejected(server: ServerUnderTest) -> None:
     """`stop` may be up to 4 sequences."""
-    refuses(server, {"stop": ["@1", "@2", "@3", "@4"]}, {"stop": ["@1", "@2", "@3", "@4", "@5"]})
+    rejects(server, {"stop": ["@1", "@2", "@3", "@4"]}, {"stop": ["@1", "@2", "@3", "@4", "@5"]})

@@ -1,4 +1,4 @@
-"""Streams of server-sent events."""
+"""Checks of streams of server-sent events."""
 
 from openai.types.chat import ChatCompletionChunk
 

@@ -1,21 +1,21 @@
-"""Answers in a promised form. The forms are small, so that an answer of noise that obeys them is soon complete."""
+"""Checks of structured output. The schemas are small, so that even random output that follows them is soon complete."""
 
 import json
 import re
 from itertools import product
 from typing import Any
 
-from localrouter.conformance.check import CheckGroup, Undecided, equal, expect, refused, refuses
+from localrouter.conformance.check import CheckGroup, Undecided, equal, expect, rejected, rejects
 from localrouter.conformance.checks.written_json import beginning, one_of, whole
 from localrouter.conformance.server_under_test import ServerUnderTest
 
 RESPONSE_FORMAT = CheckGroup("response_format")
 _FIELDS = ("response_format", "json_schema")
 _LONG = 96
-"""Tokens for an answer of some twenty characters: a model of noise writes white space wherever it may."""
+"""Tokens for an output of some twenty characters: a model with random weights adds white space wherever it may."""
 _TRIES = 3
 _ASK_FOR_JSON = [{"role": "user", "content": "Answer in JSON."}]
-"""With `json_object` the reference wants the word in the conversation."""
+"""With `json_object` the reference requires the word JSON in the conversation."""
 _BOOLEAN = {"type": "boolean"}
 _BOTH = (True, False)
 _COLOURS = ("red", "blue")
@@ -27,7 +27,7 @@ def _schema(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _object(**properties: Any) -> dict[str, Any]:
-    """An object as strict mode wants it: all properties required, no others."""
+    """Return the schema of an object for strict mode: all properties required, no others."""
     return {
         "type": "object",
         "properties": properties,
@@ -37,7 +37,7 @@ def _object(**properties: Any) -> dict[str, Any]:
 
 
 def _answer(server: ServerUnderTest, form: dict[str, Any]) -> tuple[str, bool]:
-    """Return what came, and whether it was cut: nobody promises that an answer fits, so it is asked a few times."""
+    """Return the output and whether it was truncated; it may not fit into its limit, so it is requested a few times."""
     text, reason = "", "length"
     for _ in range(_TRIES):
         answer = server.ask(response_format=form, messages=_ASK_FOR_JSON, max_tokens=_LONG)
@@ -150,7 +150,7 @@ def a_strict_schema_holds_in_a_stream(server: ServerUnderTest) -> None:
 
 
 @RESPONSE_FORMAT.check(*_FIELDS)
-def a_whole_answer_of_a_form_ends_with_stop(server: ServerUnderTest) -> None:
+def complete_structured_output_ends_with_stop(server: ServerUnderTest) -> None:
     """`finish_reason` is `stop` if the model hit a natural stop point, as the end of its JSON is."""
     fields = {"response_format": _schema(_object(ok=_BOOLEAN)), "messages": _ASK_FOR_JSON, "max_tokens": _LONG}
     choice = server.ask(**fields)["choices"][0]
@@ -161,23 +161,23 @@ def a_whole_answer_of_a_form_ends_with_stop(server: ServerUnderTest) -> None:
 
 
 @RESPONSE_FORMAT.check(*_FIELDS)
-def an_invalid_schema_is_refused_by_name(server: ServerUnderTest) -> None:
+def an_invalid_schema_is_rejected_by_name(server: ServerUnderTest) -> None:
     """A schema that is none cannot be followed; the request is invalid, and the error says what of it."""
     server.ask(response_format=_schema(_object(ok=_BOOLEAN)))
-    error = refused(server, response_format=_schema({"type": "no such type"}))
+    error = rejected(server, response_format=_schema({"type": "no such type"}))
     said = f"{error.param} {error.response.text}"
     expect("response_format" in said or "schema" in said.lower(), f"the error does not name it: {error.message}")
 
 
 @RESPONSE_FORMAT.check(*_FIELDS)
-def a_schema_without_a_name_is_refused(server: ServerUnderTest) -> None:
+def a_schema_without_a_name_is_rejected(server: ServerUnderTest) -> None:
     """`json_schema.name` is required."""
     schema = _object(ok=_BOOLEAN)
     nameless = {"type": "json_schema", "json_schema": {"strict": True, "schema": schema}}
-    refuses(server, {"response_format": _schema(schema)}, {"response_format": nameless})
+    rejects(server, {"response_format": _schema(schema)}, {"response_format": nameless})
 
 
 @RESPONSE_FORMAT.check(*_FIELDS)
-def an_unknown_format_is_refused(server: ServerUnderTest) -> None:
+def an_unknown_format_is_rejected(server: ServerUnderTest) -> None:
     """`response_format.type` is `text`, `json_object` or `json_schema`."""
-    refuses(server, {"response_format": {"type": "text"}}, {"response_format": {"type": "no_such_format"}})
+    rejects(server, {"response_format": {"type": "text"}}, {"response_format": {"type": "no_such_format"}})

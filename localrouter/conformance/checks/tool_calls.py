@@ -1,4 +1,4 @@
-"""Calls of functions. No check depends on whether the model wants to call one."""
+"""Checks of tool calls. No check depends on whether the model decides to call a tool."""
 
 from typing import Any
 
@@ -9,14 +9,14 @@ from localrouter.conformance.server_under_test import ReceivedStream, ServerUnde
 TOOLS = CheckGroup("tools")
 FIELDS = ("tools", "tool_choice", "tool_calls", "tool_call_id", "function", "role", "tool")
 _LONG = 96
-"""Tokens for a call of some thirty characters, and for white space of a model that talks noise."""
+"""Tokens for a call of some thirty characters, and for white space of a model with random weights."""
 _TRIES = 3
 _ARGUMENTS = ({"location": "Paris"}, {"location": "Rome"})
-"""What the parameters of our functions allow."""
+"""All valid arguments of the tools in these checks."""
 
 
 def function(name: str, **more: Any) -> dict[str, Any]:
-    """Return a tool whose one argument `location` is `Paris` or `Rome`."""
+    """Return a tool of this name whose only argument `location` is `Paris` or `Rome`."""
     parameters = {
         "type": "object",
         "properties": {"location": {"type": "string", "enum": ["Paris", "Rome"]}},
@@ -32,7 +32,7 @@ def named(name: str) -> dict[str, Any]:
 
 
 _QUESTION = [{"role": "user", "content": "What is the weather in Paris?"}]
-"""With it a model that can call functions is likely to, and soon."""
+"""A question that makes a model with tool support likely to call a tool soon."""
 TWO: dict[str, Any] = {
     "messages": _QUESTION,
     "tools": [function("get_weather"), function("get_time")],
@@ -41,11 +41,11 @@ TWO: dict[str, Any] = {
 NAMED: dict[str, Any] = {**TWO, "tool_choice": named("get_weather")}
 REQUIRED: dict[str, Any] = {**TWO, "tool_choice": "required"}
 ONLY: dict[str, Any] = {**REQUIRED, "tools": [function("get_weather")]}
-"""Forces a call of one function, also where `tool_choice` cannot name one: what is missing is counted once."""
+"""Fields that force a call of one tool, also on servers where `tool_choice` cannot name one."""
 
 
 def _choice(server: ServerUnderTest, **fields: Any) -> dict[str, Any]:
-    """Return the choice of an answer that was not cut, if one of a few is not."""
+    """Return a choice that was not truncated, or after a few tries one that was."""
     choice: dict[str, Any] = {}
     for _ in range(_TRIES):
         choice = server.ask(**fields)["choices"][0]
@@ -55,7 +55,7 @@ def _choice(server: ServerUnderTest, **fields: Any) -> dict[str, Any]:
 
 
 def _calls(choice: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the calls of an answer that has to have one. Text may come first: an answer that was cut shows nothing."""
+    """Return the tool calls of a choice that must have one. Raises Undecided if it was truncated before a call."""
     message = choice["message"]
     calls = message.get("tool_calls") or []
     if calls:
@@ -66,7 +66,7 @@ def _calls(choice: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _streamed(server: ServerUnderTest, **fields: Any) -> ReceivedStream:
-    """Return a stream that has to have a call."""
+    """Return a stream that must have a tool call. Raises Undecided if it was truncated before a call."""
     stream = server.stream(**fields)
     if not stream.tool_calls() and stream.finish_reasons() == ["length"]:
         raise Undecided("the answer was cut before a call")
@@ -75,7 +75,7 @@ def _streamed(server: ServerUnderTest, **fields: Any) -> ReceivedStream:
 
 
 def _call(server: ServerUnderTest, **fields: Any) -> tuple[dict[str, Any], bool]:
-    """Return the first call of an answer that has to have one, and whether it may have been cut."""
+    """Return the first tool call of a response that must have one, and whether it may be truncated."""
     choice = _choice(server, **fields)
     calls = _calls(choice)
     return calls[0], choice["finish_reason"] == "length" and len(calls) == 1

@@ -1,8 +1,8 @@
-"""What a request with tools may say: results in the conversation, names, and what cannot be honoured."""
+"""Checks of requests with tools: results in the conversation, names, and requests that must be rejected."""
 
 from typing import Any
 
-from localrouter.conformance.check import CheckGroup, expect, refused, refuses
+from localrouter.conformance.check import CheckGroup, expect, rejected, rejects
 from localrouter.conformance.checks.tool_calls import FIELDS, NAMED, ONLY, TWO, function, named
 from localrouter.conformance.server_under_test import HELLO, ServerUnderTest
 
@@ -32,7 +32,7 @@ def _prompt_tokens(server: ServerUnderTest, *messages: dict[str, Any]) -> int:
 
 @TOOL_REQUESTS.check(*FIELDS)
 def tools_are_read(server: ServerUnderTest) -> None:
-    """`tools` is a list of tools the model may call; it has to be told of them."""
+    """`tools` is a list of tools the model may call; the prompt has to contain them."""
     few, many = (
         server.ask(tools=[function(f"pick_{number}") for number in range(count)], max_tokens=1)["usage"]
         for count in (1, 8)
@@ -66,62 +66,62 @@ def a_result_may_have_parts(server: ServerUnderTest) -> None:
 
 
 @TOOL_REQUESTS.check(*FIELDS)
-def a_result_without_a_call_is_refused(server: ServerUnderTest) -> None:
+def a_result_without_a_call_is_rejected(server: ServerUnderTest) -> None:
     """A message of role `tool` must be a response to a preceding message with `tool_calls`."""
     _prompt_tokens(server, *HELLO, _calls(1), _result(1))
-    refused(server, messages=[*HELLO, _result(1)], **_QUIET)
+    rejected(server, messages=[*HELLO, _result(1)], **_QUIET)
 
 
 @TOOL_REQUESTS.check(*FIELDS)
-def a_result_of_another_call_is_refused(server: ServerUnderTest) -> None:
+def a_result_of_another_call_is_rejected(server: ServerUnderTest) -> None:
     """`tool_call_id` is the tool call that this message is responding to."""
     _prompt_tokens(server, *HELLO, _calls(1), _result(1))
-    refused(server, messages=[*HELLO, _calls(1), _result(2)], **_QUIET)
+    rejected(server, messages=[*HELLO, _calls(1), _result(2)], **_QUIET)
 
 
 @TOOL_REQUESTS.check(*FIELDS)
-def an_unknown_named_function_is_refused(server: ServerUnderTest) -> None:
+def an_unknown_named_function_is_rejected(server: ServerUnderTest) -> None:
     """`tool_choice` can only name a function of `tools`."""
-    refuses(server, NAMED, {**TWO, "tool_choice": named("nobody")})
+    rejects(server, NAMED, {**TWO, "tool_choice": named("no_such_function")})
 
 
 @TOOL_REQUESTS.check(*FIELDS)
-def an_unknown_tool_choice_is_refused(server: ServerUnderTest) -> None:
+def an_unknown_tool_choice_is_rejected(server: ServerUnderTest) -> None:
     """`tool_choice` is `none`, `auto`, `required`, a tool or a list of allowed ones."""
-    refuses(server, {**TWO, "tool_choice": "auto"}, {**TWO, "tool_choice": "no_such_choice"})
+    rejects(server, {**TWO, "tool_choice": "auto"}, {**TWO, "tool_choice": "no_such_choice"})
 
 
 @TOOL_REQUESTS.check(*FIELDS)
-def a_required_call_without_tools_is_refused(server: ServerUnderTest) -> None:
+def a_required_call_without_tools_is_rejected(server: ServerUnderTest) -> None:
     """`required` means the model must call one or more tools; without any it cannot."""
-    refuses(server, {**TWO, "tool_choice": "required"}, {"tool_choice": "required"})
+    rejects(server, {**TWO, "tool_choice": "required"}, {"tool_choice": "required"})
 
 
 @TOOL_REQUESTS.check(*FIELDS, "name")
-def two_functions_of_one_name_are_refused(server: ServerUnderTest) -> None:
+def two_functions_of_one_name_are_rejected(server: ServerUnderTest) -> None:
     """A call and `tool_choice` refer to a function by its name, so names tell functions apart."""
-    refuses(server, TWO, {"tools": [function("get_weather"), function("get_weather")]})
+    rejects(server, TWO, {"tools": [function("get_weather"), function("get_weather")]})
 
 
 @TOOL_REQUESTS.check(*FIELDS, "name")
-def an_illegal_name_is_refused(server: ServerUnderTest) -> None:
+def an_illegal_name_is_rejected(server: ServerUnderTest) -> None:
     """The name must be a-z, A-Z, 0-9, or contain underscores and dashes."""
-    refuses(server, {"tools": [function("pick-a_1")]}, {"tools": [function("pick one!")]})
+    rejects(server, {"tools": [function("pick-a_1")]}, {"tools": [function("pick one!")]})
 
 
 @TOOL_REQUESTS.check(*FIELDS, "name")
-def a_name_of_65_characters_is_refused(server: ServerUnderTest) -> None:
+def a_name_of_65_characters_is_rejected(server: ServerUnderTest) -> None:
     """The name of a function has a maximum length of 64."""
-    refuses(server, {"tools": [function("p" * 64)]}, {"tools": [function("p" * 65)]})
+    rejects(server, {"tools": [function("p" * 64)]}, {"tools": [function("p" * 65)]})
 
 
 @TOOL_REQUESTS.check(*FIELDS)
-def an_unknown_kind_of_tool_is_refused(server: ServerUnderTest) -> None:
+def an_unknown_kind_of_tool_is_rejected(server: ServerUnderTest) -> None:
     """`type` of a tool is `function` or `custom`."""
-    refuses(server, TWO, {"tools": [{**function("get_weather"), "type": "no_such_kind"}]})
+    rejects(server, TWO, {"tools": [{**function("get_weather"), "type": "no_such_kind"}]})
 
 
 @TOOL_REQUESTS.check(*FIELDS, "parameters")
-def invalid_parameters_are_refused(server: ServerUnderTest) -> None:
+def invalid_parameters_are_rejected(server: ServerUnderTest) -> None:
     """`parameters` are described as a JSON Schema object."""
-    refuses(server, ONLY, {**ONLY, "tools": [function("get_weather", parameters={"type": "no such type"})]})
+    rejects(server, ONLY, {**ONLY, "tools": [function("get_weather", parameters={"type": "no such type"})]})

@@ -1,4 +1,4 @@
-"""JSON that a model wrote, whole or cut by the limit of its answer."""
+"""Validation of JSON that a model generated, complete or truncated by the output limit."""
 
 import json
 import re
@@ -13,10 +13,7 @@ _SPACE = re.compile(r'("(?:[^"\\]|\\.)*"?)|\s+')
 
 
 def whole(text: str, *, is_cut: bool) -> Any:
-    """Return the value. Raises Broken if this is neither JSON nor, where it was cut, the beginning of it.
-
-    What was cut and is right so far shows nothing: Undecided is raised.
-    """
+    """Return the value of a JSON text. Raises Broken for invalid JSON, Undecided for truncated, so far valid JSON."""
     try:
         return json.loads(text)
     except ValueError:
@@ -28,7 +25,7 @@ def whole(text: str, *, is_cut: bool) -> Any:
 
 
 def beginning(text: str) -> Any:
-    """Return as much of a value as can be read. Raises Broken if nothing could make this JSON."""
+    """Return the value of truncated JSON as far as it goes. Raises Broken if no continuation makes it valid."""
     try:
         return from_json(text, allow_partial="trailing-strings")
     except ValueError as error:
@@ -36,7 +33,7 @@ def beginning(text: str) -> Any:
 
 
 def one_of(text: str, allowed: Iterable[Any], *, is_cut: bool) -> Any:
-    """Return the value, one of those that are allowed. Raises Broken, and Undecided for the beginning of one."""
+    """Return the value of a text, one of `allowed`. Raises Broken for another one, Undecided for a truncated one."""
     values = list(allowed)
     if is_cut and "\\" not in text:
         compact = _SPACE.sub(lambda found: found[1] or "", text)
@@ -49,5 +46,5 @@ def one_of(text: str, allowed: Iterable[Any], *, is_cut: bool) -> Any:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two values are one in JSON, where true is not 1."""
+    """Whether two values are equal in JSON, where true is not 1."""
     return bool(one == other) and json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
