@@ -1,4 +1,4 @@
-# `make` alone prints what there is. Everything is installed into .venv, by the target that needs it.
+# `make` alone lists the targets. Each target installs what it needs into .venv.
 
 BIN := .venv/bin
 
@@ -22,7 +22,7 @@ endef
 
 .PHONY: help install serve test test-real test-gpu check-cuda test-air-gap check clients soak bench bench-goals demo-model clean
 
-help: ## print this
+help: ## list the targets
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
 install: ## install into .venv; BACKEND=auto|cpu|cuda|metal|vulkan|rocm chooses the hardware
@@ -47,7 +47,7 @@ test-real: ## tests with real weights, SmolLM2 135M and Gemma 3 270M; downloads 
 KEPT_BUFFERS = $(CURDIR)/.venv-vulkan/kept_buffers.so
 test-gpu: export BACKEND := $(or $(BACKEND),vulkan)
 test-gpu: export GGML_VK_VISIBLE_DEVICES ?= 0
-test-gpu: ## tests/gpu with a Vulkan build, on Mesa's llvmpipe where no GPU is; BACKEND=cuda|metal|rocm: on a GPU
+test-gpu: ## run tests/gpu with a Vulkan build, on Mesa's llvmpipe without a GPU; BACKEND=cuda|metal|rocm: on a GPU
 	$(need_python)
 	@case $(BACKEND) in auto|cpu) echo "BACKEND=$(BACKEND) names no GPU" >&2; exit 1;; esac
 	$(if $(filter vulkan,$(BACKEND)),@$(PYTHON) -m scripts.vulkan_headers)
@@ -56,39 +56,39 @@ test-gpu: ## tests/gpu with a Vulkan build, on Mesa's llvmpipe where no GPU is; 
 	$(if $(filter vulkan,$(BACKEND)),LD_PRELOAD=$(KEPT_BUFFERS)) .venv-$(BACKEND)/bin/python -m pytest -n 2 tests/gpu $(ARGS)
 
 CUDA = $(PYTHON) -m scripts.cuda_toolkit --venv .venv-cuda
-check-cuda: ## build for CUDA and look at it; needs nvcc, no GPU; takes an estimated 40 minutes on two cores, so CI leaves it out
+check-cuda: ## build for CUDA and check the build; needs nvcc, no GPU; takes an estimated 40 minutes on two cores, so CI leaves it out
 	$(need_python)
 	@$(CUDA) $(PYTHON) -m scripts.install --dev --venv .venv-cuda
 	$(CUDA) .venv-cuda/bin/python -m pytest tests/gpu/test_cuda_build.py $(ARGS)
 
-test-air-gap: ## carry a bundle with wheels to where no network is; compiles llama.cpp for any CPU
+test-air-gap: ## test an air-gapped install from a bundle with wheels; compiles llama.cpp for any CPU
 	$(call ensure,--dev)
 	LOCALROUTER_AIR_GAP=1 $(BIN)/python -m pytest tests/e2e/test_air_gap.py $(ARGS)
 
-check: ## ruff and mypy --strict
+check: ## run ruff and mypy --strict
 	$(call ensure,--dev)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-clients: ## OpenAI's SDKs and what is built on them, each in an environment of its own; downloads them
+clients: ## test OpenAI's SDKs and clients built on them, each in an environment of its own; downloads them
 	$(call ensure,--dev)
 	LOCALROUTER_CLIENTS=1 $(BIN)/python -m pytest tests/e2e/test_clients.py $(ARGS)
 
-soak: ## thousands of random requests and faults on a model of each kind of memory; ARGS passes options on
+soak: ## run thousands of random requests and faults on a model of each kind of KV cache; ARGS passes options on
 	$(call ensure,--dev)
 	$(BIN)/python -m tests.soak.chaos $(ARGS)
 	$(BIN)/python -m tests.soak.schemas
 
-bench: ## measure, beside llama-server where it is at hand; ARGS="--quick" passes options on
+bench: ## run the benchmarks, compared with llama-server where it is available; ARGS="--quick" passes options on
 	$(call ensure)
 	@exec $(BIN)/localrouter bench $(ARGS)
 
-bench-goals: ## what must hold on any machine; ARGS=files: of commands for large files; ARGS=sampler: of the sampler
+bench-goals: ## check the goals for any machine; ARGS=files: of commands for large files; ARGS=sampler: speed of the sampler
 	$(call ensure,--dev)
 	$(BIN)/python -m benchmarks $(ARGS)
 
-demo-model: .venv-training/done ## train the demo model again (needs torch, in an environment of its own)
+demo-model: .venv-training/done ## train the demo model (needs torch, in an environment of its own)
 	.venv-training/bin/python -m training.train $(ARGS)
 
 .venv-training/done: training/requirements.txt
@@ -96,6 +96,6 @@ demo-model: .venv-training/done ## train the demo model again (needs torch, in a
 	.venv-training/bin/pip install --disable-pip-version-check -c constraints.txt -r $<
 	touch $@
 
-clean: ## remove what the targets above created, the environments too
+clean: ## remove everything that the targets created, including environments
 	rm -rf .venv .venv-training .venv-vulkan .venv-cuda .venv-metal .venv-rocm build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

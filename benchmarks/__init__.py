@@ -1,1 +1,1 @@
-"""What only developers measure, with the parts of `localrouter bench`: `python -m benchmarks --help`."""
+"""Benchmarks for developers, built on `localrouter.bench`: `python -m benchmarks --help`."""

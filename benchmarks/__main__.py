@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: what must hold on any machine, what handling large files costs, and the sampler by itself."""
+"""`python -m benchmarks`: goals that hold on any machine, cost of handling large files, and speed of the sampler."""
 
 import argparse
 import signal
@@ -24,9 +24,7 @@ from localrouter.bench.synthetic.model_writer import synthetic_model
 from localrouter.errors import OperatorError
 
 RESULTS = Path(__file__).parent / "results"
-WHAT = (
-    "the goals of every machine, those of commands that handle large files, or what a draw takes; default: %(default)s"
-)
+WHAT = "goals for any machine, goals for commands that handle large files, or sampling times; default: %(default)s"
 FILE_SIZE = 2000
 MISSED = 1
 UNUSABLE = 2
@@ -35,7 +33,7 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class Found:
-    """What was measured: on what, and whether it reaches what it has to."""
+    """Results of one benchmark: the model, its measures and its goals."""
 
     model: str
     measures: Sequence[Measure] = ()
@@ -43,7 +41,7 @@ class Found:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what was asked for. Returns 1 when a goal was missed, 2 when nothing could run."""
+    """Run the benchmark of the command line. Returns 1 when a goal was missed, 2 when nothing could run."""
     options = _parser().parse_args(arguments)
     try:
         return _run(options, RunProgress())
@@ -58,12 +56,20 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     add = parser.add_argument
     add("what", nargs="?", choices=("baseline", "files", "sampler"), default="baseline", help=WHAT)
-    add("--repeat", type=_positive, default=3, metavar="N", help="runs of each; default: %(default)s")
-    add("--size", type=_positive, default=FILE_SIZE, metavar="MB", help="of the file for `files`; default: %(default)s")
-    add("--json", type=Path, metavar="FILE", help="write all figures of all runs here too")
+    add("--repeat", type=_positive, default=3, metavar="N", help="runs of each measure; default: %(default)s")
+    add(
+        "--size",
+        type=_positive,
+        default=FILE_SIZE,
+        metavar="MB",
+        help="size of the file for `files`; default: %(default)s",
+    )
+    add("--json", type=Path, metavar="FILE", help="also write the figures of every run to this file")
     peer = parser.add_mutually_exclusive_group()
     peer.add_argument("--peer-bin", type=Path, metavar="DIR", help="compare with the llama.cpp programs in DIR")
-    peer.add_argument("--build-peer", action="store_true", help="build them first; later runs find them by themselves")
+    peer.add_argument(
+        "--build-peer", action="store_true", help="build llama.cpp's programs first; later runs reuse them"
+    )
     return parser
 
 
@@ -93,7 +99,7 @@ def _run(options: argparse.Namespace, progress: RunProgress) -> int:
 
 
 def _name(options: argparse.Namespace) -> str:
-    """Return what the results are kept under: runs of one name can be compared."""
+    """Return the name of the results file; runs with the same name can be compared."""
     sized = options.what == "files" and options.size != FILE_SIZE
     return f"files-{options.size}mb" if sized else str(options.what)
 
@@ -121,5 +127,5 @@ def _model(name: str, progress: RunProgress) -> Path:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that servers are stopped then, too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that SIGTERM stops the servers too
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""What llama.cpp really allocates for a model: a child process loads it and reads the sizes from llama.cpp's own log.
+"""Memory that llama.cpp allocates for a model: a child process loads it and reads the sizes from llama.cpp's log.
 
 python -m benchmarks.allocation MODEL.gguf '[{"cells": 4096, "kv": "f16"}]'
 """
@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from localrouter.load_options import DEFAULTS, KvType
 from localrouter.memory.plan import KV_NUMBERS, ROWS
@@ -20,13 +21,13 @@ _BUFFER = re.compile(r"(\S+) +(model|KV|RS|compute|output) buffer size = +([\d.]
 
 @dataclass(frozen=True)
 class Setup:
-    """A context; the other parameters are those of `engine/backends/llama/backend.py`."""
+    """Parameters of a context; the others are those of `engine/backends/llama/backend.py`."""
 
     cells: int
     kv: KvType = "f16"
     sequences: int = 8
     rows: int = ROWS
-    """Rows of a prompt beside one of each sequence."""
+    """Rows of a prompt in a batch, beside one row per sequence."""
     swa_full: bool = True
     flash_attention: bool = True
     ubatch: int = DEFAULTS.ubatch
@@ -34,7 +35,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class Allocated:
-    """Bytes by what they are for, over all devices."""
+    """Allocated bytes by purpose, over all devices."""
 
     model: int
     kv: int
@@ -44,7 +45,7 @@ class Allocated:
 
 
 def measure(model: Path, setups: Sequence[Setup]) -> list[Allocated]:
-    """Return what llama.cpp allocates for each setup. Raises subprocess.CalledProcessError."""
+    """Return the memory that llama.cpp allocates for each setup. Raises subprocess.CalledProcessError."""
     arguments = [str(model), json.dumps([asdict(setup) for setup in setups])]
     command = [sys.executable, "-m", "benchmarks.allocation", *arguments]
     root = Path(__file__).parent.parent
@@ -58,7 +59,7 @@ def _main() -> None:
 
 
 def _load(path: str, setups: Sequence[Setup]) -> list[Allocated]:
-    """Load the model once and a context for each setup. Only ever in a process of its own."""
+    """Load the model once and open a context for each setup. Runs in a process of its own only."""
     import llama_cpp.llama_cpp as api
 
     lines: list[str] = []
@@ -74,17 +75,7 @@ def _load(path: str, setups: Sequence[Setup]) -> list[Allocated]:
     found = []
     for setup in setups:
         lines.clear()
-        params = api.llama_context_default_params()
-        params.n_ctx = setup.cells
-        params.n_batch = setup.sequences + setup.rows
-        params.n_ubatch = min(params.n_batch, setup.ubatch)
-        params.n_seq_max = params.n_outputs_max = setup.sequences
-        params.kv_unified = True
-        params.swa_full = setup.swa_full
-        params.type_k = params.type_v = KV_NUMBERS[setup.kv]
-        params.flash_attn_type = -1 if setup.flash_attention else 0
-        params.n_threads = params.n_threads_batch = 1
-        context = api.llama_init_from_model(model, params)
+        context = api.llama_init_from_model(model, _context_params(setup))
         assert context, "".join(lines)
         found.append(Allocated(**(of_model | _sizes(lines) | {"model": of_model["model"]})))
         api.llama_free(context)
@@ -92,8 +83,24 @@ def _load(path: str, setups: Sequence[Setup]) -> list[Allocated]:
     return found
 
 
+def _context_params(setup: Setup) -> Any:
+    import llama_cpp.llama_cpp as api
+
+    params = api.llama_context_default_params()
+    params.n_ctx = setup.cells
+    params.n_batch = setup.sequences + setup.rows
+    params.n_ubatch = min(params.n_batch, setup.ubatch)
+    params.n_seq_max = params.n_outputs_max = setup.sequences
+    params.kv_unified = True
+    params.swa_full = setup.swa_full
+    params.type_k = params.type_v = KV_NUMBERS[setup.kv]
+    params.flash_attn_type = -1 if setup.flash_attention else 0
+    params.n_threads = params.n_threads_batch = 1
+    return params
+
+
 def _sizes(lines: list[str]) -> dict[str, int]:
-    """Sums by kind of buffer. Compute buffers are told again when they are reserved anew: the last word counts."""
+    """Return the sums by kind of buffer. Of compute buffers, which may be logged repeatedly, the last size counts."""
     sizes = dict.fromkeys(("model", "kv", "rs", "compute", "output"), 0)
     compute: dict[str, int] = {}
     for device, kind, size in _BUFFER.findall("".join(lines)):

@@ -1,4 +1,4 @@
-"""The figures that must hold on any machine: batching pays, the server costs little, and idle it costs nothing."""
+"""Goals that hold on any machine: batching raises throughput, the server costs little, and nothing when idle."""
 
 import time
 from pathlib import Path
@@ -16,19 +16,19 @@ from localrouter.bench.servers.peer import DEMO, Peer
 from localrouter.bench.workloads import WORKLOADS
 
 BATCHING = 2.5
-"""Times the tokens per second of one stream that 32 streams get together."""
+"""Minimum ratio of the throughput of 32 streams to that of one stream."""
 SHARE_OF_BENCH = 90.0
-"""Percent of llama-bench's tokens per second that a stream over HTTP gets."""
+"""Minimum percentage of llama-bench's throughput for one stream over HTTP."""
 PARENT_MEMORY = 150.0
-"""MB of the process that answers HTTP, with the demo model loaded."""
+"""Maximum MB of the HTTP process, with the demo model loaded."""
 IDLE_CPU = 1.0
-"""Percent of a core, both processes together."""
+"""Maximum percentage of a core used by both processes together when idle."""
 IDLE_SECONDS = 5.0
 BENCH_TOKENS = 128
 
 
 def batching(model: Path, repeat: int, progress: RunProgress) -> list[Goal]:
-    """Return whether 32 streams together get enough more than one, and none breaks."""
+    """Return the goals of batching: the throughput of 32 streams against one, and no broken stream."""
     singles, manies = [], []
     with bench_server.localrouter(model) as server:
         for turn in range(repeat):
@@ -44,7 +44,7 @@ def batching(model: Path, repeat: int, progress: RunProgress) -> list[Goal]:
 
 
 def generation(model: Path, peer: Peer | None, repeat: int, progress: RunProgress) -> Goal:
-    """Return whether one stream is nearly as fast as llama-bench, which neither samples nor serves."""
+    """Return the goal of one stream against llama-bench, which neither samples nor serves."""
     name = "one stream between its first and last token against llama-bench tg, qwen3-0.6b"
     if peer is None:
         return Goal(name, None, SHARE_OF_BENCH, "%", at_least=True, remark="needs --peer-bin or --build-peer")
@@ -60,7 +60,7 @@ def generation(model: Path, peer: Peer | None, repeat: int, progress: RunProgres
 
 
 def demo(progress: RunProgress) -> list[Goal]:
-    """Return whether 32 streams of the demo model are whole, and what it costs to have it loaded."""
+    """Return the goals of the demo model: no broken stream of 32, memory of the HTTP process, and idle CPU."""
     memory = ("memory of the serving process, demo loaded", PARENT_MEMORY, "MB")
     idle = ("CPU of both processes, idle", IDLE_CPU, "% of a core")
     if not DEMO.is_file():

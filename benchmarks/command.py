@@ -1,4 +1,4 @@
-"""One command in a process of its own: how long it took, and the most memory that it held."""
+"""Run time and peak memory of one command in a process of its own."""
 
 import json
 import os
@@ -22,12 +22,12 @@ peak = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 with open(sys.argv[1], "w") as file:
     json.dump({"seconds": seconds, "peak": peak, "status": os.waitstatus_to_exitcode(status)}, file)
 """
-"""Starts a command, waits for it, and writes down what it used.
+"""Program that starts a command, waits for it, and writes a report of its run time and peak memory.
 
-The kernel counts the peak of a process (`ru_maxrss`) from its fork, when it still is a copy of whoever started it, and
-does not begin anew when it becomes another program: started from here, `true` would seem to hold all that this process
-holds. So this small one starts it, without site-packages; what it holds itself, some 10 MB, is the least that can be
-seen. The peak is that of the largest process, if the command starts others, and includes pages of files that it maps.
+The kernel counts the peak of a process (`ru_maxrss`) from its fork, when it is still a copy of its parent, and does not
+reset it at exec: started from here, `true` would seem to use all memory of this process. So a small process without
+site-packages starts the command; its own 10 MB are the smallest peak that can be measured. The peak is that of the
+largest process, if the command starts others, and includes pages of mapped files.
 """
 Command: TypeAlias = Sequence[str | Path]
 PYTHON = (sys.executable, "-I", "-S", "-c")
@@ -35,14 +35,14 @@ PYTHON = (sys.executable, "-I", "-S", "-c")
 
 @dataclass(frozen=True)
 class Run:
-    """What one run of a command took: seconds, and bytes of memory at its peak."""
+    """Cost of one run of a command: seconds, and peak memory in bytes."""
 
     seconds: float
     peak: int
 
 
 def run(command: Command, environment: Mapping[str, str], folder: Path) -> Run:
-    """Run a command to its end; `folder` is for what is written down of it. Raises ProgramFailed unless it succeeds."""
+    """Run a command to its end; its report is written to `folder`. Raises ProgramFailed unless it succeeds."""
     with started(command, environment, folder) as program:
         program.process.wait()
         return _result(program, command, folder)
@@ -50,7 +50,7 @@ def run(command: Command, environment: Mapping[str, str], folder: Path) -> Run:
 
 @contextmanager
 def started(command: Command, environment: Mapping[str, str], folder: Path) -> Iterator[Program]:
-    """Run a command while the block lasts; it is the only worker of the program that is handed out."""
+    """Run a command while the block lasts; the command is the only worker of the given program."""
     found = _report(folder)
     found.unlink(missing_ok=True)
     with running([*PYTHON, STARTER, found, *command], environment) as program:

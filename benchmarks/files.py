@@ -1,4 +1,4 @@
-"""What handling large files costs: verify, bundle and pull beside the tools that everybody has, in time and memory."""
+"""Time and memory of commands for large files (verify, bundle, pull), compared with common tools."""
 
 import shutil
 import time
@@ -16,22 +16,22 @@ from localrouter.bench.run_progress import RunProgress
 from localrouter.bench.servers.processes import ProgramFailed
 
 SPEED = 0.8
-"""Times as fast as the tool beside it."""
+"""Minimum speed relative to the compared tool."""
 PEAK = 150.0
-"""MB that a command holds at most, however large the file is."""
+"""Maximum peak memory of a command in MB, independent of the file size."""
 BEYOND_LIMIT = 1.0
-"""MiB that the hub may serve beyond the file, whatever happened in between."""
+"""Maximum MiB that the hub serves beyond the file, interruptions included."""
 TOOLS = ("sha256sum", "tar", "sync", "find", "sh")
 SECONDS, MEMORY, SERVED, BEYOND = "seconds", "peak memory, MB", "served, MB", "served beyond the file, MiB"
 PULL, RESUMED = "pull", "pull, killed half way, then again"
 MIB = 1 << 20
 _LOOK = 0.01
-"""Seconds between two looks at how far a pull is."""
+"""Seconds between two checks of the progress of a pull."""
 
 
 @dataclass(frozen=True)
 class Contest:
-    """A command of ours and the tools that do the same; the first of them has to be kept up with."""
+    """A command of localrouter and the tools that do the same; the goal compares it with the first of them."""
 
     name: str
     ours: Command
@@ -39,7 +39,7 @@ class Contest:
 
 
 def contests(place: Workplace) -> list[Contest]:
-    """Return what is compared. A bundle is on the disk when it has its name, so its peer has to be there too."""
+    """Return the comparisons. A bundle is flushed to disk before it is renamed, so its peer must flush too."""
     file, data, bundle, out, unpacked = place.file, place.file.parent, place.bundle, place.out, place.unpacked
     ours = place.localrouter
     return [
@@ -67,22 +67,22 @@ def _shell(script: str, *arguments: Path) -> Command:
 
 @dataclass
 class Measures:
-    """What was measured so far, by what and of what kind."""
+    """Measures so far, by name and meaning."""
 
     found: dict[tuple[str, str], Measure] = field(default_factory=dict)
 
     def add(self, name: str, meaning: str, value: float, program: str = OURS) -> None:
-        """Add a sample."""
+        """Add a sample of a measure."""
         key = (name, meaning)
         self.found.setdefault(key, Measure(*key, higher_is_better=False)).add(program, value)
 
     def add_run(self, name: str, run: Run) -> None:
-        """Add what a command of ours took."""
+        """Add run time and peak memory of a command of localrouter."""
         self.add(name, SECONDS, run.seconds)
         self.add(name, MEMORY, run.peak / 1e6)
 
     def add_served(self, name: str, served: int, size: int) -> None:
-        """Add what the hub sent so that a file of `size` bytes arrived."""
+        """Add the bytes that the hub sent for a file of `size` bytes."""
         self.add(name, SERVED, served / 1e6)
         self.add(name, BEYOND, (served - size) / MIB)
 
@@ -107,7 +107,7 @@ def measure_files(size: int, repeat: int, progress: RunProgress) -> list[Measure
 
 
 def _compete(contest: Contest, turn: int, place: Workplace, measures: Measures) -> None:
-    """Run all of a contest once, in turns from the front and from the back: no one always comes after the same."""
+    """Run all programs of a contest once, in reverse order in every second turn, so that order effects cancel out."""
     programs = {OURS: contest.ours, **contest.peers}
     for program in [*programs][:: -1 if turn % 2 else 1]:
         place.clear()
@@ -126,10 +126,10 @@ def _pull(place: Workplace, measures: Measures) -> None:
 
 
 def _resume(place: Workplace, measures: Measures) -> None:
-    """Kill a pull when half is here, and pull again.
+    """Kill a pull when half of the file has arrived, and pull again.
 
-    The hub pauses there. What it had sent on and the killed process had not read yet would count as fetched twice,
-    though it never arrived: megabytes in buffers of the kernel, more or less of them each time.
+    The hub pauses there. Otherwise megabytes in kernel buffers, sent but not read by the killed process, would count as
+    fetched twice, and their number varies.
     """
     place.clear()
     half = place.size // 2
@@ -145,14 +145,14 @@ def _resume(place: Workplace, measures: Measures) -> None:
 
 
 def goals_of(measures: Sequence[Measure]) -> list[Goal]:
-    """Return whether the median speeds reach what they have to, and the worst of memory and traffic."""
+    """Return the goals: median speeds, maximum peak memory, and maximum traffic."""
     speeds = [_speed(each) for each in measures if each.meaning == SECONDS and len(each.samples) > 1]
     memory = [_memory(each, measures) for each in measures if each.meaning == MEMORY]
     return speeds + memory + [_beyond(each, measures) for each in measures if each.meaning == BEYOND]
 
 
 def _speed(measure: Measure) -> Goal:
-    """The ratio to the first tool; what the others took is only told."""
+    """Return the goal of the speed relative to the first tool; the remark has the times of the others."""
     peer, *others = [program for program in measure.samples if program != OURS]
     remark = f"{_median(measure):.2f} s against {_median(measure, peer):.2f} s"
     remark += "".join(f"; {other}: {_median(measure, other):.2f} s" for other in others)

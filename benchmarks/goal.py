@@ -11,7 +11,7 @@ MARKS = {True: "[green]met[/]", False: "[red]missed[/]", None: "[yellow]not meas
 
 @dataclass(frozen=True)
 class Goal:
-    """A figure that must reach a limit. `value` None: it could not be measured, and `remark` says why."""
+    """A figure that must reach a limit. `value` is None if it could not be measured; `remark` says why."""
 
     name: str
     value: float | None
@@ -22,18 +22,18 @@ class Goal:
 
     @property
     def is_met(self) -> bool | None:
-        """Whether it was reached; None when it was not measured."""
+        """Whether the limit was reached; None when the figure was not measured."""
         if self.value is None:
             return None
         return self.value >= self.limit if self.at_least else self.value <= self.limit
 
     def as_json(self) -> Mapping[str, Any]:
-        """Return everything, for the results file."""
+        """Return all fields as JSON data for the results file."""
         return asdict(self) | {"is_met": self.is_met}
 
 
 def table_of_goals(goals: Sequence[Goal]) -> Table:
-    """Return the table of a run."""
+    """Return the goals of a run as a table."""
     table = Table()
     for column in ("goal", "measured", "limit", "", "remark"):
         table.add_column(column, overflow="fold")

@@ -1,4 +1,4 @@
-"""A GGUF with zeros instead of weights: a hole that takes no room on the disk, whatever the shape."""
+"""GGUF with zeros instead of weights: a sparse file that takes no space on disk."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from localrouter.gguf.writer import header_of, padded
 
 
 def write_hollow(path: Path, name: str, shape: SyntheticShape, words: SyntheticVocabulary) -> None:
-    """Write it, with the header of a whole model."""
+    """Write a sparse GGUF with the header of a complete model."""
     table = [tensor.entry for tensor in tensors_of(shape)]
     with path.open("wb") as file:
         size = file.write(header_of(metadata_of(name, shape, words), table))

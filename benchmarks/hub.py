@@ -1,4 +1,4 @@
-"""The hub of the tests as a process of its own on loopback: it serves a file, counts bytes, and can hold them back."""
+"""Hub server of the tests in a process of its own on loopback: serves a file, counts bytes, and can pause."""
 
 import subprocess
 import sys
@@ -26,24 +26,23 @@ with HubServer() as hub:
             hub.inject(on="storage", hold_after=int(words[1]))
         print(hub.served(file.name), flush=True)
 """
-"""Ends when its stdin does, so it cannot outlive whoever started it. Each line of stdin is answered with a count."""
-END_SECONDS = 10
+"""Program of the hub. It ends with its stdin, so it cannot outlive its parent; each line of stdin prints a count."""
 
 
 @dataclass(frozen=True)
 class LoopbackHub:
-    """A running hub. `commit` is the one that has the file."""
+    """A running hub. `commit` is the commit that contains the file."""
 
     endpoint: str
     commit: str
     process: subprocess.Popen[str]
 
     def served(self) -> int:
-        """Return the bytes of the file that were sent so far, to anybody."""
+        """Return the bytes of the file that were sent so far, to all clients."""
         return self._ask("count")
 
     def hold_after(self, size: int) -> None:
-        """Let the next answer with the file pause after so many bytes, for half a minute."""
+        """Pause the next response with the file after `size` bytes for half a minute."""
         self._ask(f"hold {size}")
 
     def _ask(self, words: str) -> int:
@@ -55,13 +54,13 @@ class LoopbackHub:
 
 @contextmanager
 def loopback_hub(file: Path) -> Iterator[LoopbackHub]:
-    """Serve this file while the block lasts, as REPO. Raises ProgramFailed."""
+    """Serve this file in the repository REPO while the block lasts. Raises ProgramFailed."""
     with subprocess.Popen(
         [sys.executable, "-c", SERVER, str(TESTS), str(file)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        start_new_session=True,  # Ctrl-C is for us, and we end it
+        start_new_session=True,  # Ctrl-C must not reach the hub
     ) as process:
         assert process.stdout is not None
         try:
@@ -70,4 +69,4 @@ def loopback_hub(file: Path) -> Iterator[LoopbackHub]:
                 raise ProgramFailed("the hub of the tests does not start")
             yield LoopbackHub(endpoint, commit, process)
         finally:
-            process.kill()  # a held answer would keep it for half a minute
+            process.kill()  # a paused response would keep it alive for half a minute

@@ -1,4 +1,4 @@
-"""What processes use of the CPU while nobody asks them anything."""
+"""CPU usage of idle processes."""
 
 import time
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ import psutil
 
 
 def cpu_share(pids: Sequence[int], seconds: float) -> float:
-    """Return the share of one core that the processes use together while `seconds` pass."""
+    """Return the share of one core that the processes use together over `seconds`."""
     processes = [psutil.Process(pid) for pid in pids]
     start, before = time.perf_counter(), sum(_cpu_seconds(process) for process in processes)
     time.sleep(seconds)

@@ -1,9 +1,9 @@
-"""How fast a long conversation is with each setting of the cache: what the defaults were chosen by.
+"""Speed of a long conversation with each KV-cache setting, from which the defaults were chosen.
 
     python -m benchmarks.kv_types [qwen3-tiny qwen3-0.6b ...]
 
-Every setting gets a context of its own, one after the other, and again for each round; medians are printed. A context
-of `CONTEXT` tokens is read, then continued one token at a time: first alone, then beside seven copies of its cells,
+Every setting gets a context of its own, one after the other, in each round; medians are printed. A prompt of `CONTEXT`
+tokens is prefilled, then continued one token at a time: first alone, then in a batch with seven copies of its KV cells,
 which share nothing with it.
 """
 
@@ -31,7 +31,7 @@ UBATCHES = (128, 256, 512)
 
 @dataclass(frozen=True)
 class Setting:
-    """What is tried. A quantized cache without flash attention is not: llama.cpp has no such thing."""
+    """One setting. A quantized KV cache needs flash attention in llama.cpp, so other combinations are left out."""
 
     kv: KvType
     flash_attention: bool
@@ -40,13 +40,13 @@ class Setting:
 
 @dataclass(frozen=True)
 class Speed:
-    """Tokens per second."""
+    """Speed of one setting in tokens per second."""
 
     prefill: float
     one: float
-    """Of one stream."""
+    """Throughput of one stream."""
     eight: float
-    """Of eight streams together."""
+    """Throughput of eight streams together."""
 
 
 def settings() -> list[Setting]:
@@ -56,10 +56,10 @@ def settings() -> list[Setting]:
 
 
 class Model:
-    """A GGUF in this process, with one context after the other."""
+    """A GGUF loaded into this process, with one context at a time."""
 
     def __init__(self, path: str) -> None:
-        import llama_cpp.llama_cpp as api  # native code, only in the process that is for it
+        import llama_cpp.llama_cpp as api  # native code, imported only where it is needed
 
         from localrouter.engine.backends.llama import library
         from localrouter.engine.backends.llama.rows import Rows
@@ -73,7 +73,7 @@ class Model:
         assert self._model, path
 
     def measure(self, setting: Setting) -> Speed:
-        """Return how fast a context with this setting is."""
+        """Return the speed of a context with this setting."""
         api = self._api
         context = self._open(setting)
         memory = api.llama_get_memory(context)
@@ -106,7 +106,7 @@ class Model:
         return context
 
     def _generate(self, context: Any, streams: int, position: int) -> float:
-        """Return the tokens per second of so many streams, by the median step."""
+        """Return the throughput of `streams` streams in tokens per second, by the median step."""
         slots = list(range(streams))
         seconds = []
         for step in range(STEPS):
@@ -116,7 +116,7 @@ class Model:
         return streams / median(seconds)
 
     def _copy(self, context: Any) -> None:
-        """Give every other stream cells of its own, with what the first one holds."""
+        """Copy the KV cells of the first stream to every other one."""
         size = self._api.llama_state_seq_get_size(context, 0)
         state = (ctypes.c_uint8 * size)()
         self._api.llama_state_seq_get_data(context, state, size, 0)
@@ -136,7 +136,7 @@ class Model:
 def _table(name: str, rounds: dict[Setting, list[Speed]]) -> list[str]:
     """Return the lines of a table in Markdown."""
     lines = [
-        f"| {name} | flash attention | ubatch | reading | 1 stream | {STREAMS} streams |",
+        f"| {name} | flash attention | ubatch | prefill | 1 stream | {STREAMS} streams |",
         "|---|---|---|---|---|---|",
     ]
     for setting, speeds in rounds.items():

@@ -1,8 +1,8 @@
-"""Prints the memory that `localrouter plan` predicts beside what llama.cpp allocates.
+"""Table of the memory that `localrouter plan` predicts and that llama.cpp allocates.
 
     python -m benchmarks.plan_table
 
-The models have the shapes of real ones and zeros for weights: holes in the file system that take no room on the disk.
+The models have the shapes of real ones and zeros for weights: sparse files that take no space on disk.
 """
 
 import tempfile
@@ -35,7 +35,7 @@ SHAPES: Mapping[str, SyntheticShape] = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """One model with one context, predicted and measured; bytes."""
+    """Predicted and measured memory of one model with one context, in bytes."""
 
     name: str
     setup: Setup
@@ -44,7 +44,7 @@ class Comparison:
 
     @property
     def pairs(self) -> Mapping[str, tuple[int, int]]:
-        """Predicted and measured, by what it is for."""
+        """Predicted and measured bytes by purpose."""
         ours, theirs = self.predicted, self.measured
         return {
             "weights": (ours.weights, theirs.model),
@@ -57,7 +57,7 @@ class Comparison:
 
 
 def setups() -> list[Setup]:
-    """The contexts to try: as the engine opens them by itself, and with other settings."""
+    """Return the contexts to try: with the engine's defaults, and with other settings."""
     plain = [Setup(cells, kv) for cells in CONTEXTS for kv in KV_TYPES]
     return [
         *plain,
@@ -94,7 +94,7 @@ def _params(setup: Setup) -> ContextParams:
 
 
 def _main() -> None:
-    print("MiB, predicted/measured; at the end by how much the total is off\n")
+    print("MiB, predicted/measured; last column: error of the total\n")
     titles = ("weights", "cache", "states", "compute", "logits", "total")
     print(f"{'model':10}{'cells':>6} {'kv':5}{'options':15}" + "".join(f" {title:>15}" for title in titles))
     with tempfile.TemporaryDirectory() as folder:

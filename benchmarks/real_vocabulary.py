@@ -1,4 +1,4 @@
-"""The tokenizer of a real GGUF, for a synthetic model that reads text as the real one does."""
+"""Vocabulary of a real GGUF, for a synthetic model with a real tokenizer."""
 
 import struct
 from functools import cache
@@ -13,21 +13,21 @@ from localrouter.gguf.writer import Value
 
 PREFIX = "tokenizer."
 _KEY_BYTES = 32 << 20
-"""Enough of a GGUF to hold its tokenizer, which comes before the weights."""
+"""Bytes at the start of a GGUF that contain its tokenizer, which comes before the weights."""
 
 
 class VocabularyError(Exception):
-    """No vocabulary can be found in a file; the message is for the person who asked for it."""
+    """No vocabulary was found in a file; the message is for the user."""
 
 
 _NUMBERS = dict(zip((0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12), map(struct.Struct, "BbHhIif?Qqd"), strict=True))
 _TEXT, _ARRAY = 8, 9
-"""The types of values in a GGUF, by number."""
+"""Type numbers of strings and arrays in GGUF metadata."""
 
 
 @cache
 def copied(path: Path) -> SyntheticVocabulary:
-    """Return the vocabulary of a GGUF, with its weights or without. Raises VocabularyError."""
+    """Return the vocabulary of a GGUF, which may lack its weights. Raises VocabularyError."""
     try:
         with path.open("rb") as file:
             beginning = file.read(_KEY_BYTES)
@@ -45,7 +45,7 @@ def copied(path: Path) -> SyntheticVocabulary:
 
 
 def _fields(beginning: bytes) -> list[tuple[str, Any]]:
-    """Return all names and values of a header."""
+    """Return all names and values of a GGUF header."""
     header = HeaderBytes.of_memory(beginning, len(beginning))
     if header.take(4) != b"GGUF":
         raise Malformed("it does not begin as a GGUF")

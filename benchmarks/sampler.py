@@ -1,4 +1,4 @@
-"""The sampler by itself: microseconds for one token out of a large vocabulary."""
+"""Speed of the sampler: microseconds per sampled token of a large vocabulary."""
 
 import time
 from statistics import median
@@ -15,7 +15,7 @@ from localrouter.engine.sampling.sampler import Sampler, rng_of
 
 VOCABULARY = 151936
 ANSWER = 1000
-"""Tokens that the penalties have seen."""
+"""Generated tokens that the penalties take into account."""
 KINDS = {
     "temperature 1": Sampling(temperature=1.0),
     "temperature 0.7": Sampling(temperature=0.7),
@@ -48,7 +48,7 @@ def sampling_times(samples: int = 200) -> dict[str, float]:
 
 
 def _median_microseconds(logits: NDArray[np.float32], how: Sampling, output: list[int], samples: int) -> float:
-    """Each sample adds a token to the output, as in a conversation."""
+    """Return the median microseconds per token; each sampled token is added to the output, as in a generation."""
     sampler, rng, tokens = Sampler(len(logits), fastest_exponential()), rng_of(0), [0]
     penalties = Penalties(how, tokens)
     tokens += output

@@ -1,8 +1,8 @@
-"""How often a request with a seed says something else when others run beside it: `python -m benchmarks.seeds`.
+"""Frequency of different outputs for the same seed when other requests run concurrently: `python -m benchmarks.seeds`.
 
-Rounding depends on which rows are computed together, so a token whose rivals are as good may be another one. Nothing
-but that can differ: the same request alone, in an engine that was just started or one that has its prompt in the cache,
-says the same each time. This counts both.
+Rounding depends on the rows of a batch, so that of equally likely tokens another one may be sampled. Nothing else may
+differ: a request alone, in a new engine or with its prompt in the prefix cache, has the same output each time. This
+benchmark counts both.
 """
 
 import random
@@ -23,12 +23,12 @@ MATES = 12
 
 
 def prompt(words: str) -> list[Segment]:
-    """Return a question that many answers fit."""
+    """Return a prompt with many possible outputs."""
     return [Segment(f"<|im_start|>user\nTell me a story {words}<|im_end|>\n<|im_start|>assistant\n", control=True)]
 
 
 def answer(engine: Engine, seed: int, mates: list[Generate]) -> str:
-    """Return what the request of this seed says while `mates` run, which it begins in the midst of."""
+    """Return the output of the request with this seed, submitted in the middle of `mates`."""
     middle = len(mates) // 2
     asked = Generate(0, GenerationRequest(prompt(text(3, seed)), Sampling(seed=seed), TOKENS))
     for command in (*mates[:middle], asked, *mates[middle:]):
@@ -40,22 +40,22 @@ def answer(engine: Engine, seed: int, mates: list[Generate]) -> str:
 
 
 def mates(seed: int) -> list[Generate]:
-    """Return other requests, some of which end before this one and some after."""
-    draw = random.Random(seed)
+    """Return concurrent requests, some of which end before this one and some after."""
+    rng = random.Random(seed)
     return [
         Generate(
             number,
-            GenerationRequest(prompt(text(draw.randint(1, 60), 1000 * seed + number)), Sampling(), draw.randint(5, 80)),
+            GenerationRequest(prompt(text(rng.randint(1, 60), 1000 * seed + number)), Sampling(), rng.randint(5, 80)),
         )
-        for number in range(1, draw.randint(1, MATES) + 1)
+        for number in range(1, rng.randint(1, MATES) + 1)
     ]
 
 
 @click.command()
 @click.argument("model", type=click.Path(exists=True, dir_okay=False), default=str(DEMO))
-@click.option("--count", default=100, show_default=True, help="How many requests.")
+@click.option("--count", default=100, show_default=True, help="Number of requests.")
 def main(model: str, count: int) -> None:
-    """Count the answers of MODEL that differ."""
+    """Count the outputs of MODEL that differ."""
 
     def started() -> Engine:
         return Engine(LlamaBackend(model, LoadOptions(cells=16_384, max_sequences=MATES + 1)))
@@ -67,7 +67,7 @@ def main(model: str, count: int) -> None:
     beside = [answer(again, seed, mates(seed)) for seed in range(count)]
     for name, others in (("prompt in the cache", cached), ("started again", restarted), ("others beside it", beside)):
         different = sum(one != other for one, other in zip(alone, others, strict=True))
-        click.echo(f"{name}: {different} of {count} answers differ")
+        click.echo(f"{name}: {different} of {count} outputs differ")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A folder for what files are measured with: one large model, its manifest, and a machine that is empty each time."""
+"""Temporary folder for file benchmarks: one large model, its manifest, and a clean home for each run."""
 
 import hashlib
 import os
@@ -20,7 +20,7 @@ LOCAL, REMOTE = "File-Local", "File-Remote"
 
 @dataclass(frozen=True)
 class Workplace:
-    """Where runs find their inputs and leave their outputs."""
+    """Folder with the inputs and outputs of benchmark runs."""
 
     folder: Path
     file: Path
@@ -28,32 +28,32 @@ class Workplace:
 
     @property
     def manifest(self) -> Path:
-        """Names the file as it lies here, and as the hub has it, both pinned."""
+        """Path of the manifest, which names the local file and the hub's, both pinned."""
         return self.folder / "manifest.toml"
 
     @property
     def bundle(self) -> Path:
-        """The bundle that is verified and imported."""
+        """Path of the bundle that is verified and imported."""
         return self.folder / "bundle.tar"
 
     @property
     def out(self) -> Path:
-        """Where a run writes a file of its own."""
+        """Path of the output file of a run."""
         return self.folder / "out.tar"
 
     @property
     def unpacked(self) -> Path:
-        """Where a run unpacks the bundle."""
+        """Folder into which a run unpacks the bundle."""
         return self.folder / "unpacked"
 
     @property
     def home(self) -> Path:
-        """Everything that localrouter keeps for its user."""
+        """Home folder with localrouter's data, configuration and caches."""
         return self.folder / "home"
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """For localrouter: an empty machine, the hub of this run, and none of the settings of who measures."""
+        """Environment of a run: a clean home, the hub of this run, and no settings of the user."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("LOCALROUTER_", "HF_"))}
         homes = {f"XDG_{kind}_HOME": str(self.home / kind.lower()) for kind in ("DATA", "CONFIG", "CACHE")}
         hub = {"HF_HOME": str(self.home / "hub"), "HF_ENDPOINT": self.hub.endpoint, "NO_PROXY": "127.0.0.1"}
@@ -66,7 +66,7 @@ class Workplace:
 
     @property
     def pull(self) -> Command:
-        """The command that brings the file from the hub."""
+        """Command that downloads the file from the hub."""
         return self.localrouter("pull", REMOTE, "--manifest", self.manifest)
 
     def localrouter(self, *arguments: str | Path) -> Command:
@@ -74,7 +74,7 @@ class Workplace:
         return [sys.executable, "-m", "localrouter", *arguments]
 
     def arrived(self) -> int:
-        """Return the bytes that an unfinished pull has kept."""
+        """Return the bytes received by an unfinished pull."""
         partial = (self.home / "hub").glob("hub/*/blobs/*.localrouter-partial")
         return sum(file.stat().st_size for file in partial)
 
@@ -87,7 +87,7 @@ class Workplace:
         return started(command, self.environment, self.folder)
 
     def clear(self) -> None:
-        """Take away what runs left, and let the disk come to rest: what one run wrote would slow down the next."""
+        """Delete the outputs of earlier runs, and flush the disk, so that pending writes do not slow down the next."""
         for folder in (self.home, self.unpacked):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
@@ -97,7 +97,7 @@ class Workplace:
 
 @contextmanager
 def workplace(model: Path) -> Iterator[Workplace]:
-    """Make it for a model of the cache, on the same disk; when the block ends nothing of it is left."""
+    """Create a workplace for a cached model, on the same disk; it is deleted when the block ends."""
     with tempfile.TemporaryDirectory(dir=bench_home(), prefix="files-") as folder:
         file = Path(folder) / "data" / model.name
         file.parent.mkdir()

@@ -1,1 +1,1 @@
-"""What the Makefile calls to set the project up."""
+"""Setup scripts called by the Makefile."""

@@ -1,4 +1,4 @@
-"""For which hardware llama.cpp is compiled on this machine, with which flags, and whether it can be compiled at all."""
+"""Backend that llama.cpp is compiled for on this machine, its CMake flags, and missing compilers."""
 
 import platform
 import shlex
@@ -25,7 +25,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Machine:
-    """What the choice of a backend depends on. `nvcc` and `tools` hold paths, None or absent where there is none."""
+    """Facts of a machine for the choice of a backend. `tools` has the paths of installed compilers by name."""
 
     system: str
     nvidia_device: bool = False
@@ -37,7 +37,7 @@ class Machine:
 
 
 def choose(asked: str, machine: Machine) -> tuple[str, str]:
-    """Return the backend and, in a few words, why. Raises Refused for one that cannot be built here."""
+    """Return the backend and a short reason. Raises Refused for a backend that cannot be built here."""
     if asked == "auto":
         return _automatic(machine)
     if asked != "cpu" and asked not in SWITCHES:
@@ -64,8 +64,8 @@ def _automatic(machine: Machine) -> tuple[str, str]:
 
 
 def cmake_args(backend: str, machine: Machine, extra: str = "") -> str:
-    """Return llama.cpp's CMake flags; the user's `extra` come last and so win."""
-    # A GPU build without a GPU in sight is meant for another machine, as in a container: nothing native then.
+    """Return llama.cpp's CMake flags; the user's `extra` flags come last and override them."""
+    # A CUDA build without a visible GPU is meant for another machine, as in a container, so it must be portable.
     portable = backend == "cuda" and not machine.nvidia_device
     flags = [f"-DGGML_NATIVE={'OFF' if portable else 'ON'}"]
     flags += [f"-D{switch}={'ON' if name == backend else 'OFF'}" for name, switch in SWITCHES.items()]
@@ -77,7 +77,7 @@ def cmake_args(backend: str, machine: Machine, extra: str = "") -> str:
 
 
 def fits(backend: str, system: str, files: Iterable[str]) -> bool:
-    """Whether the installed shared libraries are those of `backend`; a CPU wheel of pip's cache may be anyone's."""
+    """Whether the installed shared libraries are those of `backend`; pip's cache may return a wheel for another one."""
     files = list(files)
     found = {name for name, library in LIBRARIES.items() if any(library in file for file in files)}
     ignored = {"cpu", "metal"} if system == "Darwin" else {"cpu"}  # llama-cpp-python forces Metal on macOS
@@ -85,7 +85,7 @@ def fits(backend: str, system: str, files: Iterable[str]) -> bool:
 
 
 def missing_compiler(system: str, environment: Mapping[str, str], which: Callable[[str], str | None]) -> str | None:
-    """Return the sentence for a machine that cannot compile C++, None for one that can (or finds out by itself)."""
+    """Return an error message for a machine without a C++ compiler; None if it has one, and on Windows."""
     if system == "Windows":
         return None
     c = which(environment.get("CC", "").split(" ")[0]) or which("cc") or which("gcc") or which("clang")
@@ -102,7 +102,7 @@ def missing_compiler(system: str, environment: Mapping[str, str], which: Callabl
 
 
 def this_machine() -> Machine:
-    """Look at the machine that we run on."""
+    """Return the facts of this machine."""
     found = {name: shutil.which(name) for name, _ in TOOLS.values()}
     found["nvcc"] = found["nvcc"] or shutil.which("nvcc", path="/usr/local/cuda/bin")
     device = any(Path("/dev").glob("nvidia[0-9]*")) or any(Path("/proc/driver/nvidia/gpus").glob("*"))
@@ -113,7 +113,7 @@ def this_machine() -> Machine:
 
 
 def compiler(name: str) -> str | None:
-    """Return a command's path like shutil.which, but not the stand-ins of a macOS without its command line tools."""
+    """Return a command's path like shutil.which, without the stubs of macOS without its command line tools."""
     path = shutil.which(name)
     if path and path.startswith("/usr/bin/") and platform.system() == "Darwin":
         return None if subprocess.run(["xcode-select", "-p"], capture_output=True, check=False).returncode else path

@@ -1,7 +1,7 @@
-"""Installs localrouter into `.venv`, or another environment: compiles llama.cpp once, does nothing the second time.
+"""Installer of localrouter into `.venv` or another environment: compiles llama.cpp once, and is idempotent.
 
-The Makefile calls it; it needs only the standard library. What it did stands in a small record inside the environment,
-and a run that wants nothing else returns at once. `wanted` and `pip_calls` decide, `install` acts.
+The Makefile calls it; it needs the standard library only. A record inside the environment describes what is installed,
+and a run without changes returns at once. `wanted` and `pip_calls` are pure decisions, `install` carries them out.
 """
 
 import argparse
@@ -27,17 +27,17 @@ from scripts.venv import ROOT, Installed, Venv
 LLAMA = "llama-cpp-python"
 LLAMA_CALL = ["install", "-v", "-c", "constraints.txt", "--no-cache-dir", "--force-reinstall", "--no-deps"]
 LLAMA_CALL += ["--no-binary", LLAMA, LLAMA]
-"""Past pip's wheel cache: pip looks neither at CMAKE_ARGS nor at the CPU when it picks a wheel that it built before."""
+"""Arguments that bypass pip's wheel cache, which ignores CMAKE_ARGS and the CPU."""
 SOURCE_CALL = ["download", "-c", "constraints.txt", "--no-deps", "--no-binary", LLAMA]
-"""Brings the source package; pip has it write down its metadata, too, which takes some seconds."""
+"""Arguments that download the source package; pip also builds its metadata, which takes some seconds."""
 
 
 def wanted(
     current: Installed | None, environment: Mapping[str, str], machine: Machine, *, project: str, llama: str, dev: bool
 ) -> tuple[Installed, str]:
-    """Return what to have after this run and, when a backend was chosen in it, why.
+    """Return the target state of the environment and, when a backend was chosen, the reason.
 
-    Without BACKEND and CMAKE_ARGS the backend stays what it is, and what `dev` once installed is kept.
+    Without BACKEND and CMAKE_ARGS the backend is kept, and so are packages for development.
     """
     asked, extra = environment.get("BACKEND", ""), environment.get("CMAKE_ARGS", "").strip()
     if current and not asked and not extra:
@@ -51,7 +51,7 @@ def wanted(
 
 
 def pip_calls(goal: Installed, current: Installed | None) -> list[list[str]]:
-    """Return the arguments of each pip call that leads from `current` to `goal`: llama.cpp first, then all the rest."""
+    """Return the arguments of the pip calls that lead from `current` to `goal`: llama.cpp first, then the rest."""
     calls = []
     if current is None or current.native != goal.native:
         calls.append(LLAMA_CALL)
@@ -60,7 +60,7 @@ def pip_calls(goal: Installed, current: Installed | None) -> list[list[str]]:
 
 
 def last_words(lines: list[str]) -> list[str]:
-    """Return the first error of a log and what follows it, at most eight lines; its end when no line looks like one."""
+    """Return the first error of a log with the following lines, at most eight; the last lines without an error."""
     lines = [line.rstrip() for line in lines if line.strip()]
     mark = re.compile(r"CMake Error|ERROR:|(^|\s)error:|No space left")
     first = next((index for index, line in enumerate(lines) if mark.search(line)), max(0, len(lines) - 8))
@@ -68,7 +68,7 @@ def last_words(lines: list[str]) -> list[str]:
 
 
 def fingerprint() -> tuple[str, str]:
-    """Return a digest of what the installation depends on, and what names the llama.cpp to compile."""
+    """Return a digest of the project's dependencies, and the version and digest of the llama.cpp to compile."""
     constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     basis = json.dumps([project["project"], project["build-system"], constraints], sort_keys=True)
@@ -80,12 +80,12 @@ def fingerprint() -> tuple[str, str]:
 
 
 def say(text: str) -> None:
-    """Tell the person what is going on."""
+    """Print a message for the user to stderr."""
     print(text, file=sys.stderr, flush=True)
 
 
 def include_paths(venv: Venv, backend: str, machine: Machine) -> dict[str, str]:
-    """Return the variables that name headers to compile `backend` with, beside the system's; they are in `venv`."""
+    """Return the variables with include paths, in `venv`, for headers that `backend` needs beside the system's."""
     if backend != "vulkan" or machine.system != "Linux":
         return {}
     include = vulkan_headers.headers(venv.folder / "vulkan-headers", vulkan_headers.SYSTEM, os.environ)
@@ -93,7 +93,7 @@ def include_paths(venv: Venv, backend: str, machine: Machine) -> dict[str, str]:
 
 
 def pip(venv: Venv, arguments: list[str], variables: Mapping[str, str], log: TextIO) -> None:
-    """Run pip, everything it says going to the log. Raises Refused with the first error."""
+    """Run pip with its output written to the log. Raises Refused with the first error."""
     environment = os.environ | variables
     command = [str(venv.python), "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
     lines: list[str] = []
@@ -108,14 +108,14 @@ def pip(venv: Venv, arguments: list[str], variables: Mapping[str, str], log: Tex
 
 
 def show_progress(line: str) -> None:
-    """Show how far the compiler is, on a terminal only."""
+    """Show the progress of the compiler, on a terminal only."""
     step = re.match(r"\s*\[\s*(\d+%|\d+/\d+)\]", line)
     if step and sys.stderr.isatty():
         print(f"\r  compiling {step[1]} ", end="", file=sys.stderr, flush=True)
 
 
 def install(venv: Venv, goal: Installed, current: Installed | None, machine: Machine) -> None:
-    """Do what leads to `goal`, and record it. What is compiled stays recorded when a later step fails."""
+    """Install `goal` and record it. A compiled llama.cpp stays recorded when a later step fails."""
     venv.create(goal.python)
     calls = pip_calls(goal, current)
     flags = {"CMAKE_ARGS": cmake_args(goal.backend, machine, goal.cmake_args)}
@@ -134,8 +134,8 @@ def install(venv: Venv, goal: Installed, current: Installed | None, machine: Mac
 def fetch_samples(venv: Venv, pins: Mapping[str, str]) -> None:
     """Fetch the files of llama.cpp that the tests read, unless all are there with the SHA-256 in `pins`.
 
-    Without a network the environment is as good for everything else, so a failed download is reported and no error.
-    Raises Refused when the source package lacks a file, or has another.
+    The environment works without these files, so a failed download is reported and is not an error. Raises Refused when
+    the source package lacks a file, or has another one.
     """
     folder = llama_samples.folder_of(venv.folder)
     if not llama_samples.missing(folder, pins):
@@ -152,7 +152,7 @@ def fetch_samples(venv: Venv, pins: Mapping[str, str]) -> None:
 
 
 def missing_for(backend: str, machine: Machine) -> str | None:
-    """Return the sentence for a machine that lacks what compiling for `backend` takes, None for one that has it all."""
+    """Return an error message for a machine that cannot compile `backend`; None if nothing is missing."""
     sentence = missing_compiler(machine.system, os.environ, compiler)
     if sentence or backend != "vulkan" or machine.system != "Linux":
         return sentence
@@ -160,7 +160,7 @@ def missing_for(backend: str, machine: Machine) -> str | None:
 
 
 def check_llama(venv: Venv, goal: Installed, machine: Machine) -> None:
-    """Raise Refused when what was compiled is for another backend than the one that was asked for."""
+    """Raise Refused when llama.cpp was compiled for another backend than `goal` has."""
     paths = {"base": str(venv.folder), "platbase": str(venv.folder)}
     libraries = Path(sysconfig.get_path("platlib", "venv", paths)) / "llama_cpp" / "lib"
     if not fits(goal.backend, machine.system, os.listdir(libraries)):

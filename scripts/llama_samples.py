@@ -1,7 +1,7 @@
 """Vocabularies and chat templates of real models, which the tests read: files of llama-cpp-python's source package.
 
 They are not part of the repository. An environment for development has them below `share`, each with the SHA-256 that
-`llama_samples.sha256` pins. `pinned` and `missing` decide, `unpack` acts; pip brings the package.
+`llama_samples.sha256` pins. `pinned` and `missing` are pure decisions, `unpack` writes; pip downloads the package.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from scripts.backend import Refused
 
 PINS = Path(__file__).with_suffix(".sha256")
 INSIDE = ("vendor", "llama.cpp", "models")
-"""The folder of the files in the source package, below the one that has the package's name."""
+"""Folder of the files in the source package, below the folder with the package's name."""
 
 
 def folder_of(environment: Path) -> Path:

@@ -1,4 +1,4 @@
-"""A virtual environment of the project: where its parts are, what was installed into it, and how it is created."""
+"""Virtual environment of the project: its paths, the record of what is installed, and its creation."""
 
 import importlib.util
 import json
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Installed:
-    """What an environment holds, or should hold."""
+    """Installed state, or target state, of an environment."""
 
     python: str
     project: str
@@ -28,24 +28,24 @@ class Installed:
 
     @property
     def native(self) -> tuple[str, str, str, str]:
-        """What makes one compiled llama.cpp differ from another."""
+        """Key of the compiled llama.cpp: Python, version, backend and CMake flags."""
         return self.python, self.llama, self.backend, self.cmake_args
 
 
 @dataclass(frozen=True)
 class Venv:
-    """A folder with a Python of its own, beside a record of what was installed into it."""
+    """Virtual environment in a folder, with a record of what is installed."""
 
     folder: Path
 
     @property
     def python(self) -> Path:
-        """Path of its interpreter."""
+        """Path of the Python interpreter."""
         return self.folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
     @property
     def log(self) -> Path:
-        """Path of the file with all that pip and the compiler printed."""
+        """Path of the log with the output of pip and the compiler."""
         return self.folder / "install.log"
 
     @property
@@ -53,24 +53,24 @@ class Venv:
         return self.folder / "localrouter.json"
 
     def installed(self) -> Installed | None:
-        """Return what an earlier run installed, None when there is nothing to rely on."""
+        """Return the recorded state; None without a usable record."""
         try:
             return Installed(**json.loads(self._record.read_text(encoding="utf-8"))) if self.python.exists() else None
         except (OSError, ValueError, TypeError):
             return None
 
     def record(self, state: Installed) -> None:
-        """Write down in one piece what is installed."""
+        """Write the record of what is installed atomically."""
         draft = self._record.with_suffix(".new")
         draft.write_text(json.dumps(asdict(state), indent=2) + "\n", encoding="utf-8")
         draft.replace(self._record)
 
     def forget(self) -> None:
-        """Remove the record: what is installed is about to change."""
+        """Remove the record before an installation."""
         self._record.unlink(missing_ok=True)
 
     def create(self, python: str) -> None:
-        """Create the environment for this Python version, anew for another one; complete it when pip is missing."""
+        """Create the environment for this Python version; recreate it for another one, and add a missing pip."""
         config = self.folder / "pyvenv.cfg"
         settings = config.read_text(encoding="utf-8") if config.exists() else ""
         version = re.search(r"^version(?:_info)? *= *(\d+\.\d+)", settings, re.MULTILINE)

@@ -25,7 +25,7 @@ SYSTEM = Path("/")
 
 @dataclass(frozen=True)
 class Part:
-    """What the Vulkan backend needs: files that show it is here, and variables that say it is somewhere else."""
+    """Requirement of the Vulkan backend: files that prove it is installed, and variables that locate it elsewhere."""
 
     package: str
     name: str
@@ -57,7 +57,7 @@ DRIVER = Part(
 
 
 def missing(root: Path, environment: Mapping[str, str], parts: tuple[Part, ...]) -> str | None:
-    """Return the sentence for a system that lacks some of `parts`, with the command that installs them, else None."""
+    """Return an error message for a system that lacks some of `parts`, with the install command; else None."""
     lacking = [part for part in parts if not _here(part, root, environment)]
     if not lacking:
         return None
@@ -227,7 +227,7 @@ def with_include(include: Path, environment: Mapping[str, str]) -> dict[str, str
 
 
 def main() -> int:
-    """Say what Vulkan lacks here; given a folder, fetch headers into it when needed and print their include folder."""
+    """Report missing Vulkan parts; given a folder, fetch headers into it when needed and print their include folder."""
     parser = argparse.ArgumentParser(description="Check for what llama.cpp needs for Vulkan, and fetch newer headers.")
     parser.add_argument("folder", type=Path, nargs="?", help="where to keep headers; without it nothing is fetched")
     folder: Path | None = parser.parse_args().folder

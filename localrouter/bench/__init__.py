@@ -1,1 +1,1 @@
-"""How fast models run here, and what other servers make of the same machine: what `localrouter bench` is made of."""
+"""Benchmarks of `localrouter bench`: TTFT, ITL and throughput of localrouter and of other servers on one machine."""

@@ -1,4 +1,4 @@
-"""How fast the cores of this machine read memory, and what that means for a model: the most that one stream can have.
+"""Memory bandwidth of this machine, and the limit that it sets on the throughput of one stream.
 
 Every token of a single stream reads the weights once, so bytes per second over bytes per token bound its rate: the
 memory roof of the roofline model (Williams, Waterman, Patterson, "Roofline", CACM 2009).
@@ -26,36 +26,39 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 def limit_of(headers: Sequence[GgufHeader], cores: int, size: int | None = None) -> tuple[Measure, bool]:
-    """Return the most tokens per second of one stream, and whether that bounds anything: not if the caches hold all."""
+    """Return the bandwidth limit of one stream in tokens per second, and whether it binds.
+
+    The limit does not bind where the CPU caches hold all weights that a token reads.
+    """
     read, caches = bytes_per_token(headers), cache_bytes()
     speed = bandwidth(cores, size or _enough(caches))
     binding = read > caches
     meaning = (
-        f"most tokens per second of one stream: {read / 1e6:,.0f} MB of weights are read for each, "
-        f"{speed / 1e9:.1f} GB per second can be"
+        f"limit of one stream, tokens per second: {read / 1e6:,.0f} MB of weights read per token, "
+        f"at {speed / 1e9:.1f} GB per second"
     )
-    meaning += "" if binding else f"; no bound here, where caches of {caches / 1e6:,.0f} MB hold them"
+    meaning += "" if binding else f"; not binding: the weights fit into caches of {caches / 1e6:,.0f} MB"
     return Measure("bandwidth", meaning, samples={LIMIT: [speed / read]}), binding
 
 
 def bandwidth(cores: int, size: int) -> float:
-    """Return the bytes per second that so many threads read together of an array of `size` bytes, the median round."""
+    """Return the memory bandwidth in bytes per second: `cores` threads read `size` bytes together, median of rounds."""
     parts = np.array_split(np.ones(size // 8, np.uint64), cores)
     seconds = []
     with ThreadPoolExecutor(cores) as pool:
         for _ in range(ROUNDS):
             start = time.perf_counter()
-            for _ in pool.map(np.max, parts):  # which lets go of the interpreter's lock, and waits for memory alone
+            for _ in pool.map(np.max, parts):  # releases the GIL, and is limited by memory alone
                 pass
             seconds.append(time.perf_counter() - start)
     return sum(part.nbytes for part in parts) / median(seconds)
 
 
 def bytes_per_token(headers: Sequence[GgufHeader]) -> int:
-    """Return the bytes of weights that one token of one stream reads, by the headers of all parts of a model.
+    """Return the bytes of weights read per token of one stream, from the headers of all parts of a model.
 
-    These are all layers and the output; of the experts only as many as work on a token. Of the table of embeddings one
-    row is looked up, unless it is the output layer too.
+    All layers and the output layer are read; of the experts, only those active per token. The embedding table counts
+    only where it is the output layer too, because otherwise one row of it is read.
     """
     shape = shape_of_headers(headers)
     everything = shape.weights - shape.embedding + shape.tied
@@ -68,7 +71,7 @@ def bytes_per_token(headers: Sequence[GgufHeader]) -> int:
 
 
 def cache_bytes(root: Path = Path("/sys/devices/system/cpu")) -> int:
-    """Return the bytes of the largest kind of cache of this machine, all of its pieces; 0 where Linux does not say."""
+    """Return the total bytes of the largest CPU cache level of this machine; 0 where Linux does not report it."""
     levels: dict[int, dict[str, int]] = {}
     for folder in root.glob("cpu[0-9]*/cache/index*"):
         try:

@@ -1,4 +1,4 @@
-"""Where figures were taken: the machine, how busy it was before, and which localrouter ran."""
+"""Environment of a benchmark: the machine, its load before the run, and the version of localrouter."""
 
 import os
 import platform
@@ -13,32 +13,32 @@ import localrouter
 from localrouter.memory.machine import this_machine
 
 BUSY = 0.2
-"""Share of the machine that others may use before a run is said to be disturbed."""
+"""Share of the CPU used by other programs above which a run counts as disturbed."""
 _SECONDS = 1.0
 QUIET = 0.1
-"""The same share, under which the next run can begin."""
+"""Share of the CPU in use below which the next run can begin."""
 _MOMENT, _LOOKS = 1.2, 15
-"""Seconds before the first look, and looks of a second each: other programs may never be quiet."""
+"""Seconds before the first check of the load, and the maximum number of checks, a second each."""
 
 
 @dataclass(frozen=True)
 class Environment:
-    """A machine; memory in bytes."""
+    """Hardware, system and load of a machine; memory in bytes."""
 
     cpu: str
     cores: int
-    """Those that this process may use."""
+    """Cores that this process may use."""
     memory: int
     system: str
     python: str
     busy: float
-    """Share of all cores that other programs used while this was asked."""
+    """Share of all cores that other programs used before the run."""
     gpus: tuple[str, ...] = ()
-    """Those that llama.cpp was built for."""
+    """Names of the GPUs that llama.cpp can use."""
 
     @classmethod
     def this(cls) -> "Environment":
-        """Return the machine that this runs on. Takes a second."""
+        """Return the environment of this process. Takes a second, to measure the load."""
         memory = this_machine()
         return cls(
             cpu=_cpu_name(),
@@ -59,7 +59,7 @@ class Environment:
 
 
 def settle() -> None:
-    """Wait until nothing computes, but not for long: a server may put things in order a moment after its answer."""
+    """Wait until the CPU is idle, at most some seconds: a server may do idle work after its last response."""
     time.sleep(_MOMENT)
     for _ in range(_LOOKS):
         if _busy() < QUIET:
@@ -67,17 +67,17 @@ def settle() -> None:
 
 
 def source() -> str:
-    """Return which localrouter this is: the commit where it runs from a checkout, else the version."""
+    """Return the commit of localrouter where it runs from a checkout, else its version."""
     root = Path(localrouter.__file__).parents[1]
     if (root / ".git").exists() and (root / "pyproject.toml").exists():
-        told = _said(["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=8", "--exclude=*"])
-        if told:
-            return f"commit {told.replace('-dirty', ' with changes')}"
+        described = _output(["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=8", "--exclude=*"])
+        if described:
+            return f"commit {described.replace('-dirty', ' with changes')}"
     return f"version {localrouter.__version__}"
 
 
 def cpu_facts() -> str:
-    """Return what Linux says of the CPU; nothing elsewhere."""
+    """Return /proc/cpuinfo; an empty text on other systems than Linux."""
     try:
         return Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
@@ -86,13 +86,13 @@ def cpu_facts() -> str:
 
 def _cpu_name() -> str:
     if sys.platform == "darwin":
-        return _said(["sysctl", "-n", "machdep.cpu.brand_string"]) or platform.machine()
+        return _output(["sysctl", "-n", "machdep.cpu.brand_string"]) or platform.machine()
     names = [line.partition(":")[2].strip() for line in cpu_facts().splitlines() if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 
 
 def _busy() -> float:
-    """Look at the clocks of Linux for a second; elsewhere the load of the last minute has to do."""
+    """Return the share of CPU time in use over one second; on other systems than Linux, from the load average."""
     before = _jiffies()
     if before is None:
         return min(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)) if hasattr(os, "getloadavg") else 0.0
@@ -102,7 +102,7 @@ def _busy() -> float:
 
 
 def _jiffies() -> tuple[int, int] | None:
-    """Return the idle and the whole time of all cores since the start, as /proc/stat counts them (proc_stat(5))."""
+    """Return the idle and the total time of all cores since boot, from /proc/stat (proc_stat(5)); None without it."""
     try:
         cpu = Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:9]
     except OSError:
@@ -111,7 +111,7 @@ def _jiffies() -> tuple[int, int] | None:
     return times[3] + times[4], sum(times)
 
 
-def _said(command: list[str]) -> str:
+def _output(command: list[str]) -> str:
     try:
         ran = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError:

@@ -1,9 +1,9 @@
-"""The engine by itself, without a server and HTTP.
+"""Throughput of the engine without a server and HTTP.
 
     python -m localrouter.bench.inprocess MODEL SEQUENCES TOKENS [THREADS]
 
-It runs in a process of its own, as a worker does, so that llama.cpp never gets into the one that measures. Therefore it
-alone sees the inside of the engine.
+The engine runs in a process of its own, as a worker does, so that the measuring process never loads llama.cpp.
+Therefore this module alone may import the engine's internals.
 """
 
 import json
@@ -21,9 +21,9 @@ PROMPT_WORDS = 16
 
 
 def engine_rate(model: Path, sequences: int, tokens: int, threads: int | None = None) -> float:
-    """Return the tokens per second that the engine makes of all sequences together, prompts not counted.
+    """Return the engine's throughput for all sequences together in tokens per second, without prefill.
 
-    Raises ProgramFailed.
+    The engine runs in a child process. Raises ProgramFailed.
     """
     command = [sys.executable, "-m", "localrouter.bench.inprocess", str(model), str(sequences), str(tokens)]
     command += [str(threads)] if threads else []
@@ -34,9 +34,9 @@ def engine_rate(model: Path, sequences: int, tokens: int, threads: int | None = 
 
 
 def measure(model: str, sequences: int, tokens: int, threads: int | None = None) -> float:
-    """Load the model into this process and return its rate; see `engine_rate`."""
+    """Load the model into this process and return its throughput in tokens per second; see `engine_rate`."""
     from localrouter.engine.backends.llama.backend import LlamaBackend  # noqa: PLC0415
-    from localrouter.engine.engine import Engine  # noqa: PLC0415 - native code, only in the process that is for it
+    from localrouter.engine.engine import Engine  # noqa: PLC0415 - native code, for the child process only
 
     engine = Engine(LlamaBackend(model, LoadOptions(threads=threads)))
     for number in range(sequences):

@@ -1,4 +1,4 @@
-"""What a run is doing, for the person who waits for it: on stderr, with the seconds since the start."""
+"""Progress of a benchmark run on stderr, with the seconds since its start."""
 
 import sys
 import time
@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 @dataclass
 class RunProgress:
-    """Tells what happens next."""
+    """Printer of progress lines with the seconds since `started`."""
 
     started: float = field(default_factory=time.monotonic)
 
     def say(self, what: str) -> None:
-        """Say what begins now."""
+        """Print what begins now."""
         sys.stderr.write(f"[{time.monotonic() - self.started:5.0f} s] {what}\n")
         sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""One run of `localrouter bench`: several models, measured in the same way, each beside its last results."""
+"""One run of `localrouter bench`: several models, each compared with its previous results."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from localrouter.bench.workloads import OWN, QUICK, WORKLOADS, Workload
 from localrouter.gguf.header import read_headers
 
 ENGINE_TOKENS, QUICK_ENGINE_TOKENS = 128, 32
-"""Tokens of each sequence where the engine is measured by itself."""
+"""Tokens per sequence where the engine is measured without a server."""
 
 
 @dataclass(frozen=True)
 class BenchSession:
-    """How models are measured. `workloads` are names; without any it is all of them, the engine and the limits too."""
+    """Settings of a benchmark run. `workloads` are names; without any, all workloads, the engine and the limits run."""
 
     machine: Environment
     progress: RunProgress
@@ -32,9 +32,9 @@ class BenchSession:
     quick: bool = False
 
     def measure(self, name: str, model: Path) -> ModelResults:
-        """Return the results of a model, and keep them for the next time if all was measured.
+        """Return the results of a model, and save them for later comparisons if everything was measured.
 
-        Raises GgufError when it is no model, and ProgramFailed when a server does not get ready.
+        Raises GgufError for a file that is not a model, and ProgramFailed when a server does not become ready.
         """
         headers = read_headers(model)
         plan = ComparisonPlan(model, self._workloads(), 1 if self.quick else self.repeat, self.peer, self.threads)
@@ -52,7 +52,7 @@ class BenchSession:
         return results
 
     def _workloads(self) -> list[Workload]:
-        """What tells of llama-server alone is left out where there is none, unless it was asked for."""
+        """Return the workloads to run; the one about llama-server's defaults only with a peer, or by name."""
         usual = QUICK if self.quick else [name for name in WORKLOADS if self.peer or name != OWN]
         return [WORKLOADS[name] for name in self.workloads or usual]
 
@@ -66,9 +66,9 @@ class BenchSession:
 
 
 def programs(folder: Path | None, progress: RunProgress, *, build: bool, offline: bool) -> Peer | None:
-    """Return llama.cpp's programs: those in `folder`, or those that were built before or are built now.
+    """Return llama.cpp's programs: those in `folder`, or those built now or by an earlier run.
 
-    None when nobody named or built any. Raises PeerMissing.
+    None when no folder is given and none were built. Raises PeerMissing.
     """
     try:
         peer = build_peer(progress, offline=offline) if build else find_peer(folder or built_folder())
@@ -78,5 +78,5 @@ def programs(folder: Path | None, progress: RunProgress, *, build: bool, offline
         progress.say("no programs of llama.cpp to compare with: --build-peer builds them")
         return None
     if not peer.repack:
-        progress.say("the AMX kernels of these programs crash, so they run with --no-repack; --build-peer mends that")
+        progress.say("the AMX kernels of these programs crash, so they run with --no-repack; --build-peer fixes that")
     return peer

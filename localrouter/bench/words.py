@@ -1,4 +1,4 @@
-"""The words that prompts are made of. The synthetic vocabulary knows each as one token, as a real one would."""
+"""Words of the prompts. In the synthetic vocabulary each is one token, as in a real one."""
 
 import random
 
@@ -12,6 +12,6 @@ WORDS = tuple(_WORDS.split())
 
 
 def text(count: int, seed: int) -> str:
-    """Return `count` words, always the same for one seed."""
-    draw = random.Random(seed)
-    return " ".join(draw.choices(WORDS, k=count))
+    """Return a text of `count` words, always the same for one seed."""
+    rng = random.Random(seed)
+    return " ".join(rng.choices(WORDS, k=count))

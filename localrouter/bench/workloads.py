@@ -1,4 +1,4 @@
-"""What a workload asks of a server: which conversations begin when. Pure; the load generator sends them."""
+"""Workloads: the conversations that a server is loaded with, their sampling fields and figures. Pure functions."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,10 +10,10 @@ Message: TypeAlias = dict[str, str]
 Fields: TypeAlias = dict[str, Any]
 
 OPENAI: Fields = {"temperature": 1.0, "top_p": 1.0}
-"""OpenAI's defaults: the whole vocabulary as the model weighs it."""
+"""OpenAI's default sampling fields: the whole vocabulary at temperature 1."""
 TOP_P: Fields = {"temperature": 1.0, "top_p": 0.95}
 WHOLE: Fields = {"top_k": 0, "min_p": 0.0}
-"""The same for llama-server, whose defaults cut the vocabulary to 40 tokens before anything else."""
+"""Fields that switch off llama-server's defaults, which cut the vocabulary to 40 tokens first."""
 ITEM: Fields = {
     "type": "object",
     "properties": {
@@ -35,14 +35,14 @@ LIST: Fields = {
 SCHEMA: Fields = {
     "response_format": {"type": "json_schema", "json_schema": {"name": "list", "schema": LIST, "strict": True}}
 }
-"""A list that is longer than an answer may be, so that every answer has as many tokens, whatever the model says."""
+"""Structured output of a list longer than `max_tokens`, so that every output has the same number of tokens."""
 OWN = "many32-own"
 """The workload in which only llama-server differs from `many32`."""
 
 
 @dataclass(frozen=True)
 class Dialogue:
-    """One conversation: each turn is asked when the answer to the one before is complete."""
+    """One conversation: each turn is sent when the response to the previous one is complete."""
 
     turns: list[str]
     max_tokens: int
@@ -51,13 +51,13 @@ class Dialogue:
     """Seconds after the start of the workload."""
 
     def opening(self) -> list[Message]:
-        """Return the messages that come before the first turn."""
+        """Return the messages before the first turn: the system prompt, if there is one."""
         return [] if self.system is None else [{"role": "system", "content": self.system}]
 
 
 @dataclass(frozen=True)
 class WorkloadFigure:
-    """One of the figures that tell how well a workload went: a field of `Figures`, and what it means."""
+    """A figure reported for a workload: a field of `LoadFigures`, and its description."""
 
     figure: str
     meaning: str
@@ -65,60 +65,60 @@ class WorkloadFigure:
 
 @dataclass(frozen=True)
 class Workload:
-    """A way of using a server."""
+    """A workload: its conversations, sampling fields per server, and reported figures."""
 
     name: str
     make: Callable[[int], list[Dialogue]]
-    """Seed to conversations. Another seed shares no text with it, so that no cache can help between two runs."""
+    """Function from a seed to conversations. Other seeds give other texts, so that no cache helps between runs."""
     rows: tuple[WorkloadFigure, ...]
     ours: Fields = field(default_factory=OPENAI.copy)
-    """How localrouter is asked to sample."""
+    """Sampling fields for localrouter."""
     llama: Fields = field(default_factory=(OPENAI | WHOLE).copy)
-    """How llama-server is asked to sample."""
+    """Sampling fields for llama-server."""
 
     @property
     def others(self) -> Fields:
-        """How any other server is asked to sample: fields that OpenAI has not are left out, and may be refused."""
+        """Sampling fields for any other server: without those that OpenAI's API lacks, which may be rejected."""
         return {name: value for name, value in self.llama.items() if name not in WHOLE}
 
 
 def single(seed: int) -> list[Dialogue]:
-    """One stream alone."""
+    """Return one conversation: a single stream."""
     return [Dialogue([text(32, seed)], 128)]
 
 
 def batch8(seed: int) -> list[Dialogue]:
-    """Eight streams that share nothing."""
+    """Return eight concurrent conversations without a common prefix."""
     return [Dialogue([text(64, seed + number)], 48) for number in range(8)]
 
 
 def shared16(seed: int) -> list[Dialogue]:
-    """Sixteen streams behind one long system prompt that the server has never seen."""
+    """Return sixteen concurrent conversations with the same long, uncached system prompt."""
     system = text(900, seed)
     return [Dialogue([text(12, seed + 1 + number)], 24, system) for number in range(16)]
 
 
 def stall(seed: int) -> list[Dialogue]:
-    """A stream is running when a long prompt arrives."""
+    """Return a long stream, and a long prompt that arrives while the stream runs."""
     return [Dialogue([text(16, seed)], 400), Dialogue([text(1800, seed + 1)], 4, at=1.0)]
 
 
 def long(seed: int) -> list[Dialogue]:
-    """One long prompt."""
+    """Return one conversation with a long prompt."""
     return [Dialogue([text(1500, seed)], 4)]
 
 
 def many32(seed: int) -> list[Dialogue]:
-    """Thirty-two short streams: what the server itself costs per token."""
+    """Return thirty-two short concurrent conversations, which show the server's overhead per token."""
     return [Dialogue([text(16, seed + number)], 64) for number in range(32)]
 
 
 def turns(seed: int) -> list[Dialogue]:
-    """One conversation of six turns, each of which sends everything before it again."""
+    """Return one conversation of six turns, each of which repeats all earlier ones."""
     return [Dialogue([text(60, seed + number) for number in range(6)], 24, text(300, seed + 6))]
 
 
-_MANY = "32 streams at once, tokens per second together"
+_MANY = "throughput of 32 concurrent streams, tokens per second"
 
 WORKLOADS: Mapping[str, Workload] = {
     workload.name: workload
@@ -127,30 +127,32 @@ WORKLOADS: Mapping[str, Workload] = {
             "single",
             single,
             (
-                WorkloadFigure("stream_rate", "one stream, tokens per second after the first"),
-                WorkloadFigure("ttft_p50", "first token of one stream, ms"),
+                WorkloadFigure("stream_rate", "throughput of one stream after its first token, tokens per second"),
+                WorkloadFigure("ttft_p50", "TTFT of one stream, ms"),
             ),
         ),
         Workload(
             "schema",
             single,
-            (WorkloadFigure("stream_rate", "one stream that obeys a JSON schema, tokens per second after the first"),),
+            (WorkloadFigure("stream_rate", "throughput of one stream with structured output, tokens per second"),),
             ours=OPENAI | SCHEMA,
             llama=OPENAI | WHOLE | SCHEMA,
         ),
-        Workload("batch8", batch8, (WorkloadFigure("rate", "8 streams at once, tokens per second together"),)),
+        Workload("batch8", batch8, (WorkloadFigure("rate", "throughput of 8 concurrent streams, tokens per second"),)),
         Workload(
-            "shared16", shared16, (WorkloadFigure("wall", "16 streams behind one new 900-word system prompt, seconds"),)
+            "shared16",
+            shared16,
+            (WorkloadFigure("wall", "total time of 16 streams with one uncached system prompt of 900 words, seconds"),),
         ),
         Workload(
             "stall",
             stall,
             (
-                WorkloadFigure("gap_max", "longest silence of a stream while a prompt of 1,800 words is read, ms"),
-                WorkloadFigure("wall", "both of them until they are complete, seconds"),
+                WorkloadFigure("gap_max", "maximum ITL of a stream during the prefill of 1,800 words, ms"),
+                WorkloadFigure("wall", "total time of both requests, seconds"),
             ),
         ),
-        Workload("long", long, (WorkloadFigure("ttft_p50", "first token after a prompt of 1,500 words, ms"),)),
+        Workload("long", long, (WorkloadFigure("ttft_p50", "TTFT after a prompt of 1,500 words, ms"),)),
         Workload("many32", many32, (WorkloadFigure("rate", _MANY),)),
         Workload(
             OWN, many32, (WorkloadFigure("rate", f"{_MANY}; llama-server with its own top_k 40 and min_p"),), llama={}
@@ -166,11 +168,11 @@ WORKLOADS: Mapping[str, Workload] = {
             "turns",
             turns,
             (
-                WorkloadFigure("wall", "a conversation of 6 turns, seconds"),
-                WorkloadFigure("ttft_later", "first token of its turns 2 to 6, ms"),
+                WorkloadFigure("wall", "total time of a conversation of 6 turns, seconds"),
+                WorkloadFigure("ttft_later", "TTFT of turns 2 to 6, ms"),
             ),
         ),
     )
 }
 QUICK = ("single", "many32")
-"""What a short run is made of."""
+"""Workloads of a run with --quick."""

@@ -70,7 +70,7 @@ def test_the_limit_binds_only_what_the_caches_do_not_hold(
 
     limit, bound = limit_of([header_for(SMALL)], cores=1)
     assert limit.samples == {LIMIT: [1e9 / size_of(SMALL)]}
-    assert (bound, "no bound here" in limit.meaning) == (binding, not binding)
+    assert (bound, "not binding" in limit.meaning) == (binding, not binding)
 
 
 def test_memory_is_read_by_several_threads() -> None:

@@ -55,7 +55,7 @@ def test_a_short_run_of_ours_alone(tmp_path: Path) -> None:
     assert (results["model"], results["peer"], results["repeat"]) == ("qwen3-tiny", None, 1)
     assert "many32 1/1 on localrouter" in done.stderr
     assert "│ many32 " in done.stdout
-    assert "| many32 | 32 streams at once" in (tmp_path / "new" / "out.md").read_text()
+    assert "| many32 | throughput of 32 concurrent streams" in (tmp_path / "new" / "out.md").read_text()
     [kept] = (tmp_path / "cache" / "localrouter" / "bench" / "results").iterdir()
     assert json.loads(kept.read_text()) == results
 
@@ -72,7 +72,7 @@ def test_another_server_of_this_machine_is_a_peer(tmp_path: Path) -> None:
     assert set(many["median"]) == {OURS, PEER}
     assert (many["flaws"], set(memory["median"])) == ([], {OURS})
     assert results["peer"] == twin.base_url.removeprefix("http://").removesuffix("/v1")
-    assert "holds only if twin at" in done.stderr
+    assert "is valid only if twin at" in done.stderr
     assert "ratio" in done.stdout
 
 
@@ -86,7 +86,7 @@ def test_another_server_of_this_machine_is_a_peer(tmp_path: Path) -> None:
         (("--peer-bin", ".", "--build-peer"), "--peer-bin and --build-peer exclude each other"),
         (("--peer", "http://127.0.0.1:1", "--peer-bin", "."), "--peer and --peer-bin exclude each other"),
         (("--shape", "qwen3-tiny", "--model", __file__), "--shape and --model exclude each other"),
-        (("--peer-model", "a"), "--peer-model is about the server of --peer"),
+        (("--peer-model", "a"), "--peer-model selects a model of the server at --peer"),
         (("--peer", "http://192.0.2.1/v1"), "only load servers of this machine"),
         (("--peer-bin", "."), "llama-server, llama-bench, llama-batched-bench is not there"),
         (("--model", __file__), "is not a usable GGUF file"),

@@ -91,7 +91,7 @@ def test_it_is_told_how_much_is_written() -> None:
 
 
 def test_a_model_that_the_disk_has_no_room_for_is_not_begun(cache: Path) -> None:
-    with pytest.raises(ConfigError, match="are needed for this model"):
+    with pytest.raises(ConfigError, match="this model needs"):
         synthetic_model("large", replace(SMALL["qwen3"], feed_forward=1 << 36))
 
     assert list(cache.iterdir()) == []

@@ -70,7 +70,7 @@ def test_a_command_that_fails_is_an_error_with_its_last_words(tmp_path: Path) ->
 def test_a_killed_command_ends_and_a_dead_one_cannot_be_killed(tmp_path: Path) -> None:
     forever = [*IDLE[:-1], "import time; print('here', flush=True); time.sleep(60)"]
     with started(forever, {}, tmp_path) as program:
-        while "here" not in program.said:
+        while "here" not in program.text:
             program.check()
         kill(program)
 

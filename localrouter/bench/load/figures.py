@@ -1,4 +1,4 @@
-"""From streams to figures: what a user of a server feels, and which streams were not whole."""
+"""Figures of streams: throughput, time to first token (TTFT), inter-token latency (ITL), and broken streams."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -8,20 +8,20 @@ from math import ceil, nan
 from statistics import median
 
 HIGHER_IS_BETTER = frozenset({"rate", "stream_rate"})
-"""Of the figures; of all others less is better."""
+"""Figures for which a higher value is better; for all others a lower one is."""
 
 
 @dataclass
 class StreamTimes:
-    """One streamed answer as it arrived. Times are seconds of one clock; `began` is when the request was sent."""
+    """Arrival times and content of one streamed response. Times are in seconds; `began` is when it was requested."""
 
     began: float
     asked_tokens: int
     turn: int = 0
-    """Which turn of its conversation it answers, counted from 0."""
+    """Turn of the conversation that the response belongs to, counted from 0."""
     texts: list[str] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
-    """When each piece of text came, one for each of `texts`."""
+    """Arrival time of each of `texts`."""
     finish_reasons: list[str] = field(default_factory=list)
     completion_tokens: int | None = None
     done: int = 0
@@ -31,7 +31,7 @@ class StreamTimes:
     def parse(
         cls, began: float, asked_tokens: int, arrivals: Iterable[tuple[float, bytes]], *, turn: int = 0
     ) -> "StreamTimes":
-        """Return what the bytes of an event stream said. `arrivals` are their times and the bytes as they came."""
+        """Parse the bytes of an event stream. `arrivals` are the times and the bytes of each read."""
         stream = cls(began, asked_tokens, turn)
         for time, data in _events(arrivals):
             if data == b"[DONE]":
@@ -42,7 +42,7 @@ class StreamTimes:
                 except (ValueError, RecursionError):
                     stream.error = "an event is not JSON"
                 except (AttributeError, TypeError):
-                    stream.error = "an event is no chunk"
+                    stream.error = "an event is not a chunk"
         return stream
 
     def _take(self, time: float, chunk: dict[str, object]) -> None:
@@ -68,12 +68,12 @@ class StreamTimes:
 
     @property
     def text(self) -> str:
-        """The whole answer."""
+        """The whole text of the response."""
         return "".join(self.texts)
 
     @property
     def flaw(self) -> str | None:
-        """Why the stream is broken: it did not end exactly once, or its count of tokens cannot be right."""
+        """Why the stream is broken, or None: it did not end exactly once, or its token count is impossible."""
         tokens = self.completion_tokens
         flaws = (
             (self.error is not None, self.error),
@@ -87,12 +87,12 @@ class StreamTimes:
 
     @property
     def first(self) -> float | None:
-        """Milliseconds from the request to the first piece of text; None when there was none."""
+        """Time to first token (TTFT) in milliseconds; None when no text arrived."""
         return 1000 * (self.times[0] - self.began) if self.times else None
 
     @property
     def rate(self) -> float | None:
-        """Tokens per second between the first and the last; None when there are fewer than two."""
+        """Throughput between the first and the last token, in tokens per second; None with fewer than two tokens."""
         if len(self.times) < 2 or not self.completion_tokens:
             return None
         return (self.completion_tokens - 1) / max(self.times[-1] - self.times[0], 1e-9)
@@ -100,29 +100,31 @@ class StreamTimes:
 
 @dataclass(frozen=True)
 class LoadFigures:
-    """One run of a workload. Times to first token (`ttft`) and between pieces (`gap`) are in ms, `wall` in seconds."""
+    """Figures of one run of a workload: time to first token (`ttft`) and inter-token latency (`gap`) in milliseconds,
+    `wall` in seconds.
+    """
 
     streams: int
     broken: int
     tokens: int
     wall: float
     rate: float
-    """Tokens per second of all streams together, prompts and all."""
+    """Throughput of all streams together in tokens per second, prefill time included."""
     stream_rate: float
-    """Tokens per second of the median stream between its first and its last token."""
+    """Throughput of the median stream between its first and its last token, in tokens per second."""
     ttft_p50: float
     ttft_max: float
     ttft_later: float
-    """The median of answers to later turns, which send everything before them again."""
+    """Median TTFT of later turns of conversations, whose prompts repeat all earlier turns."""
     gap_p50: float
     gap_p99: float
     gap_max: float
     flaw: str | None = None
-    """What is wrong with the first broken stream."""
+    """Flaw of the first broken stream."""
 
     @classmethod
     def of(cls, streams: list[StreamTimes], wall: float) -> "LoadFigures":
-        """Return the figures of streams that took `wall` seconds together."""
+        """Return the figures of concurrent streams that took `wall` seconds."""
         flaws = [stream.flaw for stream in streams if stream.flaw is not None]
         tokens = sum(stream.completion_tokens or 0 for stream in streams)
         first = [(stream.turn, stream.first) for stream in streams if stream.first is not None]
@@ -146,7 +148,7 @@ class LoadFigures:
 
 
 def percentile(values: Iterable[float], share: float) -> float:
-    """Return the smallest value that `share` of all are not above; the median of two is their mean, NaN of none."""
+    """Return the percentile of `values` at `share` (nearest rank; 0.5 is the median); NaN without values."""
     ordered = sorted(values)
     if not ordered:
         return nan
@@ -156,7 +158,7 @@ def percentile(values: Iterable[float], share: float) -> float:
 
 
 def _events(arrivals: Iterable[tuple[float, bytes]]) -> Iterator[tuple[float, bytes]]:
-    """Yield the data of each event and when its end came, however the bytes were cut."""
+    """Yield the arrival time and the data of each event, wherever the reads split the bytes."""
     pending = b""
     for time, received in arrivals:
         *lines, pending = (pending + received).split(b"\n")

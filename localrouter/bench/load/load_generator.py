@@ -1,7 +1,7 @@
-"""The client: sends the conversations of a workload to a server and notes when what came.
+"""Load generator: sends the conversations of a workload to a server and records the arrival time of every read.
 
-On a small machine the client takes its CPU from the server. So bytes are only kept while streams run, and are read as
-HTTP afterwards: that costs a quarter of what a client library does for each piece of text.
+On a small machine client and server share the CPU. So bytes are only stored while streams run, and are parsed as HTTP
+afterwards: that costs a quarter of what a client library costs for each piece of text.
 """
 
 import asyncio
@@ -20,13 +20,13 @@ from localrouter.bench.workloads import Dialogue, Message
 from localrouter.errors import ConfigError
 
 TIMEOUT = 600.0
-"""Seconds that one answer may take."""
+"""Seconds allowed for one response."""
 NO_FIELDS: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A model of a server on this machine. `base_url` ends in /v1."""
+    """A model of a server on this machine. `base_url` ends in /v1. Raises ConfigError for another machine."""
 
     base_url: str
     model: str
@@ -36,7 +36,7 @@ class Endpoint:
 
 
 def require_loopback(url: str) -> None:
-    """Raise ConfigError unless `url` is http on this machine: whether others are loaded is for their owners to say."""
+    """Raise ConfigError unless `url` is http on this machine: a benchmark must not load a server of another owner."""
     try:
         parsed = httpx2.URL(url)
         local = parsed.scheme == "http" and (
@@ -51,12 +51,12 @@ def require_loopback(url: str) -> None:
 
 
 def run(endpoint: Endpoint, conversations: list[Dialogue], fields: Mapping[str, Any] = NO_FIELDS) -> LoadFigures:
-    """Hold all conversations with the server and return how it went. `fields` go into every request body."""
+    """Run all conversations on the server and return their figures. `fields` are added to every request body."""
     return asyncio.run(hold_all(endpoint, conversations, fields))
 
 
 async def hold_all(endpoint: Endpoint, conversations: list[Dialogue], fields: Mapping[str, Any]) -> LoadFigures:
-    """Do what `run` does, in a running loop."""
+    """Run all conversations on the server and return their figures; `run` for a running event loop."""
     start = time.perf_counter()
     held = await asyncio.gather(*(_hold(endpoint, conversation, fields, start) for conversation in conversations))
     wall = time.perf_counter() - start
@@ -64,7 +64,7 @@ async def hold_all(endpoint: Endpoint, conversations: list[Dialogue], fields: Ma
 
 
 async def _hold(endpoint: Endpoint, conversation: Dialogue, fields: Mapping[str, Any], start: float) -> list[Recording]:
-    """Ask turn after turn; a broken stream ends the conversation."""
+    """Run the turns of one conversation in order; a broken stream ends it. Returns a recording per turn."""
     await asyncio.sleep(max(0.0, start + conversation.at - time.perf_counter()))
     messages, recordings = conversation.opening(), list[Recording]()
     for number, turn in enumerate(conversation.turns):

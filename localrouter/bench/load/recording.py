@@ -1,4 +1,4 @@
-"""One exchange over HTTP as the bytes that came, and when; read after the fact."""
+"""Recorded HTTP exchange: the received bytes with their times, parsed after the run."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,17 +12,17 @@ OK = 200
 
 @dataclass
 class Recording:
-    """The answer to one request. `began` is when it was sent, in seconds of the clock of `arrivals`."""
+    """Recorded response to one request, which was sent at `began`, in seconds of the clock of `arrivals`."""
 
     began: float
     asked_tokens: int
     turn: int = 0
-    """Which turn of its conversation it answers, counted from 0."""
+    """Turn of the conversation that the response belongs to, counted from 0."""
     arrivals: list[tuple[float, bytes]] = field(default_factory=list)
     error: str | None = None
 
     def stream(self) -> StreamTimes:
-        """Return what the answer said."""
+        """Parse the response; errors of HTTP become the error of the stream."""
         if self.error is not None:
             return self._broken(self.error)
         status, body = OK, list[tuple[float, bytes]]()
@@ -33,13 +33,13 @@ class Recording:
                 elif isinstance(event, h11.Data):
                     body.append((time, bytes(event.data)))
         except h11.RemoteProtocolError as error:
-            return self._broken(f"this is not HTTP, or it was cut off: {error}")
+            return self._broken(f"the response is not HTTP, or was truncated: {error}")
         if status != OK:
             return self._broken(f"status {status}: {b''.join(data for _, data in body).decode(errors='replace')[:300]}")
         return StreamTimes.parse(self.began, self.asked_tokens, body, turn=self.turn)
 
     def _events(self) -> Iterator[tuple[float, object]]:
-        """Yield what the connection carried; its end counts as arriving with the last bytes."""
+        """Yield time and HTTP event of everything received; the connection's end has the time of the last bytes."""
         reader = h11.Connection(h11.CLIENT)
         reader.send(h11.Request(method="POST", target="/", headers=[("host", "127.0.0.1")]))
         reader.send(h11.EndOfMessage())

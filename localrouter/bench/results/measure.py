@@ -1,4 +1,4 @@
-"""One thing that was measured, on one or more programs, several times each."""
+"""Samples of one figure, for one or more programs."""
 
 from dataclasses import asdict, dataclass, field
 from statistics import median
@@ -7,24 +7,24 @@ from typing import Any
 OURS = "localrouter"
 PEER = "peer"
 LIMIT = "limit"
-"""Not a program: what bounds the figure, whoever computes."""
+"""Key of the limit of a figure, which holds for every program."""
 
 
 @dataclass
 class Measure:
-    """Samples by program: OURS, and maybe PEER and LIMIT."""
+    """Samples of one figure by program: OURS, and where they are known PEER and LIMIT."""
 
     name: str
     meaning: str
     higher_is_better: bool = True
     samples: dict[str, list[float]] = field(default_factory=dict)
     flaws: list[str] = field(default_factory=list)
-    """What was wrong with streams that broke, with the program in front."""
+    """Flaws of broken streams, each preceded by the program."""
     details: list[dict[str, Any]] = field(default_factory=list)
-    """All figures of each run, for whoever wants more than the one that stands for it."""
+    """All figures of each run."""
 
     def add(self, program: str, value: float) -> None:
-        """Add a sample."""
+        """Add a sample of a program."""
         self.samples.setdefault(program, []).append(value)
 
     def median(self, program: str) -> float | None:
@@ -34,21 +34,21 @@ class Measure:
 
     @property
     def key(self) -> str:
-        """What tells it from every other measure of a run."""
+        """Text that identifies the measure within a run."""
         return f"{self.name}: {self.meaning}"
 
     @property
     def ratio(self) -> float | None:
-        """How many times better ours is than the peer's."""
+        """How many times better the median of localrouter is than the peer's; None without a comparison."""
         return self.times_better(self.median(PEER))
 
     def times_better(self, than: float | None) -> float | None:
-        """Return how many times better our median is than another figure; None when there is nothing to compare."""
+        """Return how many times better the median of localrouter is than `than`; None without a comparison."""
         ours = self.median(OURS)
         if not ours or not than:
             return None
         return ours / than if self.higher_is_better else than / ours
 
     def as_json(self) -> dict[str, Any]:
-        """Return everything, for the results file."""
+        """Return all fields and the medians as JSON data for the results file."""
         return asdict(self) | {"median": {program: self.median(program) for program in self.samples}}

@@ -1,4 +1,4 @@
-"""Results on paper: a table for the person who ran them, one for a page of the docs, JSON for programs."""
+"""Results of a benchmark as a table for the terminal, as Markdown and as JSON."""
 
 import json
 import time
@@ -17,32 +17,32 @@ from localrouter.bench.results.measure import LIMIT, OURS, PEER, Measure
 
 @dataclass(frozen=True)
 class ModelResults:
-    """What was measured on one model, `repeat` times each. `peer` is the name of the other server, if there is one."""
+    """Measures of one model, each of `repeat` runs. `peer` is the name of the other server, if there is one."""
 
     model: str
     repeat: int
     measures: Sequence[Measure]
     peer: str | None = None
     before: Mapping[str, float] = field(default_factory=dict)
-    """Our medians of the last run, by the key of the measure."""
+    """Medians of localrouter in the previous run, by the key of the measure."""
 
     @property
     def spoiled(self) -> bool:
-        """Whether a stream of ours broke."""
+        """Whether a stream of localrouter was broken."""
         return any(flaw.startswith(OURS) for flaw in self.flaws)
 
     @property
     def flaws(self) -> list[str]:
-        """What was wrong with the streams that broke, of all programs."""
+        """Flaws of the broken streams of all programs."""
         return [flaw for measure in self.measures for flaw in measure.flaws]
 
 
 def table_of(results: ModelResults) -> Table:
-    """Return the table for a terminal."""
+    """Return the results of a model as a table for the terminal."""
     head, rows = _cells(results)
-    told = "medians (lowest-highest)" if results.repeat > 1 else "one run each"
-    told += "; ratio and change above 1 are better" if "ratio" in head or "change" in head else ""
-    table = Table(title=results.model, title_justify="left", caption=told, caption_justify="left")
+    caption = "medians (lowest-highest)" if results.repeat > 1 else "one run each"
+    caption += "; ratio and change above 1 are better" if "ratio" in head or "change" in head else ""
+    table = Table(title=results.model, title_justify="left", caption=caption, caption_justify="left")
     for number, column in enumerate(head):
         table.add_column(column, overflow="fold", justify="right" if number > 1 else "left")
     for row in rows:
@@ -51,7 +51,7 @@ def table_of(results: ModelResults) -> Table:
 
 
 def markdown_of(all_results: Sequence[ModelResults], machine: Environment) -> str:
-    """Return the tables in Markdown, below a line that says where and with what they were taken."""
+    """Return the tables of all models in Markdown, below a line with machine, version and date."""
     day = time.strftime("%Y-%m-%d", time.gmtime())
     parts = [f"{machine}; localrouter {source()}; {day}.\n"]
     for results in all_results:
@@ -65,7 +65,7 @@ def markdown_of(all_results: Sequence[ModelResults], machine: Environment) -> st
 
 
 def as_json(results: ModelResults, machine: Environment) -> dict[str, Any]:
-    """Return everything that was found out, and where."""
+    """Return the results of a model and their environment as JSON data."""
     return {
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": asdict(machine),
@@ -79,7 +79,7 @@ def as_json(results: ModelResults, machine: Environment) -> dict[str, Any]:
 
 
 def last_medians(file: Path, machine: Environment) -> dict[str, float]:
-    """Return our medians of the results in `file`; nothing when there are none, or they are of another machine."""
+    """Return the medians of localrouter in a results file; none if it is missing or of another machine."""
     try:
         results = json.loads(file.read_text(encoding="utf-8"))
         if (results["machine"]["cpu"], results["machine"]["cores"]) != (machine.cpu, machine.cores):
@@ -91,13 +91,13 @@ def last_medians(file: Path, machine: Environment) -> dict[str, float]:
 
 
 def save(file: Path, results: object) -> None:
-    """Write results as JSON."""
+    """Write results to a file as JSON."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(_without_nan(results), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _cells(results: ModelResults) -> tuple[list[str], list[list[str]]]:
-    """Return the titles and the rows; what no measure has gets no column."""
+    """Return the titles and the rows of the table; columns without any value are left out."""
     measures = results.measures
     columns = {
         OURS: [_figure(measure, OURS) for measure in measures],
@@ -121,7 +121,7 @@ def _figure(measure: Measure, program: str) -> str:
 
 
 def _limit(measure: Measure) -> str:
-    """The limit, and how much of it ours reaches."""
+    """Return the limit, and the percentage of it that localrouter reaches."""
     limit, ours = measure.median(LIMIT), measure.median(OURS)
     if limit is None:
         return ""
@@ -137,7 +137,7 @@ def _times(ratio: float | None) -> str:
 
 
 def _without_nan(value: Any) -> Any:
-    """Return `value` with null for what could not be measured: JSON has no other word for it."""
+    """Return `value` with None for every number that is not finite, because JSON has no NaN."""
     if isinstance(value, Mapping):
         return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

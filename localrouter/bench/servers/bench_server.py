@@ -1,4 +1,4 @@
-"""Servers under test: ours and llama-server, started on a free port of this machine; or one that is running already."""
+"""Servers that are compared: localrouter and llama-server, started on a free port, or a running server."""
 
 import os
 import re
@@ -32,7 +32,7 @@ NO_MODELS = "version = 1\n[models]\n"
 
 
 class ServerKind(Enum):
-    """What a server is, as far as it decides how it is asked."""
+    """Kind of a server, which decides the sampling fields of its requests."""
 
     OURS = auto()
     LLAMA = auto()
@@ -41,7 +41,7 @@ class ServerKind(Enum):
 
 @dataclass(frozen=True)
 class BenchServer:
-    """A server that answers. `program` is None where somebody else has started it."""
+    """A server that is ready. `program` is None if it was started elsewhere."""
 
     name: str
     kind: ServerKind
@@ -50,13 +50,13 @@ class BenchServer:
 
     @property
     def memory(self) -> tuple[int, int] | None:
-        """Bytes that the process which answers HTTP holds, and those of its workers together; None: not ours to see."""
+        """Resident memory of the HTTP process, and of its workers together, in bytes; None if started elsewhere."""
         if self.program is None:
             return None
         return rss(self.program.process.pid), sum(rss(worker) for worker in self.program.workers)
 
     def fields(self, workload: Workload) -> Fields:
-        """Return how this server is asked to sample in a workload."""
+        """Return the sampling fields of this server's requests in a workload."""
         return {ServerKind.OURS: workload.ours, ServerKind.LLAMA: workload.llama, ServerKind.OTHER: workload.others}[
             self.kind
         ]
@@ -64,9 +64,9 @@ class BenchServer:
 
 @contextmanager
 def localrouter(model: str | Path, *, threads: int | None = None) -> Iterator[BenchServer]:
-    """Run `localrouter serve` with this model, a GGUF or `builtin:demo`, as a user would: with its defaults.
+    """Run `localrouter serve` with default settings and this model, a GGUF or `builtin:demo`, while the block lasts.
 
-    It knows no other model, so the file may have any name.
+    The server has an empty manifest, so that no other model can have the same name.
     """
     command = [sys.executable, "-m", "localrouter", "serve", "--offline", "--port", "0", "--model", f"{ALIAS}={model}"]
     command += ["--threads", str(threads)] if threads else []
@@ -78,13 +78,13 @@ def localrouter(model: str | Path, *, threads: int | None = None) -> Iterator[Be
 
 
 def _answering(program: Program) -> BenchServer:
-    found = _wait(program, lambda: re.search(r"base_url: (http://\S+)", program.said))
+    found = _wait(program, lambda: re.search(r"base_url: (http://\S+)", program.text))
     return _warm(BenchServer("localrouter", ServerKind.OURS, Endpoint(found[1], ALIAS), program))
 
 
 @contextmanager
 def llama_server(peer: Peer, model: Path, cores: int) -> Iterator[BenchServer]:
-    """Run llama-server with this model, all cores, and as many slots as the largest workload has streams."""
+    """Run llama-server with this model, all cores, and a slot for each stream of the largest workload."""
     port = free_port()
     command: list[str | Path] = [peer.program("llama-server"), "--model", model, "--alias", ALIAS]
     command += ["--host", "127.0.0.1", "--port", str(port), "--no-webui", "--offline"]
@@ -98,9 +98,9 @@ def llama_server(peer: Peer, model: Path, cores: int) -> Iterator[BenchServer]:
 
 
 def running_server(url: str, model: str | None = None) -> BenchServer:
-    """Return a server of this machine that somebody has started, with its one model or the one that is named.
+    """Return a running server of this machine, with its only model or the named one.
 
-    Raises ConfigError when it is not of this machine, cannot be asked for its models, or does not have this one.
+    Raises ConfigError when the server is on another machine, does not list its models, or lacks the named one.
     """
     require_loopback(url)
     base = url.rstrip("/")
@@ -109,7 +109,7 @@ def running_server(url: str, model: str | None = None) -> BenchServer:
     if model is None and len(models) != 1:
         raise ConfigError(
             f"{url} has {len(models)} models: {', '.join(models) or 'none'}",
-            hint="name the one that serves the same GGUF with --peer-model",
+            hint="select the one that serves the same GGUF with --peer-model",
         )
     chosen = next(iter(models)) if model is None else model
     if chosen not in models:
@@ -119,32 +119,32 @@ def running_server(url: str, model: str | None = None) -> BenchServer:
 
 
 def free_port() -> int:
-    """Return a port of this machine that nobody listens on now."""
+    """Return a TCP port of this machine that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def _environment() -> dict[str, str]:
-    """The environment without settings of localrouter: what is measured are its defaults."""
+    """Return the environment without localrouter's variables, so that the defaults are measured."""
     return {name: value for name, value in os.environ.items() if not name.startswith("LOCALROUTER_")}
 
 
 def _models(base: str) -> dict[str, str]:
-    """Return who owns each model of a server, by its id; llama-server says `llamacpp`."""
+    """Return the `owned_by` of each model of a server, by id; llama-server reports `llamacpp`."""
     try:
         answer = httpx2.get(f"{base}/models", trust_env=False).raise_for_status().json()
         return {str(each["id"]): str(each.get("owned_by")) for each in answer["data"]}
     except (httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
         reason = str(error).partition("\n")[0]
         raise ConfigError(
-            f"{base}/models does not say which models there are: {reason or type(error).__name__}",
-            hint="start the server first, and pass the address that it prints",
+            f"{base}/models does not list any models: {reason or type(error).__name__}",
+            hint="start the server first, and pass the URL that it prints",
         ) from None
 
 
 def _wait(program: Program, look: Callable[[], Found | None]) -> Found:
-    """Look until something is found. Raises ProgramFailed."""
+    """Return the first value that `look` returns. Raises ProgramFailed when the program ends or on timeout."""
     end = time.monotonic() + READY_SECONDS
     while time.monotonic() < end:
         found = look()
@@ -163,9 +163,9 @@ def _is_healthy(port: int) -> bool:
 
 
 def _warm(server: BenchServer) -> BenchServer:
-    """Have it answer once, so that its model is loaded."""
+    """Send one request, so that the model is loaded. Raises ProgramFailed if it fails."""
     figures = load_generator.run(server.endpoint, [Dialogue(["Hello"], 8)])
     if figures.broken:
-        words = server.program.last_words if server.program else ""
-        raise ProgramFailed(f"{server.name} cannot answer: {figures.flaw}\n{words}".rstrip())
+        output = server.program.last_words if server.program else ""
+        raise ProgramFailed(f"{server.name} failed its first request: {figures.flaw}\n{output}".rstrip())
     return server

@@ -1,4 +1,4 @@
-"""llama.cpp's own programs, from the very sources that our llama-cpp-python was built from."""
+"""llama.cpp's own programs, built from the sources of the installed llama-cpp-python."""
 
 import json
 import os
@@ -22,17 +22,17 @@ from localrouter.errors import ConfigError
 PROGRAMS = ("llama-server", "llama-bench", "llama-batched-bench")
 DEMO = Path(localrouter.__file__).parent / "assets" / "demo.gguf"
 TILE_FLAGS = "-DCMAKE_CXX_FLAGS=-fno-tree-dse -fno-dse"
-"""What keeps GCC from breaking the AMX kernels; scripts/llama.cmake has the reason, and does it for our own build."""
+"""Flags that keep GCC from breaking the AMX kernels; scripts/llama.cmake explains why, for localrouter's own build."""
 _LAST_WORDS = 2000
 
 
 class PeerMissing(ConfigError):
-    """The programs are not there, or cannot be built."""
+    """llama.cpp's programs are missing, or cannot be built."""
 
 
 @dataclass(frozen=True)
 class Peer:
-    """The folder of the programs. `repack` is whether they may lay weights out anew for kernels of this CPU."""
+    """llama.cpp's programs in one folder. `repack`: whether they can repack weights for kernels of this CPU."""
 
     folder: Path
     repack: bool
@@ -42,7 +42,7 @@ class Peer:
         return self.folder / name
 
     def generation_rate(self, model: Path, tokens: int) -> float:
-        """Return llama-bench's tokens per second of one sequence, without sampling: its best number of threads."""
+        """Return llama-bench's throughput of one sequence in tokens per second, with its best number of threads."""
         threads = ",".join(str(count) for count in thread_counts(os.cpu_count() or 1))
         rows = self._rows(
             "llama-bench",
@@ -52,7 +52,7 @@ class Peer:
         return max(float(row["avg_ts"]) for row in rows)
 
     def batched_rate(self, model: Path, sequences: int, tokens: int) -> float:
-        """Return llama-batched-bench's tokens per second of all sequences together, without sampling."""
+        """Return llama-batched-bench's throughput of all sequences together in tokens per second."""
         cells = 256 + sequences * (tokens + 16)
         rows = self._rows(
             "llama-batched-bench",
@@ -76,14 +76,14 @@ def json_lines(output: str) -> list[dict[str, Any]]:
 
 
 def thread_counts(cores: int) -> list[int]:
-    """Return 1, 2, 4, ... and `cores`."""
+    """Return the numbers of threads to try: powers of two up to `cores`, and `cores`."""
     return sorted({cores, *(1 << power for power in range(cores.bit_length()) if 1 << power <= cores)})
 
 
 def repack_works(folder: Path, facts: str) -> bool:
-    """Whether these programs may lay weights out anew on the CPU that `facts` describe, as Linux writes them.
+    """Whether these programs can repack weights on the CPU that `facts`, the text of /proc/cpuinfo, describe.
 
-    Where that means AMX kernels it is tried: built by GCC without `TILE_FLAGS` they crash at the first prompt.
+    On a CPU with AMX this is tested: AMX kernels built by GCC without `TILE_FLAGS` crash at the first prompt.
     """
     if "amx_int8" not in facts:
         return True
@@ -92,7 +92,7 @@ def repack_works(folder: Path, facts: str) -> bool:
 
 
 def find_peer(folder: Path) -> Peer:
-    """Return the programs in `folder`. Raises PeerMissing."""
+    """Return llama.cpp's programs in `folder`. Raises PeerMissing when one is not there."""
     missing = [name for name in PROGRAMS if not os.access(folder / name, os.X_OK)]
     if missing:
         raise PeerMissing(f"{folder}: {', '.join(missing)} is not there", hint="--build-peer builds all of them")
@@ -100,26 +100,26 @@ def find_peer(folder: Path) -> Peer:
 
 
 def built_folder() -> Path:
-    """Return where `build_peer` puts the programs."""
+    """Return the folder of the programs that `build_peer` builds."""
     return _home() / "build" / "bin"
 
 
 def build_peer(progress: RunProgress, *, offline: bool = False) -> Peer:
-    """Build the programs, many minutes of work, unless they are there already. Raises PeerMissing.
+    """Build llama.cpp's programs unless they exist; takes many minutes. Raises PeerMissing.
 
     The sources are downloaded the first time, which `offline` forbids.
     """
     if not all(os.access(built_folder() / name, os.X_OK) for name in PROGRAMS):
         sources = _home() / "llama.cpp"
         if offline and not sources.exists():
-            raise PeerMissing("the sources of llama.cpp are not here", hint="download them once, without --offline")
+            raise PeerMissing("the sources of llama.cpp are missing", hint="download them once, without --offline")
         if not shutil.which("cmake"):
             raise PeerMissing("building needs cmake and a C++ compiler", hint="install them, or pass --peer-bin DIR")
         _home().mkdir(parents=True, exist_ok=True)
         if not sources.exists():
             progress.say("downloading the sources of llama.cpp, 70 MB")
             _download(sources)
-        progress.say(f"building {', '.join(PROGRAMS)} in {_home()}: this takes some minutes")
+        progress.say(f"building {', '.join(PROGRAMS)} in {_home()}, which takes some minutes")
         _compile(sources)
     return find_peer(built_folder())
 
@@ -129,7 +129,7 @@ def _home() -> Path:
 
 
 def _download(sources: Path) -> None:
-    """Take llama.cpp's sources out of the source package of llama-cpp-python."""
+    """Download llama-cpp-python's source package and extract llama.cpp's sources from it."""
     wanted = f"llama-cpp-python=={version('llama-cpp-python')}"
     with tempfile.TemporaryDirectory(dir=sources.parent) as folder:
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]

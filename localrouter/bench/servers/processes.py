@@ -1,4 +1,4 @@
-"""Programs that a benchmark starts. Each is ended by its own id, with everything that it started, come what may."""
+"""Processes that a benchmark starts, and ends with all their children, also after errors."""
 
 import os
 import signal
@@ -18,35 +18,35 @@ _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
 class ProgramFailed(OperatorError):
-    """A program ended too early or did not get ready; the message holds its last words."""
+    """A program ended too early or did not become ready; the message includes the end of its output."""
 
 
 @dataclass
 class Program:
-    """A running program. What it says goes into a file, so that it can never wait for a reader."""
+    """A running program. Its output goes to a file, so that it never blocks on a full pipe."""
 
     process: subprocess.Popen[bytes]
     output: Path
 
     @property
-    def said(self) -> str:
-        """Everything it has said so far."""
+    def text(self) -> str:
+        """Output of the program so far."""
         return self.output.read_text(encoding="utf-8", errors="replace")
 
     @property
     def last_words(self) -> str:
-        """The end of what it has said: enough for an error message."""
-        return self.said[-_LAST_WORDS:]
+        """End of the output, for error messages."""
+        return self.text[-_LAST_WORDS:]
 
     def check(self) -> None:
-        """Raise ProgramFailed when it has ended."""
+        """Raise ProgramFailed when the program has ended."""
         code = self.process.poll()
         if code is not None:
             raise ProgramFailed(f"{self.process.args!s} ended with status {code}:\n{self.last_words}")
 
     @property
     def workers(self) -> list[int]:
-        """The ids of the processes that it has started, and they in turn."""
+        """Process ids of all descendants of the program."""
         found, parents = list[int](), {self.process.pid}
         table = _processes()
         while parents:
@@ -58,9 +58,9 @@ class Program:
 
 @contextmanager
 def running(arguments: Sequence[str | Path], environment: Mapping[str, str]) -> Iterator[Program]:
-    """Start a program, and end it and what it has started when the block ends.
+    """Start a program, and end it and its children when the block ends.
 
-    It gets a process group of its own: Ctrl-C is for us, and whatever stays behind is found by the group.
+    The program has a process group of its own, so that Ctrl-C does not reach it and remaining children can be killed.
     """
     with tempfile.TemporaryDirectory(prefix="localrouter-bench-") as folder:
         output = Path(folder) / "output"
@@ -80,7 +80,7 @@ def running(arguments: Sequence[str | Path], environment: Mapping[str, str]) -> 
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask it to end, and kill the group when it has, when it takes too long, or when Ctrl-C comes once more."""
+    """Terminate a process, then kill its group: after it has ended, after a timeout, or after another Ctrl-C."""
     process.terminate()
     try:
         with suppress(subprocess.TimeoutExpired):
@@ -92,17 +92,17 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def rss(pid: int) -> int:
-    """Return the bytes of memory that a process holds; 0 when it is gone."""
+    """Return the resident memory of a process in bytes; 0 when it has ended."""
     return _processes().get(pid, (0, 0))[1]
 
 
 def _processes() -> dict[int, tuple[int, int]]:
-    """Return the parent and the bytes held of every process, by its id."""
+    """Return the parent and the resident memory in bytes of every process, by process id."""
     return _from_proc(Path("/proc")) if sys.platform == "linux" else _from_ps()
 
 
 def _from_proc(root: Path) -> dict[int, tuple[int, int]]:
-    """Fields 4 and 24 of proc_pid_stat(5); the name, field 2, may hold anything."""
+    """Return fields 4 and 24 of proc_pid_stat(5) by process id; field 2, the name, may contain any character."""
     found = {}
     for folder in root.iterdir():
         if folder.name.isdecimal():

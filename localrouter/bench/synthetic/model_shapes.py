@@ -1,4 +1,4 @@
-"""The shapes of models: how many layers of which size. Speed depends on these, not on what the weights say."""
+"""Shapes of synthetic models: numbers and sizes of layers. Speed depends on the shape, not on the weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ Value: TypeAlias = Number | list[int] | list[bool]
 
 @dataclass(frozen=True)
 class SyntheticShape:
-    """A plain transformer, and what every other architecture shares with it. Counts are of elements."""
+    """Shape of a dense transformer, and base of all other shapes. Sizes are in elements."""
 
     arch: str
     layers: int
@@ -24,7 +24,7 @@ class SyntheticShape:
     vocabulary: int = 151936
 
     def metadata(self) -> dict[str, Value]:
-        """Return the keys of the GGUF, without the architecture's prefix."""
+        """Return the GGUF metadata of the shape, with keys without the architecture's prefix."""
         return {
             "context_length": self.context,
             "embedding_length": self.width,
@@ -42,7 +42,7 @@ class SyntheticShape:
 
 @dataclass(frozen=True)
 class HybridShape(SyntheticShape):
-    """Experts behind recurrent layers; every `attention_every`-th layer has attention instead (Qwen3.5 and 3.6)."""
+    """Shape of a hybrid mixture of experts: recurrent layers, and attention in every `attention_every`-th (Qwen3.5)."""
 
     experts: int = 8
     experts_used: int = 2
@@ -55,16 +55,16 @@ class HybridShape(SyntheticShape):
 
     @property
     def inner(self) -> int:
-        """Elements of the recurrent layer's values."""
+        """Size of the values of a recurrent layer, in elements."""
         return self.state * self.time_steps
 
     @property
     def mixed(self) -> int:
-        """Elements of its queries, keys and values together."""
+        """Size of queries, keys and values of a recurrent layer together, in elements."""
         return 2 * self.state * self.groups + self.inner
 
     def metadata(self) -> dict[str, Value]:
-        """Return the keys of the GGUF, without the architecture's prefix."""
+        """Return the GGUF metadata of the shape, with keys without the architecture's prefix."""
         rotated = self.head // 4
         return super().metadata() | {
             "ssm.conv_kernel": self.convolution,
@@ -84,18 +84,18 @@ class HybridShape(SyntheticShape):
 
 @dataclass(frozen=True)
 class WindowShape(SyntheticShape):
-    """Layers that see a sliding window, with smaller heads, and a full one after every few (Gemma 4)."""
+    """Shape with sliding-window layers of smaller heads; every `full_every`-th layer has full attention (Gemma 4)."""
 
     window: int = 128
     window_head: int = 64
     full_every: int = 6
 
     def is_full(self, layer: int) -> bool:
-        """Whether a layer sees the whole context."""
+        """Whether a layer has full attention instead of a sliding window."""
         return (layer + 1) % self.full_every == 0
 
     def metadata(self) -> dict[str, Value]:
-        """Return the keys of the GGUF, without the architecture's prefix."""
+        """Return the GGUF metadata of the shape, with keys without the architecture's prefix."""
         return super().metadata() | {
             "attention.sliding_window": self.window,
             "attention.sliding_window_pattern": [not self.is_full(layer) for layer in range(self.layers)],

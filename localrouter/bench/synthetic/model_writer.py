@@ -1,6 +1,7 @@
-"""Writes a GGUF of a real model's shape with random weights: as fast as the real one, and its text is noise.
+"""Writer of synthetic models: GGUF files with the shape of a real model and random weights.
 
-The end token is as unlikely as any other, so an answer goes on until its `max_tokens`.
+A synthetic model is as fast as the real one, and its text is noise. The end token is as unlikely as any other, so
+generation goes on until `max_tokens`.
 """
 
 import shutil
@@ -21,15 +22,15 @@ from localrouter.gguf.writer import Value, write_gguf
 from localrouter.weights.hashed_copy import Report, silent
 
 FORMAT = 1
-"""Counts up when what is written changes, so that files from before are not used again."""
+"""Version of the written files; increased with every change, so that older cached files are not reused."""
 Q8_0_FILE = 7
-"""What llama.cpp calls a file of mostly Q8_0."""
+"""llama.cpp's `general.file_type` of a file of mostly Q8_0."""
 
 
 def synthetic_model(name: str, shape: SyntheticShape, *, seed: int = 0, report: Report = silent) -> Path:
-    """Return the GGUF of this shape, from the cache or written now; `report` is told of every so many bytes more.
+    """Return the GGUF of this shape, from the cache or written now; `report` is called with numbers of bytes written.
 
-    Raises ConfigError when the disk has no room for it.
+    Raises ConfigError when the disk has not enough space.
     """
     words = made_up(shape.vocabulary)
     path = _path(name, shape, words, seed)
@@ -44,15 +45,15 @@ def synthetic_model(name: str, shape: SyntheticShape, *, seed: int = 0, report: 
 def write_model(
     path: Path, name: str, shape: SyntheticShape, words: SyntheticVocabulary, seed: int, *, report: Report = silent
 ) -> None:
-    """Write the GGUF: always the same bytes for the same arguments."""
+    """Write the GGUF of a synthetic model. The file is reproducible: equal arguments give equal bytes."""
     tensors = [*tensors_of(shape)]
     with path.open("wb") as file:
-        data = _drawn(tensors, seed, report)
+        data = _sampled(tensors, seed, report)
         write_gguf(file, metadata_of(name, shape, words), [tensor.entry for tensor in tensors], data)
 
 
 def metadata_of(name: str, shape: SyntheticShape, words: SyntheticVocabulary) -> dict[str, Value]:
-    """Return everything that the file says of the model."""
+    """Return the whole GGUF metadata of a synthetic model: general keys, shape and vocabulary."""
     facts: dict[str, Value] = {"general.architecture": shape.arch, "general.name": f"{name}-synthetic"}
     facts["general.file_type"] = Q8_0_FILE
     facts |= {f"{shape.arch}.{key}": value for key, value in shape.metadata().items()}
@@ -68,17 +69,17 @@ def _require_room(path: Path, size: int) -> None:
     free = shutil.disk_usage(path.parent).free
     if free < size:
         raise ConfigError(
-            f"{path.parent}: {size / 1e9:.1f} GB are needed for this model, and {free / 1e9:.1f} GB are free",
-            hint="free some space on that disk, or name another directory with XDG_CACHE_HOME",
+            f"{path.parent}: this model needs {size / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free",
+            hint="free some space on that disk, or set XDG_CACHE_HOME to another directory",
         )
 
 
-def _drawn(tensors: list[TensorSpec], seed: int, report: Report) -> Iterator[memoryview]:
-    draw = np.random.default_rng(seed)
+def _sampled(tensors: list[TensorSpec], seed: int, report: Report) -> Iterator[memoryview]:
+    rng = np.random.default_rng(seed)
     for tensor in tensors:
         elements = np.full(tensor.dimensions, tensor.mean, np.float32)
         if tensor.spread:
-            elements += draw.standard_normal(tensor.dimensions, dtype=np.float32) * np.float32(tensor.spread)
+            elements += rng.standard_normal(tensor.dimensions, dtype=np.float32) * np.float32(tensor.spread)
         data = (q8_0(elements).data if tensor.quantized else elements.data).cast("B")
         yield data
         report(len(data))

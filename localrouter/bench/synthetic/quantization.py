@@ -1,4 +1,4 @@
-"""Q8_0, as llama.cpp's `quantize_row_q8_0_ref` (ggml-quants.c) writes it, bit for bit."""
+"""Quantization to Q8_0, bit for bit as llama.cpp's `quantize_row_q8_0_ref` (ggml-quants.c)."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,11 +6,11 @@ from numpy.typing import NDArray
 _BLOCK = 32
 _SCALE = 2
 _BLOCKS_AT_ONCE = 4096
-"""So many that numpy has something to do, and so few that they stay in a core's own cache."""
+"""Blocks per numpy call: enough to amortise the call, few enough to stay in a core's own cache."""
 
 
 def q8_0(elements: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return the blocks of a tensor, 34 bytes each: a scale in half precision, then 32 elements of one byte."""
+    """Return a tensor as Q8_0 blocks of 34 bytes (blocks, 34): a half-precision scale, then 32 elements of a byte."""
     blocks = elements.reshape(-1, _BLOCK)
     packed = np.empty((len(blocks), _SCALE + _BLOCK), np.uint8)
     for start in range(0, len(blocks), _BLOCKS_AT_ONCE):
@@ -23,7 +23,7 @@ def q8_0(elements: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def _rounded(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Round to the nearest whole number, halves away from zero, as C's `roundf` does and numpy does not."""
+    """Round to the nearest integer, halves away from zero: C's `roundf`, unlike numpy's rounding to even."""
     size = np.abs(values)
     whole = np.floor(size)
     rounded: NDArray[np.float32] = np.copysign(whole + np.floor(2 * (size - whole)), values)

@@ -1,7 +1,6 @@
-"""The tokenizer of a synthetic model: a byte-level BPE of any size.
+"""Vocabulary of a synthetic model: a byte-level BPE tokenizer of any size.
 
-It has all bytes, the words of the prompts, invented words that only ever appear in answers, and the control tokens of
-ChatML.
+It contains all bytes, the words of the prompts, invented words for outputs only, and ChatML's control tokens.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,7 +18,7 @@ _NORMAL, _CONTROL = 1, 3  # llama_token_type of llama.h
 
 @dataclass(frozen=True)
 class SyntheticVocabulary:
-    """The tokenizer's part of a GGUF. `key` tells it from every other one."""
+    """Tokenizer metadata of a GGUF. `key` identifies the vocabulary."""
 
     key: str
     size: int
@@ -52,16 +51,16 @@ def made_up(size: int) -> SyntheticVocabulary:
 
 
 def _byte_characters() -> list[str]:
-    """Return the character that byte-level BPE writes for each byte: itself where it prints, else one from 256 on."""
+    """Return byte-level BPE's character for each byte: the byte itself if printable, else a character from 256 on."""
     printing = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
     others = iter(range(256, 512))
     return [chr(byte if byte in printing else next(others)) for byte in range(256)]
 
 
 def _merges() -> Iterator[tuple[str, str]]:
-    """Yield the merges that build each word, and the space before it, from left to right, each merge once.
+    """Yield the merges of each word with the space before it, from left to right, each merge once.
 
-    They all begin with the space, so that none of them can get into another word's way.
+    All merges begin with the space, so that no merge applies inside another word.
     """
     space = _byte_characters()[ord(" ")]
     seen = set()
@@ -74,7 +73,7 @@ def _merges() -> Iterator[tuple[str, str]]:
 
 
 def _invented(taken: set[str]) -> Iterator[str]:
-    """Yield words that nobody has: a space and two syllables or more, without end."""
+    """Yield an endless sequence of words that are not in `taken`: a space and two or more syllables."""
     space = _byte_characters()[ord(" ")]
     number = len(_SYLLABLES)
     while True:

@@ -1,4 +1,4 @@
-"""The tensors that llama.cpp expects of each architecture: names, sizes, and what their elements look like."""
+"""Tensors that llama.cpp expects of each architecture: names, dimensions, and distribution of the elements."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from localrouter.gguf.writer import F32, Q8_0, MetadataEntry
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One tensor, rows first as numpy counts. Elements are drawn around `mean`, or all are `mean` without a spread."""
+    """One tensor, rows first as in numpy. Elements are sampled with `mean` and `spread` (standard deviation)."""
 
     name: str
     dimensions: tuple[int, ...]
@@ -20,12 +20,12 @@ class TensorSpec:
 
     @property
     def entry(self) -> MetadataEntry:
-        """How it stands in a GGUF."""
+        """Entry of the tensor in a GGUF header."""
         return MetadataEntry(self.name, self.dimensions, Q8_0 if self.quantized else F32)
 
 
 def size_of(shape: SyntheticShape) -> int:
-    """Return the bytes of the weights of a model of this shape: nearly those of its file."""
+    """Return the bytes of the weights of a model of this shape: nearly the size of its file."""
     return sum(tensor.entry.size for tensor in tensors_of(shape))
 
 
@@ -41,7 +41,7 @@ def tensors_of(shape: SyntheticShape) -> Iterator[TensorSpec]:
 
 
 def _matrix(name: str, *dimensions: int) -> TensorSpec:
-    """Weights that keep the size of what they multiply."""
+    """Return a weight matrix that preserves the norm of its input."""
     return TensorSpec(name, dimensions, spread=1 / sqrt(dimensions[-1]), quantized=True)
 
 

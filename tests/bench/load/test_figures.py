@@ -60,8 +60,8 @@ def test_it_does_not_matter_how_the_bytes_are_cut(size: int) -> None:
         ([*WHOLE[:2], event({"error": {"message": "the worker died"}})], "the worker died"),
         ([b"data: {\n\n"], "an event is not JSON"),
         ([b"data: " + b"[" * 100_000 + b"\n\n"], "an event is not JSON"),
-        *(([event(odd)], "an event is no chunk") for odd in (5, {"choices": [5]}, {"choices": [{"delta": 5}]})),
-        ([event({"choices": [{"delta": {"content": ["a"]}}]})], "an event is no chunk"),
+        *(([event(odd)], "an event is not a chunk") for odd in (5, {"choices": [5]}, {"choices": [{"delta": 5}]})),
+        ([event({"choices": [{"delta": {"content": ["a"]}}]})], "an event is not a chunk"),
     ],
 )
 def test_a_broken_stream_says_why(parts: list[bytes], flaw: str) -> None:

@@ -45,8 +45,8 @@ def test_a_refusal_is_a_flaw_with_its_status() -> None:
 
 
 def test_an_answer_that_is_cut_off_is_a_flaw() -> None:
-    assert "cut off" in str(recording(ANSWER[:-7]).stream().flaw)
-    assert "cut off" in str(recording().stream().flaw)
+    assert "truncated" in str(recording(ANSWER[:-7]).stream().flaw)
+    assert "truncated" in str(recording().stream().flaw)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8000/v1", "http://[::1]:8000/v1", "http://localhost/v1"])

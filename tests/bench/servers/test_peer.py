@@ -40,7 +40,7 @@ def test_nothing_is_downloaded_offline(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
 
-    with pytest.raises(PeerMissing, match=r"the sources of llama\.cpp are not here"):
+    with pytest.raises(PeerMissing, match=r"the sources of llama\.cpp are missing"):
         build_peer(RunProgress(), offline=True)
 
 

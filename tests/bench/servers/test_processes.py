@@ -16,7 +16,7 @@ DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEPER}
 
 
 def wait_for(program: Program, word: str) -> None:
-    while word not in program.said:
+    while word not in program.text:
         program.check()
 
 
