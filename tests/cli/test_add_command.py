@@ -100,7 +100,7 @@ def test_a_file_that_moved_is_found_where_it_was_added_again(home: Home) -> None
 def test_another_alias_is_no_way_to_change_a_build(home: Home) -> None:
     file = home.gguf("Mine.gguf")
     home.run(add, "mine", file)
-    assert "'Mine' is in use" in home.run(add, "other", file).stderr
+    assert "'Mine' is already in" in home.run(add, "other", file).stderr
 
 
 def test_a_file_that_cannot_be_read_is_not_added(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +109,7 @@ def test_a_file_that_cannot_be_read_is_not_added(home: Home, monkeypatch: pytest
 
     monkeypatch.setattr(addition, "hashed", shorter)
     result = home.run(add, "mine", home.gguf("Mine.gguf"))
-    assert (result.exit_code, "became shorter" in result.stderr, home.own.exists()) == (2, True, False)
+    assert (result.exit_code, "was truncated" in result.stderr, home.own.exists()) == (2, True, False)
 
 
 def test_an_alias_that_exists_gets_one_more_build(home: Home) -> None:
@@ -120,8 +120,8 @@ def test_an_alias_that_exists_gets_one_more_build(home: Home) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["big:9b", "Mine.gguf"], "'big:9b' is Big-9B already"),
-        (["new", "Mine.gguf", "--name", "Big-9B"], "'Big-9B' is in use"),
+        (["big:9b", "Mine.gguf"], "'big:9b' is already Big-9B"),
+        (["new", "Mine.gguf", "--name", "Big-9B"], "'Big-9B' is already in"),
         (["new", "none.gguf"], "there is no file"),
         (["new", "text.gguf"], "is not a usable GGUF"),
         (["New", "Mine.gguf"], "is not a valid name"),

@@ -70,6 +70,6 @@ def test_an_added_file_that_changed_is_accepted_by_adding_it_again(home: Home) -
     file.write_bytes(file.read_bytes().replace(b"qwen3", b"qwen4"))
     changed = home.run(verify_builds, "mine")
     assert (changed.exit_code, "its sha256 is" in changed.stdout) == (1, True)
-    [command] = [line.partition("now with: ")[2] for line in changed.stderr.splitlines() if "hint:" in line]
+    [command] = [line.partition("current one with: ")[2] for line in changed.stderr.splitlines() if "hint:" in line]
     assert home.run(add, *shlex.split(command)[2:]).exit_code == 0
     assert home.run(verify_builds, "mine").exit_code == 0
