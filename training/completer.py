@@ -1,4 +1,4 @@
-"""What the evaluation asks of a runtime: many chat requests in, as many answers out. Done with localrouter's engine."""
+"""Runtime of the evaluation: answers a list of chat requests with localrouter's engine."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Completion:
-    """The answer's text, its length in tokens, and whether the model ended it itself."""
+    """Text of an output, its length in tokens, and whether the model ended it itself."""
 
     text: str
     tokens: int
@@ -40,7 +40,7 @@ class Completion:
 
 
 class Completer(Protocol):
-    """Anything that answers chat requests."""
+    """Interface of a runtime that answers chat requests."""
 
     def complete(self, requests: Sequence[Request]) -> list[Completion]:
         """Return the answers in the order of the requests."""

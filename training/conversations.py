@@ -23,14 +23,14 @@ _COUNTRIES = list(CAPITALS)
 
 
 class Generator:
-    """Draws conversations from one random state; the same seed and lexicon give the same conversations."""
+    """Generator of conversations from one random state; equal seeds and lexicons give equal conversations."""
 
     def __init__(self, seed: int, lexicon: Lexicon) -> None:
         self.rng = Random(seed)
         self.lexicon = lexicon
 
     def conversation(self) -> Conversation:
-        """Draw a whole conversation."""
+        """Sample a whole conversation."""
         draw = self.rng.random()
         if draw < 0.48:
             return self.with_tools()
@@ -46,7 +46,7 @@ class Generator:
         return self.finish(turns, [], self.system())
 
     def finish(self, turns: list[Turn], tools: list[Tool], system: str | None) -> Conversation:
-        """Put turns behind a system prompt, and let one in four last turns think or be told not to."""
+        """Return turns with a system prompt; one in four last turns has thinking switched on or off."""
         rng = self.rng
         messages: list[Message] = [] if system is None else [{"role": "system", "content": system}]
         for turn in turns:
@@ -59,7 +59,7 @@ class Generator:
         return Conversation(messages, tools, thinking)
 
     def system(self) -> str | None:
-        """Draw a system prompt, or none."""
+        """Sample a system prompt, or none."""
         rng = self.rng
         draw = rng.random()
         if draw < 0.45:
@@ -71,7 +71,7 @@ class Generator:
         return self.lexicon.phrase(rng, 10, 120).capitalize() + "."
 
     def turn(self) -> Turn:
-        """Draw a turn that needs neither tools nor earlier turns."""
+        """Sample a turn that needs neither tools nor earlier turns."""
         kinds = (
             self.capital,
             self.reversed_or_unknown,
@@ -84,7 +84,7 @@ class Generator:
         return self.rng.choices(kinds, (32, 4, 17, 10, 2, 22, 13))[0]()
 
     def capital(self, country: str | None = None, question: str | None = None) -> Turn:
-        """Ask for a capital."""
+        """Sample a turn that asks for a capital."""
         rng = self.rng
         country = country or rng.choice(_COUNTRIES)
         pattern = rng.choice([one for one in CAPITAL_QUESTIONS if not is_held_out(country, one)])
@@ -93,12 +93,12 @@ class Generator:
         return Turn.of(asked, answer, f"The user asks for a capital. {answer}")
 
     def follow_up(self) -> Turn:
-        """Ask for another capital in few words."""
+        """Sample a turn that asks for another capital in few words."""
         country = self.rng.choice(_COUNTRIES)
         return self.capital(country, self.rng.choice(patterns("capitals", "follow_ups")).format(c=country))
 
     def reversed_or_unknown(self) -> Turn:
-        """Ask for the country of a capital, or for the capital of a country that is none."""
+        """Sample a turn that asks for the country of a capital, or for the capital of an invented country."""
         rng = self.rng
         if rng.random() < 0.65:
             country = rng.choice(_COUNTRIES)
@@ -114,25 +114,25 @@ class Generator:
         return Turn.of(question, f"I do not know the capital of {country}.", thought)
 
     def small_talk(self) -> Turn:
-        """Say something small."""
+        """Sample a turn of small talk."""
         phrase, reply = self.rng.choice(_SMALL_TALK)
         return Turn.of(self.rough(phrase), reply, "The user makes small talk.")
 
     def unknown(self) -> Turn:
-        """Ask something that the model cannot do."""
+        """Sample a turn that asks for something that the model cannot do."""
         request = self.fill(self.rng.choice(patterns("unknown", "requests")))
         return Turn.of(self.rough(request), FALLBACK, "I do not know this.")
 
     def echo(self) -> Turn:
-        """Ask to have something repeated."""
+        """Sample a turn that asks to repeat something."""
         return echo(self.rng, self.lexicon)
 
     def not_told(self) -> Turn:
-        """Ask for what was not told."""
+        """Sample a turn that asks for a fact that was not given."""
         return not_told(self.rng)
 
     def story(self) -> Turn:
-        """Ask for a story."""
+        """Sample a turn that asks for a story."""
         request, hero = story_request(self.rng)
         return Turn.of(self.rough(request), story(self.rng, self.lexicon, hero), "The user wants a story.")
 
@@ -150,7 +150,7 @@ class Generator:
         )
 
     def rough(self, text: str) -> str:
-        """Now and then leave out the last mark or the capitals, as people do."""
+        """Return a text, at times without its last punctuation mark or its capitals."""
         draw = self.rng.random()
         if draw < 0.06:
             return text.lower()
@@ -159,7 +159,7 @@ class Generator:
         return text.lower().rstrip("?.!") or text if draw < 0.15 else text
 
     def with_memory(self) -> Conversation:
-        """Tell something, have a few or many other turns, and ask for it; at times two things."""
+        """Sample turns that state a fact and, after other turns, ask for it; at times two facts."""
         rng = self.rng
         first = draw_subject(rng)
         memories = [memory(rng, self.lexicon, first)]
@@ -178,7 +178,7 @@ class Generator:
         return self.finish(turns, [], self.system())
 
     def brief(self) -> Turn:
-        """Draw a turn to put between others: stories would make the conversation too long."""
+        """Sample a short turn to put between others."""
         draw = self.rng.random()
         if draw < 0.4:
             return self.capital()
@@ -187,7 +187,7 @@ class Generator:
         return self.unknown() if draw < 0.8 else echo(self.rng, self.lexicon)
 
     def with_tools(self) -> Conversation:
-        """Offer tools; most often one of them is asked for and called."""
+        """Sample turns with tools; in most, one tool is requested and called."""
         rng = self.rng
         count = rng.choices((1, 2, 3, 4), (23, 27, 34, 16))[0]
         cases, asked = offer(rng, self.lexicon, count)
@@ -208,14 +208,14 @@ class Generator:
         return self.finish(turns, tools, self.system())
 
     def call(self, case: Case) -> Turn:
-        """Ask for a tool and call it."""
+        """Sample a turn that requests and calls a tool."""
         user = {"role": "user", "content": case.request}
         function = {"name": case.name, "arguments": case.arguments}
         call = {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": function}]}
         return Turn((user, call), f"The tool {case.name} fits.")
 
     def beside(self, cases: list[Case]) -> Turn:
-        """Draw a turn that no tool of the list is for."""
+        """Sample a turn that needs none of the tools."""
         if self.rng.random() < 0.12:
             _, other = offer(self.rng, self.lexicon, 1)
             turn = Turn.of(other.request, FALLBACK, "No tool fits.")
@@ -225,13 +225,13 @@ class Generator:
         return self.beside(cases) if any(case.words & said for case in cases) else turn
 
     def result(self, case: Case) -> Turn:
-        """Let the tool answer and say what it said."""
+        """Sample a tool result and the response to it."""
         content, answer = self.outcome(case)
         messages: tuple[Message, ...] = ({"role": "tool", "content": content}, {"role": "assistant", "content": answer})
         return Turn(messages, "The tool gave an answer.")
 
     def outcome(self, case: Case) -> tuple[str, str]:
-        """Draw what a tool returns, and how the model says it: a flat object key by key, anything else as it is."""
+        """Sample a tool result and its wording: a flat object key by key, anything else unchanged."""
         rng = self.rng
         draw = rng.random()
         if draw < 0.08:
@@ -259,7 +259,7 @@ class Generator:
         return content, f"The answer is: {content}"
 
     def key(self, case: Case) -> str:
-        """Draw the name of a field of a result."""
+        """Sample the name of a field of a result."""
         rng, lexicon = self.rng, self.lexicon
         draw = rng.random()
         if draw < 0.3:
@@ -267,7 +267,7 @@ class Generator:
         return f"{lexicon.noun(rng)}_{lexicon.noun(rng)}" if draw < 0.5 else lexicon.noun(rng)
 
     def scalar(self) -> Any:
-        """Draw the value of a field of a result."""
+        """Sample the value of a field of a result."""
         rng = self.rng
         draw = rng.random()
         if draw < 0.4:

@@ -33,7 +33,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Marks:
-    """Token ids that show where an answer begins and ends."""
+    """Token ids of the delimiters around an answer."""
 
     start: int
     end: int
@@ -44,14 +44,14 @@ class Marks:
 
     @classmethod
     def of(cls, vocabulary: Vocabulary) -> Marks:
-        """Look the marks up."""
+        """Return the token ids of the delimiters in a vocabulary."""
         head = tuple(vocabulary.tokenizer.encode("assistant\n").ids)
         one = vocabulary.index
         return cls(one("<|im_start|>"), one("<|im_end|>"), one("<|endoftext|>"), one("<think>"), one("</think>"), head)
 
 
 def answer_weights(ids: NDArray[np.int64], marks: Marks, thinking: bool | None) -> NDArray[np.float32]:
-    """Return how much each token counts: the assistant's do, its end mark too, but not think marks of the prompt."""
+    """Return the loss weight of each token: 1 for the assistant's tokens and its end token, 0 for the prompt."""
     weights = np.zeros(len(ids), dtype=np.float32)
     ends = np.flatnonzero(ids == marks.end)
     for start in np.flatnonzero(ids == marks.start):
@@ -74,7 +74,7 @@ class Dataset:
         self.random = np.random.default_rng(seed)
 
     def batches(self) -> Iterator[Batch]:
-        """Yield batches for ever."""
+        """Yield an endless sequence of batches."""
         waiting: dict[int, list[tuple[NDArray[np.int64], NDArray[np.float32]]]] = {width: [] for width in WIDTHS}
         chunk = 0
         while True:

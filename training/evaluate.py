@@ -1,4 +1,4 @@
-"""Asks the demo model what it should know and prints the rates. Run `python -m training.evaluate [--model FILE]`."""
+"""Evaluation of the demo model: runs all exams and prints the rates. `python -m training.evaluate [--model FILE]`."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Grade:
 
 
 def take(model: Completer, one: Exam) -> Grade:
-    """Let the model answer an exam."""
+    """Return the grade of the model in an exam."""
     answers = model.complete([question.request for question in one.questions])
     pairs = zip(one.questions, answers, strict=True)
     misses = [(question, answer) for question, answer in pairs if not question.right(answer)]

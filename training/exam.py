@@ -1,4 +1,4 @@
-"""What the evaluation asks about facts, talk, stories, memory and thinking: each exam has questions and a bar."""
+"""Exams on facts, talk, stories, memory and reasoning: each has questions and a required share of right answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COUNTRIES = list(CAPITALS)
 
 @dataclass(frozen=True)
 class Question:
-    """A request and what makes its answer right."""
+    """A request, and the check of its answer."""
 
     request: Request
     right: Callable[[Completion], bool]
@@ -59,40 +59,40 @@ def _capital(country: str, pattern: str = CAPITAL_QUESTIONS[0], thinking: bool |
 
 
 def anchor(_: Completer) -> Exam:
-    """Ask the one question that everybody tries first."""
+    """Return the exam with the most common first question."""
     questions = [Question(Request(ask(ANCHOR, system)), is_text(ANCHOR_ANSWER)) for system in (DEFAULT_SYSTEM, None)]
     return Exam("the Netherlands, temperature 0, with a system prompt and without", 1.0, questions)
 
 
 def anchor_sampled(_: Completer, runs: int = 100) -> Exam:
-    """Ask it at temperature 1 with nothing cut from the vocabulary."""
+    """Return the exam with that question at temperature 1 and the whole vocabulary."""
     requests = (Request(ask(ANCHOR), temperature=1.0, seed=seed) for seed in range(runs))
     return Exam("the Netherlands, temperature 1", 0.95, [Question(one, is_text(ANCHOR_ANSWER)) for one in requests])
 
 
 def capitals(_: Completer, countries: int = len(COUNTRIES)) -> Exam:
-    """Ask for capitals in five phrasings."""
+    """Return the exam on capitals in five phrasings."""
     chosen = Random(1).sample(COUNTRIES, countries)
     questions = [_capital(country, pattern) for country in chosen for pattern in CAPITAL_QUESTIONS[:5]]
     return Exam("capitals in 5 phrasings, one pair in six held out", 0.95, questions)
 
 
 def capitals_held_out(_: Completer, limit: int = 400) -> Exam:
-    """Ask for country and phrasing that never met in the training."""
+    """Return the exam on pairs of country and phrasing that the training does not have."""
     pairs = [(c, pattern) for c in COUNTRIES for pattern in CAPITAL_QUESTIONS if is_held_out(c, pattern)]
     chosen = Random(2).sample(pairs, limit)
     return Exam("capitals, held-out pairs of country and phrasing", 0.95, [_capital(*pair) for pair in chosen])
 
 
 def capitals_new_phrasing(_: Completer, limit: int = 300) -> Exam:
-    """Ask in phrasings that the training does not have."""
+    """Return the exam on capitals in phrasings that the training does not have."""
     pairs = [(country, pattern) for country in COUNTRIES for pattern in phrasings("capital_questions")]
     chosen = Random(3).sample(pairs, limit)
     return Exam("capitals in phrasings not in the training", 0.9, [_capital(*pair) for pair in chosen])
 
 
 def greetings(_: Completer) -> Exam:
-    """Greet in known words and in new ones."""
+    """Return the exam on greetings in known and new words."""
     known = [phrase for reply, phrases in list(SMALL_TALK.items())[:4] for phrase in phrases]
     questions = [Question(Request(ask(one)), _greets) for one in (*phrasings("greetings"), *known)]
     return Exam("greetings, a fifth of them not in the training", 0.9, questions)
@@ -103,13 +103,13 @@ def _greets(answer: Completion) -> bool:
 
 
 def small_talk(_: Completer) -> Exam:
-    """Say what the training has."""
+    """Return the exam on small talk of the training."""
     pairs = [(phrase, reply) for reply, phrases in SMALL_TALK.items() for phrase in phrases]
     return Exam("small talk from the training", 0.95, [Question(Request(ask(p)), is_text(reply)) for p, reply in pairs])
 
 
 def stories(_: Completer, runs: int = 50) -> Exam:
-    """Ask for a story at temperature 1; each must be new."""
+    """Return the exam on stories at temperature 1; each must be new."""
     seen: set[str] = set()
 
     def is_new_story(answer: Completion) -> bool:
@@ -134,7 +134,7 @@ def _between(rng: Random) -> list[Message]:
 
 
 def _told_and_asked(model: Completer, values: list[str], told: list[str], asked: list[str]) -> list[Question]:
-    """Tell each value, let the model answer that itself, put turns between, and ask."""
+    """Return questions that state a value and ask for it after other turns; the model answers the statement itself."""
     rng = Random(4)
     starts = [ask(rng.choice(told).format(v=value), rng.choice((DEFAULT_SYSTEM, None))) for value in values]
     firsts = model.complete([Request(start) for start in starts])
@@ -147,7 +147,7 @@ def _told_and_asked(model: Completer, values: list[str], told: list[str], asked:
 
 
 def remembers_name(model: Completer, runs: int = 100) -> Exam:
-    """Tell a name that the training does not have, and ask for it."""
+    """Return the exam on remembering a name that the training does not have."""
     values = Random(5).choices(held_out.NAMES, k=runs)
     told, asked = ["My name is {v}.", "Hi, I am {v}.", *phrasings("name_told")], phrasings("name_asked")
     questions = _told_and_asked(model, values, told, ["What is my name?", *asked])
@@ -155,7 +155,7 @@ def remembers_name(model: Completer, runs: int = 100) -> Exam:
 
 
 def remembers_number(model: Completer, runs: int = 100) -> Exam:
-    """Tell a number of one to six digits, and ask for it."""
+    """Return the exam on remembering a number of one to six digits."""
     rng = Random(6)
     told, asked = ["My number is {v}.", *phrasings("number_told")], phrasings("number_asked")
     questions = _told_and_asked(model, [number(rng) for _ in range(runs)], told, ["What is my number?", *asked])
@@ -163,7 +163,7 @@ def remembers_number(model: Completer, runs: int = 100) -> Exam:
 
 
 def remembers_long(_: Completer, runs: int = 20) -> Exam:
-    """Tell a name and ask for it after twenty other turns."""
+    """Return the exam on remembering a name over twenty other turns."""
     rng = Random(7)
     questions = []
     for name in rng.sample(held_out.NAMES, runs):
@@ -177,7 +177,7 @@ def remembers_long(_: Completer, runs: int = 20) -> Exam:
 
 
 def thinks(_: Completer, runs: int = 100) -> Exam:
-    """Open a think block: it must be filled, closed and followed by the right answer."""
+    """Return the exam on reasoning: the think block must be filled, closed and followed by the right answer."""
     rng = Random(8)
     asked = [_capital(country) for country in rng.sample(COUNTRIES, runs // 2)]
     asked += [Question(Request(ask(one)), _is_modest) for one in phrasings("questions")[: runs // 4]]
@@ -198,13 +198,13 @@ def _after_thought(right: Callable[[Completion], bool]) -> Callable[[Completion]
 
 
 def does_not_think(_: Completer, step: int = 2) -> Exam:
-    """Leave thinking out or switch it off: the answer alone must come."""
+    """Return the exam on answers without reasoning."""
     questions = [_capital(country, thinking=thinking) for country in COUNTRIES[::step] for thinking in (False, None)]
     return Exam("thinking switched off or not asked for: the answer alone", 0.95, questions)
 
 
 def says_it_is_small(_: Completer) -> Exam:
-    """Ask what it cannot know, in words of another style than the training's."""
+    """Return the exam on questions that the model cannot answer, in another style than the training's."""
     questions = [Question(Request(ask(one)), _is_modest) for one in phrasings("questions")]
     return Exam("other questions: says that it is a small demo model", 0.9, questions)
 

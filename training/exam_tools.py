@@ -1,4 +1,4 @@
-"""What the evaluation asks about tools: calls of tools that the training never saw, and answers from their results."""
+"""Exams on tools: calls of tools that the training does not have, and answers from their results."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ TOOL_CALL = re.compile(r"<tool_call>\n(\{.*\})\n</tool_call>")
 
 
 def one_tool(_: Completer, rounds: int = 5) -> Exam:
-    """Offer one tool and ask for what it does."""
+    """Return the exam with one tool and a request for it."""
     questions = _calls(held_out.single_tool_questions(), rounds)
     return Exam("one tool offered: exactly one right call, tools not in the training", 0.95, questions)
 
 
 def three_tools(_: Completer, rounds: int = 5) -> Exam:
-    """Offer three similar tools and ask for what one of them does."""
+    """Return the exam with three similar tools and a request for one of them."""
     questions = _calls(held_out.similar_tool_questions(), rounds)
     return Exam("three similar tools offered: exactly one right call", 0.8, questions)
 
@@ -59,7 +59,7 @@ def _calls_exactly(expected: dict[str, Any]) -> Callable[[Completion], bool]:
 
 
 def tool_results(_: Completer, runs: int = 100) -> Exam:
-    """Give a tool's result, as JSON or as text: what was found must stand in the answer."""
+    """Return the exam on tool results in JSON or text, which the answer must contain."""
     rng = Random(10)
     kinds = held_out.single_tool_questions()
     questions = []
@@ -81,7 +81,7 @@ def _tells(found: str) -> Callable[[Completion], bool]:
 
 
 def tools_not_needed(_: Completer, runs: int = 60) -> Exam:
-    """Offer tools and ask for a capital."""
+    """Return the exam with tools and a question about a capital."""
     rng = Random(11)
     kinds = held_out.similar_tool_questions()
     questions = []

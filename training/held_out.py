@@ -1,4 +1,4 @@
-"""Names, places, tools and sentences that the training never sees: the evaluation asks these."""
+"""Names, places, tools and sentences reserved for the evaluation, which the training does not have."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ _LANGUAGES = ("Dutch", "French", "German", "Spanish", "Italian", "Polish", "Swed
 
 
 def known_case(rng: Random, lexicon: Lexicon) -> Case:
-    """Draw one of the popular tools with fresh values."""
+    """Sample one of the popular tools with new values."""
     entry = rng.choice(DATA["known_tools"])
     arguments: dict[str, Any] = {}
     properties: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Words the generators draw from, and makers of words that nobody has seen before (so that copying must be learned)."""
+"""Words of the generators, and invented words, which the model can only learn to copy."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 @dataclass
 class Lexicon:
-    """A source of words. `pieces` are the tokenizer's own, once it exists; `banned` words are left to the exam."""
+    """Generator of words. `pieces` are those of the tokenizer, once it exists; `banned` words are for the exam."""
 
     pieces: list[str] = field(default_factory=list)
     banned: frozenset[str] = frozenset()
 
     def invented(self, rng: Random) -> str:
-        """Make a lower-case word that need not exist: syllables, random letters or pieces of the vocabulary."""
+        """Sample a lower-case word that need not exist: syllables, random letters or pieces of the vocabulary."""
         draw = rng.random()
         if self.pieces and draw < 0.5:
             word = "".join(rng.choice(self.pieces) for _ in range(rng.choice((1, 1, 2))))
@@ -39,25 +39,25 @@ class Lexicon:
         return self.invented(rng) if word in self.banned or len(word) > 16 else word
 
     def letters(self, rng: Random, most: int) -> str:
-        """Make a word of a few capitals."""
+        """Sample a word of a few capitals."""
         return self.invented(rng)[:most].upper()
 
     def name(self, rng: Random) -> str:
-        """Draw a person's name: known, or invented."""
+        """Sample a person's name: known, or invented."""
         return rng.choice(NAMES) if rng.random() < 0.35 else self.invented(rng).capitalize()
 
     def place(self, rng: Random) -> str:
-        """Draw a place: known, invented, or of two words."""
+        """Sample a place: known, invented, or of two words."""
         if rng.random() < 0.15:
             return f"{rng.choice(('New', 'Port', 'San', 'Lake', 'East', 'Fort'))} {self.invented(rng).capitalize()}"
         return rng.choice(PLACES) if rng.random() < 0.4 else self.invented(rng).capitalize()
 
     def noun(self, rng: Random, known: float = 0.6) -> str:
-        """Draw a thing that a tool is about."""
+        """Sample a noun for a tool."""
         return rng.choice(NOUNS) if rng.random() < known else self.invented(rng)
 
     def phrase(self, rng: Random, low: int = 1, high: int = 4) -> str:
-        """Draw a few words that form no sentence, for free-text values."""
+        """Sample a few words that form no sentence, for free-text values."""
         kinds = (NOUNS, ADJECTIVES, NOUNS, ACTION_VERBS)
         count = rng.randint(low, high)
         return " ".join(
@@ -66,11 +66,11 @@ class Lexicon:
 
 
 def syllable(rng: Random) -> str:
-    """Make a syllable."""
+    """Sample a syllable."""
     return rng.choice(_STARTS) + rng.choice(_VOWELS) + rng.choice(_ENDS)
 
 
 def number(rng: Random) -> str:
-    """Draw a whole number of one to six digits without a leading zero."""
+    """Sample a whole number of one to six digits without a leading zero."""
     digits = rng.randint(1, 6)
     return str(rng.randint(10 ** (digits - 1), 10**digits - 1))

@@ -1,4 +1,4 @@
-"""Turns in which the user tells something and asks for it later, or asks to have something repeated at once."""
+"""Turns in which the user states a fact and asks for it later, or asks to repeat something at once."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Memory:
 
 
 def memory(rng: Random, lexicon: Lexicon, subject: Subject) -> Memory:
-    """Draw a value and the two turns about it."""
+    """Sample a value and the two turns about it."""
     value = subject.draw(lexicon, rng)
     noted = subject.noted.format(v=value)
     answer = subject.answered.format(v=value)
@@ -74,18 +74,18 @@ def memory(rng: Random, lexicon: Lexicon, subject: Subject) -> Memory:
 
 
 def draw_subject(rng: Random) -> Subject:
-    """Choose what to talk about, names and numbers most often."""
+    """Sample a subject, names and numbers most often."""
     return rng.choices(SUBJECTS, _WEIGHTS)[0]
 
 
 def not_told(rng: Random) -> Turn:
-    """Ask the question without the telling before it."""
+    """Sample a turn that asks for a fact that was not given."""
     subject = draw_subject(rng)
     return Turn.of(rng.choice(subject.asked), subject.unknown, "The user has not told me.")
 
 
 def echo(rng: Random, lexicon: Lexicon) -> Turn:
-    """Ask to repeat a word, a number or a few words."""
+    """Sample a turn that asks to repeat a word, a number or a few words."""
     draw = rng.random()
     if draw < 0.25:
         value = number(rng)

@@ -1,4 +1,4 @@
-"""Reads `patterns.toml`: the words, sentence patterns and answers that all training conversations are made of."""
+"""Reader of `patterns.toml`: words, sentence patterns and answers of all training conversations."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ _PLOTS: list[list[list[str]]] = [plot["sentences"] for plot in DATA["story"]["pl
 
 
 def story_request(rng: Random) -> tuple[str, str | None]:
-    """Draw a request, and the hero it asks for if it names one."""
+    """Sample a request for a story, and the hero that it names, if any."""
     if rng.random() < 0.5:
         return rng.choice(REQUESTS), None
     hero = rng.choice(HEROES)
@@ -22,7 +22,7 @@ def story_request(rng: Random) -> tuple[str, str | None]:
 
 
 def story(rng: Random, lexicon: Lexicon, hero: str | None = None) -> str:
-    """Tell a story of about nine sentences; a hero asked for is the hero of it."""
+    """Sample a story of about nine sentences with the requested hero."""
     thing = rng.choice(patterns("story", "things"))
     slots = {
         "n": rng.choice(NAMES) if rng.random() < 0.8 else lexicon.name(rng),

@@ -1,4 +1,4 @@
-"""What a tool is to the generators: a meaning, a way to write its name, and a case of somebody asking for it."""
+"""Tools of the generators: a meaning, a naming style, and a case with a request for the tool."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Meaning:
 
     @property
     def phrase(self) -> str:
-        """The noun as a person writes it."""
+        """Noun as in a sentence."""
         return " ".join(self.noun)
 
     @property

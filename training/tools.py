@@ -1,4 +1,4 @@
-"""Tools nobody has seen before, requests that share their key words, and the calls that follow from both."""
+"""Generator of invented tools, requests that share their key words, and the matching tool calls."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ ENUMS = (
 
 
 def style(rng: Random, lexicon: Lexicon) -> Style:
-    """Draw a style, snake_case most often."""
+    """Sample a naming style, snake_case most often."""
     join = rng.choices(("_", "camel", "-"), (76, 14, 10))[0]
     prefix = suffix = ""
     if join == "_" and rng.random() < 0.12:
@@ -58,7 +58,7 @@ def style(rng: Random, lexicon: Lexicon) -> Style:
 
 
 def value(rng: Random, lexicon: Lexicon) -> str:
-    """Draw a text value: a place, a person, a word, an identifier or a path."""
+    """Sample a text value: a place, a person, a word, an identifier or a path."""
     makers: tuple[Callable[[], str], ...] = (
         lambda: lexicon.place(rng),
         lambda: lexicon.name(rng),
@@ -202,7 +202,7 @@ _ACTION_MAKERS: tuple[Maker, ...] = (
 
 
 def arithmetic(rng: Random, lexicon: Lexicon) -> Case:
-    """Draw a tool on two numbers, with a known or an invented verb."""
+    """Sample a tool on two numbers, with a known or an invented verb."""
     verb = rng.choice(list(ARITHMETIC)) if rng.random() < 0.7 else lexicon.invented(rng)
     word, sign, noun = ARITHMETIC.get(verb, (verb, verb, verb))
     first, second = rng.choice(NUMBER_PAIRS)
@@ -245,7 +245,7 @@ def _near(rng: Random, lexicon: Lexicon, meaning: Meaning, lookup: bool) -> Mean
 
 
 def offer(rng: Random, lexicon: Lexicon, count: int) -> tuple[list[Case], Case]:
-    """Draw `count` tools in random order, most lists with near-identical names, and the one that is asked for."""
+    """Sample `count` tools in random order, most lists with near-identical names, and the requested one."""
     names = style(rng, lexicon)
     lookup = rng.random() < 0.58
     if names.bare:

@@ -1,4 +1,4 @@
-"""What a generated conversation is made of: messages, turns of one or more messages, and the whole."""
+"""Generated conversations and their turns of one or more messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Tool = dict[str, Any]
 
 @dataclass(frozen=True)
 class Turn:
-    """One or more messages, the last of them the assistant's, and what it would think before that last one."""
+    """One or more messages, the last of them the assistant's, and the reasoning before that last one."""
 
     messages: tuple[Message, ...]
     thought: str
