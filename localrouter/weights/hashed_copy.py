@@ -47,7 +47,7 @@ def copy_hashed(
     """
     digest = digest or hashlib.sha256()
     buffers = memoryview(bytearray(CHUNK)), memoryview(bytearray(CHUNK))
-    writer = None if target is None else _Writer(target)
+    writer = None if target is None else _FlushingWriter(target)
     done: Future[None] | None = None
     with ThreadPoolExecutor(1) as hasher:
         left, turn = size, 0
@@ -64,7 +64,7 @@ def copy_hashed(
     return digest.hexdigest()
 
 
-class _Writer:
+class _FlushingWriter:
     """Writer to an unbuffered file that starts write-back of dirty pages every few megabytes."""
 
     def __init__(self, target: BinaryIO) -> None:
