@@ -56,7 +56,7 @@ test-gpu: ## run tests/gpu with a Vulkan build, on Mesa's llvmpipe without a GPU
 	$(if $(filter vulkan,$(BACKEND)),LD_PRELOAD=$(KEPT_BUFFERS)) .venv-$(BACKEND)/bin/python -m pytest -n 2 tests/gpu $(ARGS)
 
 CUDA = $(PYTHON) -m scripts.cuda_toolkit --venv .venv-cuda
-check-cuda: ## build for CUDA and check the build; needs nvcc, no GPU; takes an estimated 40 minutes on two cores, so CI leaves it out
+check-cuda: ## build for CUDA and check the build; needs nvcc, no GPU; 71 minutes of CPU time, so CI leaves it out
 	$(need_python)
 	@$(CUDA) $(PYTHON) -m scripts.install --dev --venv .venv-cuda
 	$(CUDA) .venv-cuda/bin/python -m pytest tests/gpu/test_cuda_build.py $(ARGS)

@@ -7,14 +7,14 @@ from localrouter.bench.synthetic.model_shapes import SyntheticShape
 from localrouter.bench.synthetic.model_writer import write_model
 from localrouter.bench.synthetic.synthetic_vocabulary import CONTROL, TEMPLATE, SyntheticVocabulary, made_up
 from localrouter.bench.words import WORDS
-from localrouter.gguf.turn_format import DELIMITERS, Delimiters, TurnFormat
+from localrouter.gguf.turn_format import DELIMITERS, TurnDelimiters, TurnFormat
 
 SMALL = SyntheticShape("qwen3", layers=1, width=64, heads=2, kv_heads=1, head=32, feed_forward=64, context=4096)
 SIZE = 4096
 NEXT_TURN = "\n\nUser:"
 """One token of these vocabularies, which no text is tokenized to: a model can be made to say it."""
 WORD = f" {WORDS[0]}"
-_UNNAMED = Delimiters("[PAD0]", "[PAD1]")
+_UNNAMED = TurnDelimiters("[PAD0]", "[PAD1]")
 _TOKENS = "tokenizer.ggml.tokens"
 _BYTES = {"\n": "Ċ", " ": "Ġ"}
 """How byte-level BPE spells what does not print."""

@@ -14,17 +14,17 @@ from localrouter.gguf.header_bytes import U32, HeaderBytes, Malformed
 TurnFormat: TypeAlias = Literal["chatml", "gemma4", "gemma", "plain"]
 
 
-class Delimiters(NamedTuple):
+class TurnDelimiters(NamedTuple):
     """Special tokens around a turn."""
 
     begin: str
     end: str
 
 
-DELIMITERS: Mapping[TurnFormat, Delimiters] = {
-    "chatml": Delimiters("<|im_start|>", "<|im_end|>"),
-    "gemma4": Delimiters("<|turn>", "<turn|>"),
-    "gemma": Delimiters("<start_of_turn>", "<end_of_turn>"),
+DELIMITERS: Mapping[TurnFormat, TurnDelimiters] = {
+    "chatml": TurnDelimiters("<|im_start|>", "<|im_end|>"),
+    "gemma4": TurnDelimiters("<|turn>", "<turn|>"),
+    "gemma": TurnDelimiters("<start_of_turn>", "<end_of_turn>"),
 }
 """Delimiters of each format, in order of preference; the format `plain` has none.
 

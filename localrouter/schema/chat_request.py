@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from localrouter.schema.chat_messages import Message
 from localrouter.schema.field_kinds import MAX_TOKENS, Ignored, JsonObject, Several, Tokens, Unsupported, invalid
-from localrouter.schema.generation_request import UNSTORED, GenerationRequest
+from localrouter.schema.generation_fields import UNSTORED, GenerationFields
 from localrouter.schema.tools import (
     MAX_TOOLS,
     FunctionChoice,
@@ -31,7 +31,7 @@ def _texts(metadata: JsonObject | None) -> JsonObject | None:
 Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
-class ChatRequest(GenerationRequest):
+class ChatRequest(GenerationFields):
     """The body of `POST /v1/chat/completions`. `None` is the same as leaving a field out."""
 
     messages: Several[Message] = Field(description="at least one; see below")

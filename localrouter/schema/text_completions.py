@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from localrouter.schema.chat_request import MAX_CHOICES
 from localrouter.schema.chat_response import Usage
 from localrouter.schema.field_kinds import MAX_TOKENS, Tokens, Unsupported, invalid
-from localrouter.schema.generation_request import GenerationRequest
+from localrouter.schema.generation_fields import GenerationFields
 
 MAX_PROMPTS = MAX_CHOICES
 """Maximum number of prompts of one request, and of choices for all prompts together."""
@@ -45,7 +45,7 @@ Prompt: TypeAlias = Annotated[
 ]
 
 
-class CompletionRequest(GenerationRequest):
+class CompletionRequest(GenerationFields):
     """The body of `POST /v1/completions`. `None` is the same as leaving a field out."""
 
     prompt: Prompt = Field(description=f"a string, an array of at most {MAX_PROMPTS}, or the same in tokens; see below")

@@ -64,7 +64,7 @@ OFFLINE = (
     Offline(("show",), ("qwen:0.8b",), says=("not downloaded", "localrouter pull qwen:0.8b")),
     Offline(("pull",), ("demo",), says=("already present",)),
     Offline(("pull",), ("qwen:0.8b",), says=("localrouter is offline", "bundle create", "bundle import"), status=2),
-    Offline(("add",), ("mine", "mine.gguf", "--name", "Mine-Q4"), says=("mine is Mine-Q4",)),
+    Offline(("add",), ("mine", "mine.gguf", "--name", "Mine-Q4"), says=("added mine: Mine-Q4",)),
     Offline(("add",), ("theirs", HUB), says=("not pinned yet", "localrouter lock", "localrouter pull")),
     Offline(
         ("add",),
@@ -80,7 +80,7 @@ OFFLINE = (
     Offline(("plan",), ("qwen:0.8b",), says=("manifest",)),
     Offline(("devices",), says=("device", "CPU")),
     Offline(("bundle", "create"), ("again.tar", "demo"), says=("again.tar: ",)),
-    Offline(("bundle", "create"), ("wheels.tar", "demo", "--with-wheels"), says=("--offline forbids it",), status=2),
+    Offline(("bundle", "create"), ("wheels.tar", "demo", "--with-wheels"), says=("which --offline forbids",), status=2),
     Offline(("bundle", "create"), ("none.tar", "qwen:0.8b"), says=("localrouter pull qwen:0.8b",), status=2),
     Offline(("bundle", "verify"), ("house.tar",), says=("house.tar: intact",)),
     Offline(("bundle", "import"), ("house.tar",), says=("localrouter-demo-Q8_0: ",)),
@@ -88,7 +88,7 @@ OFFLINE = (
     Offline(("prune",), ("--yes",), says=("nothing to delete",)),
     Offline(("du",), says=("localrouter-demo-Q8_0", "total")),
     Offline(("completion",), ("bash",), says=("localrouter",)),
-    Offline(("bench",), ("--build-peer",), says=("sources of llama.cpp are not here", "without --offline"), status=2),
+    Offline(("bench",), ("--build-peer",), says=("sources of llama.cpp are missing", "without --offline"), status=2),
     Offline(("conformance",), ("http://127.0.0.1:9/v1",), says=("the server does not respond",), status=2),
     Offline(("conformance",), ("https://api.example.com/v1",), says=("is another machine", "--api-key"), status=2),
 )

@@ -120,7 +120,7 @@ def test_two_devices_share_the_layers(tmp_path: Path) -> None:
 def test_a_gpu_that_vanished_is_refused_where_one_is_required(tmp_path: Path, visible: str) -> None:
     with demo(tmp_path, "--require-gpu", GGML_VK_VISIBLE_DEVICES=visible) as server:
         error = ask(server).json()["error"]
-    assert "require_gpu is set, and no GPU can be used" in error["message"]
+    assert "require_gpu is set, and no GPU can be used: none was found" in error["message"]
 
 
 @needs_vulkan

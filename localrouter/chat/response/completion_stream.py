@@ -12,7 +12,7 @@ from localrouter.chat.response.usage import usage_of
 from localrouter.engine.messages import Event
 from localrouter.engine.messages import TokenUsage as Counted
 from localrouter.schema.chat_response import Usage
-from localrouter.schema.generation_request import StreamOptions
+from localrouter.schema.generation_fields import StreamOptions
 
 Choice = TypeVar("Choice")
 Chunk = TypeVar("Chunk")

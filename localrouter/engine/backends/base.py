@@ -11,7 +11,7 @@ from localrouter.engine.messages import Segment
 from localrouter.engine.model_info import ModelInfo
 from localrouter.engine.sampling.distribution import Exponential
 from localrouter.engine.scheduling.batch import Batch
-from localrouter.engine.scheduling.limits import Limits
+from localrouter.engine.scheduling.engine_limits import EngineLimits
 
 Logits: TypeAlias = NDArray[np.float32]
 
@@ -36,7 +36,7 @@ class Backend(Protocol):
         """Facts about the model and its device."""
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> EngineLimits:
         """Limits of a batch and of the KV cache."""
 
     @property

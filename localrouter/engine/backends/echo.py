@@ -16,7 +16,7 @@ from localrouter.engine.messages import Segment
 from localrouter.engine.model_info import ComputeDevice, ModelInfo
 from localrouter.engine.sampling.distribution import Exponential, exponential
 from localrouter.engine.scheduling.batch import Batch
-from localrouter.engine.scheduling.limits import Limits
+from localrouter.engine.scheduling.engine_limits import EngineLimits
 from localrouter.load_options import LoadOptions
 
 CONTROL = ["<|im_start|>", "<|im_end|>", "<|endoftext|>"]
@@ -48,7 +48,9 @@ class EchoBackend:
             special_tokens={text: START + index for index, text in enumerate(CONTROL)},
         )
         self.exp: Exponential = exponential
-        self.limits = Limits(cells=self.info.cells, slots=2 * options.max_sequences, running=options.max_sequences)
+        self.limits = EngineLimits(
+            cells=self.info.cells, slots=2 * options.max_sequences, running=options.max_sequences
+        )
         self._slots: dict[int, list[tuple[int, int]]] = {}
         """Tokens of each slot, each with the number of its cell."""
         self._numbers = count()

@@ -12,6 +12,7 @@ All of this is bookkeeping. `apply` lets the backend perform the pending operati
 
 from collections.abc import Sequence
 
+from localrouter.engine.kv_cache.cache_usage import CacheUsage
 from localrouter.engine.kv_cache.checkpoints import Checkpoint, Checkpoints
 from localrouter.engine.kv_cache.eviction import slot_to_free_cells, slot_to_reuse
 from localrouter.engine.kv_cache.host_offload import HostOffload
@@ -28,7 +29,6 @@ from localrouter.engine.kv_cache.operations import (
 )
 from localrouter.engine.kv_cache.radix_tree import Match, RadixTree, common_length
 from localrouter.engine.kv_cache.slots import Slots
-from localrouter.engine.kv_cache.usage import CacheUsage
 
 _CELLS_PER_IDLE_CELL = 8
 """Number of cells that running sequences attend to for each idle cell that may stay, beside `idle_cells`."""

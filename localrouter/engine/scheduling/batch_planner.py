@@ -8,8 +8,8 @@ from collections.abc import Sequence as SequenceOf
 from dataclasses import replace
 
 from localrouter.engine.scheduling.batch import Batch
+from localrouter.engine.scheduling.engine_limits import EngineLimits
 from localrouter.engine.scheduling.latency_model import StepWork
-from localrouter.engine.scheduling.limits import Limits
 from localrouter.engine.scheduling.sequence import Sequence
 from localrouter.engine.scheduling.step_budget import StepBudget
 
@@ -20,7 +20,7 @@ _OLDEST_FIRST = 4
 class BatchPlanner:
     """Composes the batch of each step from the sequences that are running."""
 
-    def __init__(self, limits: Limits, step_seconds: float) -> None:
+    def __init__(self, limits: EngineLimits, step_seconds: float) -> None:
         """`step_seconds` is the time that a step should take at most."""
         self._limits = limits
         self._step_budget = StepBudget(

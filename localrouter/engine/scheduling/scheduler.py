@@ -24,7 +24,7 @@ from localrouter.engine.kv_cache.operations import CacheBackend
 from localrouter.engine.kv_cache.radix_tree import Match, common_length
 from localrouter.engine.scheduling.batch import Batch
 from localrouter.engine.scheduling.batch_planner import BatchPlanner
-from localrouter.engine.scheduling.limits import Limits
+from localrouter.engine.scheduling.engine_limits import EngineLimits
 from localrouter.engine.scheduling.sequence import Sequence, SequenceState
 
 MIN_SHARED = 32
@@ -39,7 +39,7 @@ class Scheduler:
     A step is `admit`, `apply`, `schedule`, `apply`, the decoding of the batch by the backend, and `commit`.
     """
 
-    def __init__(self, limits: Limits, step_seconds: float = 0.3) -> None:
+    def __init__(self, limits: EngineLimits, step_seconds: float = 0.3) -> None:
         """`step_seconds` is the time that a step should take at most, so that running streams do not stall."""
         self.limits = limits
         self.planner = BatchPlanner(limits, step_seconds)

@@ -171,7 +171,7 @@ class Hub:
         if self.offline:
             raise HubUnreachable(
                 f"{asked.subject} must be looked up on the hub, and localrouter is offline",
-                hint="unset --offline, LOCALROUTER_OFFLINE and HF_HUB_OFFLINE, or import the model from a bundle",
+                hint="leave out --offline, unset LOCALROUTER_OFFLINE and HF_HUB_OFFLINE, or import a bundle",
             )
 
     def _url(self, repo: str, file: str, commit: str) -> str:

@@ -2,11 +2,11 @@
 
 from cache_backend import FakeCacheBackend, performed, prefill
 
+from localrouter.engine.kv_cache.cache_usage import CacheUsage
 from localrouter.engine.kv_cache.checkpoints import Checkpoint
 from localrouter.engine.kv_cache.kv_cache import KvCache
 from localrouter.engine.kv_cache.operations import Clear, Discard, Fork
 from localrouter.engine.kv_cache.radix_tree import Match
-from localrouter.engine.kv_cache.usage import CacheUsage
 
 
 def test_the_next_turn_of_a_conversation_continues_its_own_slot() -> None:

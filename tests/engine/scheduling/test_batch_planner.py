@@ -2,12 +2,12 @@
 
 from scheduler_steps import rows, sequence, step
 
-from localrouter.engine.scheduling.limits import Limits
+from localrouter.engine.scheduling.engine_limits import EngineLimits
 from localrouter.engine.scheduling.scheduler import Scheduler
 
 
 def test_a_prompt_that_fits_into_a_chunk_is_computed_in_one_step() -> None:
-    scheduler = Scheduler(Limits(cells=100, slots=4))
+    scheduler = Scheduler(EngineLimits(cells=100, slots=4))
     scheduler.add(sequence(1, 10))
 
     batch = step(scheduler)
@@ -18,7 +18,7 @@ def test_a_prompt_that_fits_into_a_chunk_is_computed_in_one_step() -> None:
 
 
 def test_only_the_last_chunk_of_a_prompt_has_logits() -> None:
-    scheduler = Scheduler(Limits(cells=100, slots=4, prefill_rows=8))
+    scheduler = Scheduler(EngineLimits(cells=100, slots=4, prefill_rows=8))
     scheduler.add(sequence(1, 20))
 
     batches = [step(scheduler) for _ in range(3)]
@@ -28,14 +28,14 @@ def test_only_the_last_chunk_of_a_prompt_has_logits() -> None:
 
 
 def test_the_incomplete_tile_of_a_long_prompt_is_computed_first() -> None:
-    scheduler = Scheduler(Limits(cells=1000, slots=4, prefill_rows=128))
+    scheduler = Scheduler(EngineLimits(cells=1000, slots=4, prefill_rows=128))
     scheduler.add(sequence(1, 300))
 
     assert [len(step(scheduler)) for _ in range(3)] == [108, 128, 64]
 
 
 def test_running_streams_get_a_row_in_every_step_during_the_prefill_of_a_long_prompt() -> None:
-    scheduler = Scheduler(Limits(cells=1000, slots=4, tile=16))
+    scheduler = Scheduler(EngineLimits(cells=1000, slots=4, tile=16))
     scheduler.add(sequence(1, 5, max_tokens=50))
     step(scheduler, row_seconds=0.01)
     scheduler.add(sequence(2, 100))
@@ -47,7 +47,7 @@ def test_running_streams_get_a_row_in_every_step_during_the_prefill_of_a_long_pr
 
 
 def test_prompts_share_a_step_unless_the_model_is_recurrent() -> None:
-    together, apart = (Scheduler(Limits(cells=100, slots=4, recurrent=one)) for one in (False, True))
+    together, apart = (Scheduler(EngineLimits(cells=100, slots=4, recurrent=one)) for one in (False, True))
     for scheduler in (together, apart):
         scheduler.add(sequence(1, 5))
         scheduler.add(sequence(2, 5))
@@ -57,7 +57,7 @@ def test_prompts_share_a_step_unless_the_model_is_recurrent() -> None:
 
 
 def test_short_prompts_overtake_a_long_one_which_still_gets_its_turn() -> None:
-    scheduler = Scheduler(Limits(cells=10_000, slots=64, prefill_rows=16))
+    scheduler = Scheduler(EngineLimits(cells=10_000, slots=64, prefill_rows=16))
     scheduler.add(sequence(1, 2000))
     step(scheduler)
     for number in range(2, 10):
@@ -71,7 +71,7 @@ def test_short_prompts_overtake_a_long_one_which_still_gets_its_turn() -> None:
 
 def test_a_step_with_a_short_and_a_long_prompt_takes_no_longer_than_its_budget() -> None:
     """A row takes 1 ms, and 2 us for each cell of its prompt."""
-    scheduler = Scheduler(Limits(cells=10_000, slots=8, tile=16), step_seconds=0.3)
+    scheduler = Scheduler(EngineLimits(cells=10_000, slots=8, tile=16), step_seconds=0.3)
     streams, long, short = [sequence(1, 5, 90), sequence(2, 5, 90)], sequence(3, 8000), sequence(4, 20)
 
     def seconds() -> float:

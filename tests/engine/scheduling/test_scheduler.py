@@ -5,13 +5,13 @@ from scheduler_steps import rows, sequence, step, with_prefix
 
 from localrouter.engine.kv_cache.host_store import MIN_TOKENS
 from localrouter.engine.messages import Sampling
-from localrouter.engine.scheduling.limits import Limits
+from localrouter.engine.scheduling.engine_limits import EngineLimits
 from localrouter.engine.scheduling.scheduler import Scheduler
 from localrouter.engine.scheduling.sequence import Sequence, SequenceState
 
 
 def test_a_request_waits_for_a_free_slot() -> None:
-    scheduler = Scheduler(Limits(cells=100, slots=1))
+    scheduler = Scheduler(EngineLimits(cells=100, slots=1))
     scheduler.add(sequence(1, 5, max_tokens=2))
     scheduler.add(sequence(2, 5))
 
@@ -19,7 +19,7 @@ def test_a_request_waits_for_a_free_slot() -> None:
 
 
 def test_a_shared_prefix_in_the_only_slot_is_evicted_for_a_prompt_that_shares_it() -> None:
-    scheduler = Scheduler(Limits(cells=100, slots=1))
+    scheduler = Scheduler(EngineLimits(cells=100, slots=1))
     scheduler.add(with_prefix(1, 20, 10))
     step(scheduler)
     scheduler.add(with_prefix(2, 20, 10))
@@ -28,7 +28,7 @@ def test_a_shared_prefix_in_the_only_slot_is_evicted_for_a_prompt_that_shares_it
 
 
 def test_a_request_is_admitted_only_when_its_prompt_and_some_growth_fit() -> None:
-    scheduler = Scheduler(Limits(cells=100, slots=4))
+    scheduler = Scheduler(EngineLimits(cells=100, slots=4))
     scheduler.add(sequence(1, 40, max_tokens=2))
     scheduler.add(sequence(2, 40))
 
@@ -37,7 +37,7 @@ def test_a_request_is_admitted_only_when_its_prompt_and_some_growth_fit() -> Non
 
 
 def test_the_newest_sequence_is_preempted_when_cells_run_out_and_loses_no_token() -> None:
-    scheduler = Scheduler(Limits(cells=100, slots=4))
+    scheduler = Scheduler(EngineLimits(cells=100, slots=4))
     old, new = sequence(1, 20, max_tokens=70), sequence(2, 20, max_tokens=60)
     scheduler.add(old)
     scheduler.add(new)
@@ -54,7 +54,7 @@ def test_the_newest_sequence_is_preempted_when_cells_run_out_and_loses_no_token(
 
 
 def test_ending_a_waiting_sequence_removes_it_from_the_queue() -> None:
-    scheduler = Scheduler(Limits(cells=100, slots=1))
+    scheduler = Scheduler(EngineLimits(cells=100, slots=1))
     scheduler.add(sequence(1, 5))
     step(scheduler)
     scheduler.add(sequence(2, 5))
@@ -64,11 +64,11 @@ def test_ending_a_waiting_sequence_removes_it_from_the_queue() -> None:
 
 
 def test_ending_an_unknown_sequence_does_nothing() -> None:
-    assert Scheduler(Limits(cells=10, slots=1)).end(1) is None
+    assert Scheduler(EngineLimits(cells=10, slots=1)).end(1) is None
 
 
 def test_a_prompt_reuses_the_prefix_of_a_sequence_that_has_ended() -> None:
-    scheduler = Scheduler(Limits(cells=1000, slots=4))
+    scheduler = Scheduler(EngineLimits(cells=1000, slots=4))
     scheduler.add(with_prefix(1, 50, 10))
     step(scheduler)
     second = with_prefix(2, 50, 10)
@@ -79,7 +79,7 @@ def test_a_prompt_reuses_the_prefix_of_a_sequence_that_has_ended() -> None:
 
 
 def test_tokens_that_a_prompt_computed_before_its_preemption_are_not_counted_as_cached() -> None:
-    scheduler = Scheduler(Limits(cells=1000, slots=4, prefill_rows=128, host_store_cells=1000))
+    scheduler = Scheduler(EngineLimits(cells=1000, slots=4, prefill_rows=128, host_store_cells=1000))
     scheduler.add(sequence(1, 10, max_tokens=50))
     step(scheduler)
     new = sequence(2, 500)
@@ -95,7 +95,7 @@ def test_tokens_that_a_prompt_computed_before_its_preemption_are_not_counted_as_
 
 
 def test_a_sequence_preempted_before_its_first_step_counts_the_tokens_cached_when_it_starts_again() -> None:
-    scheduler = Scheduler(Limits(cells=1000, slots=4))
+    scheduler = Scheduler(EngineLimits(cells=1000, slots=4))
     for other in (with_prefix(1, 50, 10, max_tokens=9), with_prefix(3, 49, 10, max_tokens=9)):
         scheduler.add(other)
         step(scheduler)
@@ -112,7 +112,7 @@ def test_a_sequence_preempted_before_its_first_step_counts_the_tokens_cached_whe
 
 
 def test_prompts_with_a_prefix_in_prefill_wait_for_it_and_share_it() -> None:
-    scheduler = Scheduler(Limits(cells=1000, slots=4, prefill_rows=64))
+    scheduler = Scheduler(EngineLimits(cells=1000, slots=4, prefill_rows=64))
     for number in (1, 2, 3):
         scheduler.add(with_prefix(number, 100, 5))
 
@@ -122,7 +122,7 @@ def test_prompts_with_a_prefix_in_prefill_wait_for_it_and_share_it() -> None:
 
 
 def test_a_prompt_with_another_prefix_does_not_wait_behind_those_that_wait_for_a_leader() -> None:
-    scheduler = Scheduler(Limits(cells=1000, slots=4, prefill_rows=64))
+    scheduler = Scheduler(EngineLimits(cells=1000, slots=4, prefill_rows=64))
     for other in (with_prefix(1, 100, 5), with_prefix(2, 100, 5), sequence(3, 10)):
         scheduler.add(other)
 
@@ -130,7 +130,7 @@ def test_a_prompt_with_another_prefix_does_not_wait_behind_those_that_wait_for_a
 
 
 def test_when_a_leader_is_cancelled_the_next_sequence_takes_its_place() -> None:
-    scheduler = Scheduler(Limits(cells=1000, slots=4, prefill_rows=64))
+    scheduler = Scheduler(EngineLimits(cells=1000, slots=4, prefill_rows=64))
     for number in (1, 2, 3):
         scheduler.add(with_prefix(number, 100, 5))
     step(scheduler)
@@ -141,7 +141,7 @@ def test_when_a_leader_is_cancelled_the_next_sequence_takes_its_place() -> None:
 
 
 def test_idle_cells_are_evicted_before_any_sequence_is_preempted() -> None:
-    scheduler = Scheduler(Limits(cells=100, slots=4))
+    scheduler = Scheduler(EngineLimits(cells=100, slots=4))
     scheduler.add(sequence(1, 60, max_tokens=1))
     step(scheduler)
     assert scheduler.kv_cache.cells_idle == 60
@@ -153,7 +153,7 @@ def test_idle_cells_are_evicted_before_any_sequence_is_preempted() -> None:
 
 
 def test_no_idle_slot_is_evicted_for_a_prompt_that_would_not_fit_even_then() -> None:
-    scheduler = Scheduler(Limits(cells=300, slots=4))
+    scheduler = Scheduler(EngineLimits(cells=300, slots=4))
     scheduler.add(sequence(1, 60, max_tokens=1))
     step(scheduler)
     scheduler.add(sequence(2, 100, max_tokens=90))
@@ -167,7 +167,7 @@ def test_no_idle_slot_is_evicted_for_a_prompt_that_would_not_fit_even_then() -> 
 
 
 def test_the_cached_prefix_of_a_waiting_prompt_is_not_evicted_for_it() -> None:
-    scheduler = Scheduler(Limits(cells=300, slots=4))
+    scheduler = Scheduler(EngineLimits(cells=300, slots=4))
     first, turn = sequence(1, 180, max_tokens=1), sequence(1, 190, max_tokens=1)
     scheduler.add(first)
     step(scheduler)
@@ -182,7 +182,7 @@ def test_the_cached_prefix_of_a_waiting_prompt_is_not_evicted_for_it() -> None:
 
 
 def test_a_recurrent_prompt_has_a_checkpoint_at_every_chunk_boundary() -> None:
-    scheduler = Scheduler(Limits(cells=1000, slots=4, recurrent=True, state_bytes=10))
+    scheduler = Scheduler(EngineLimits(cells=1000, slots=4, recurrent=True, state_bytes=10))
     scheduler.add(Sequence(1, list(range(100)), 1, Sampling(), chunk_boundaries={30, 80}))
 
     assert [len(step(scheduler)) for _ in range(3)] == [30, 50, 20]

@@ -10,7 +10,7 @@ from localrouter.engine.kv_cache.host_store import HostStore
 from localrouter.engine.kv_cache.kv_cache import KvCache
 from localrouter.engine.kv_cache.operations import Clear, Forget, Store
 from localrouter.engine.messages import Sampling
-from localrouter.engine.scheduling.limits import Limits
+from localrouter.engine.scheduling.engine_limits import EngineLimits
 from localrouter.engine.scheduling.scheduler import Scheduler
 from localrouter.engine.scheduling.sequence import Sequence
 
@@ -18,7 +18,7 @@ from localrouter.engine.scheduling.sequence import Sequence
 class ModelledCache:
     """The cache of a backend as lists of tokens and numbered cells. Forks and restores fail while `fails` is set."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: EngineLimits) -> None:
         self.limits = limits
         self.fails = False
         self.slots: dict[int, list[tuple[int, int]]] = {slot: [] for slot in range(limits.slots)}
@@ -92,7 +92,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     """Submits and cancels requests and computes steps in any order, beside a model of the backend's cache."""
 
     CELLS = 120
-    LIMITS = Limits(cells=CELLS, slots=5, running=3, prefill_rows=16, tile=4)
+    LIMITS = EngineLimits(cells=CELLS, slots=5, running=3, prefill_rows=16, tile=4)
 
     def __init__(self) -> None:
         super().__init__()
@@ -182,13 +182,13 @@ class SchedulerMachine(RuleBasedStateMachine):
 
 
 class RecurrentMachine(SchedulerMachine):
-    LIMITS = Limits(
+    LIMITS = EngineLimits(
         cells=SchedulerMachine.CELLS, slots=5, running=3, prefill_rows=16, tile=4, recurrent=True, state_bytes=3
     )
 
 
 class OffloadingMachine(SchedulerMachine):
-    LIMITS = Limits(cells=SchedulerMachine.CELLS, slots=5, running=3, prefill_rows=16, tile=4, idle_cells=0)
+    LIMITS = EngineLimits(cells=SchedulerMachine.CELLS, slots=5, running=3, prefill_rows=16, tile=4, idle_cells=0)
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """Limits of a loaded model: the rows of a step, and the KV cells of running, idle and offloaded sequences."""
 
-from localrouter.engine.scheduling.limits import Limits
+from localrouter.engine.scheduling.engine_limits import EngineLimits
 from localrouter.memory.machine import Machine
 from localrouter.memory.plan import ContextParams, Plan, sequences, slots
 
@@ -14,7 +14,7 @@ _COPIES_SHARE = 0.1
 """Share of the memory that is free after loading for copies of states and of cells in the host store."""
 
 
-def limits_of(plan: Plan, machine: Machine, cache_ram: int | None, *, recurrent: bool) -> Limits:
+def limits_of(plan: Plan, machine: Machine, cache_ram: int | None, *, recurrent: bool) -> EngineLimits:
     """Return the limits of a model that is loaded as planned.
 
     `cache_ram` is the size of the host store in megabytes; None: a share of the free memory.
@@ -27,7 +27,7 @@ def limits_of(plan: Plan, machine: Machine, cache_ram: int | None, *, recurrent:
     has_scratch = not (recurrent or windows)  # a sequence takes no memory of its own
     host_store_cells = 0 if plan.shape.sliding or recurrent else copies * params.cells // max(plan.both.cache, 1)
     room = slots(plan.shape, params) - has_scratch
-    return Limits(
+    return EngineLimits(
         cells=params.cells,
         slots=room,
         running=min(sequences(plan.shape, params), room),

@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import llama_cpp.llama_cpp as api
-
 from localrouter.engine.backends.base import LoadError
 from localrouter.engine.backends.llama import library
 from localrouter.engine.backends.llama.model import kernels_fit, open_model, shape_of_file
 from localrouter.engine.fallbacks import Fallback, applicable, with_fallbacks
 from localrouter.engine.model_info import ComputeDevice
 from localrouter.load_options import LoadOptions
-from localrouter.memory.devices import listed
+from localrouter.memory.devices import is_built_for_gpu, listed
 from localrouter.memory.machine import Machine, UnknownDevice, with_devices
 from localrouter.memory.pool import DoesNotFit, Pool, pool_for
 from localrouter.memory.shape import Shape
@@ -85,8 +83,8 @@ def machine_of(options: LoadOptions) -> Machine:
 def _check(options: LoadOptions, machine: Machine) -> None:
     """Raise LoadError for options that cannot be used on this machine."""
     if options.require_gpu and not machine.gpus:
-        built_for_it = api.llama_supports_gpu_offload()
-        why = "none was found." if built_for_it else "llama.cpp was built for the CPU: reinstall with BACKEND=..."
+        # llama_supports_gpu_offload says no as well when a GPU build finds no device, as CUDA without a driver.
+        why = "none was found." if is_built_for_gpu() else "llama.cpp was built for the CPU: reinstall with BACKEND=..."
         raise LoadError(f"require_gpu is set, and no GPU can be used: {why}")
     if options.tensor_split and len(options.tensor_split) != len(machine.gpus):
         names = ", ".join(gpu.device for gpu in machine.gpus) or "none"

@@ -6,7 +6,7 @@ from localrouter.memory.plan import ROWS
 
 
 @dataclass(frozen=True)
-class Limits:
+class EngineLimits:
     """What the cache and a step of one backend can hold."""
 
     cells: int

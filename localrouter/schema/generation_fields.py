@@ -47,7 +47,7 @@ Stop: TypeAlias = Annotated[
 ]
 
 
-class GenerationRequest(Strict):
+class GenerationFields(Strict):
     """Fields of every request that generates text."""
 
     model: Annotated[str, StringConstraints(min_length=1, max_length=512)] = Field(description="alias or full name")
