@@ -20,7 +20,7 @@ $(need_python)
 @$(PYTHON) -m scripts.install $(1)
 endef
 
-.PHONY: help install serve test test-real test-gpu check-cuda test-air-gap check clients soak bench bench-goals demo-model clean
+.PHONY: help install serve test test-slow test-real test-gpu check-cuda test-air-gap check clients soak bench bench-goals demo-model clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -32,10 +32,16 @@ serve: ## run the server; ARGS="--port 8001" passes options on
 	$(call ensure)
 	@exec $(BIN)/localrouter serve $(ARGS)
 
-# Two processes: most tests wait for servers and workers of their own half of the time. A file stays in one process.
-test: ## run all tests; ARGS="-k stream" passes options on
+# In two processes, because most tests wait for servers and workers half of the time. A file stays in one process; files
+# run in their order, because those with few tests, which would be last, take longest.
+IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
+test: ## run the tests; ARGS="-k stream" passes options on
 	$(call ensure,--dev)
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest $(IN_TWO) $(ARGS)
+
+test-slow: ## the tests that take longest: conformance on random weights, short soaks, cache hits beside cold prefills
+	$(call ensure,--dev)
+	$(BIN)/python -m pytest -m slow $(IN_TWO) $(ARGS)
 
 test-real: ## tests with real weights, SmolLM2 135M and Gemma 3 270M; downloads 330 MB, once
 	$(call ensure,--dev)

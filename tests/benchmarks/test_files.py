@@ -146,6 +146,7 @@ def test_bytes_beyond_the_file_are_counted_in_mib() -> None:
     assert measures.found["pull", BEYOND].samples == {OURS: [3.0]}
 
 
+@pytest.mark.slow
 def test_everything_is_measured_and_the_disk_is_left_as_it_was(
     cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -44,6 +44,7 @@ def test_demo_keeps_every_promise(server: RunningServer, tmp_path: Path) -> None
 
 
 @needs_samples
+@pytest.mark.slow
 @pytest.mark.parametrize("family", NOISE)
 def test_a_model_of_noise_breaks_no_promise(family: str, tmp_path: Path) -> None:
     with noise(tmp_path, family) as running:

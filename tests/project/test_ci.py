@@ -13,6 +13,7 @@ echo "$1:$BACKEND" >> "$CALLS"
 case $1 in
   check) exit $CHECK ;;
   test) echo "== 3 passed =="; [ $TEST = 0 ] || echo "make: *** [test] Error $TEST" >&2; exit $TEST ;;
+  test-slow) echo "== 4 passed =="; exit $SLOW ;;
   test-real) echo "== 1 passed =="; exit $REAL ;;
   test-gpu) echo "== 2 passed =="; exit $GPU ;;
 esac
@@ -20,7 +21,7 @@ esac
     "apt-get": '#!/bin/sh\necho "apt-get-$1" >> "$CALLS"\nexit $APT\n',
     "python3": "#!/bin/sh\n[ $1 = -c ] || exit $PARTS\n",
 }
-ALL = ["check:cpu", "test:cpu", "test-real:cpu", "test-gpu:vulkan"]
+ALL = ["check:cpu", "test:cpu", "test-slow:cpu", "test-real:cpu", "test-gpu:vulkan"]
 
 
 def ci(folder: Path, **statuses: int) -> tuple[subprocess.CompletedProcess[str], list[str]]:
@@ -28,7 +29,7 @@ def ci(folder: Path, **statuses: int) -> tuple[subprocess.CompletedProcess[str],
     for name, script in FAKES.items():
         (folder / name).write_text(script, encoding="utf-8")
         (folder / name).chmod(0o755)
-    zero = dict.fromkeys(("CHECK", "TEST", "REAL", "GPU", "APT", "PARTS"), 0)
+    zero = dict.fromkeys(("CHECK", "TEST", "SLOW", "REAL", "GPU", "APT", "PARTS"), 0)
     given = {name: str(status) for name, status in (zero | statuses).items()} | {"CALLS": str(folder / "calls")}
     environment = os.environ | {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"} | given
     command = ["bash", str(ROOT / ".ci" / "run")]
@@ -37,7 +38,17 @@ def ci(folder: Path, **statuses: int) -> tuple[subprocess.CompletedProcess[str],
 
 
 @pytest.mark.parametrize(
-    "failed", [{}, {"CHECK": 2}, {"TEST": 2}, {"TEST": 5}, {"REAL": 1}, {"GPU": 2}, {"CHECK": 2, "TEST": 2, "GPU": 2}]
+    "failed",
+    [
+        {},
+        {"CHECK": 2},
+        {"TEST": 2},
+        {"TEST": 5},
+        {"SLOW": 1},
+        {"REAL": 1},
+        {"GPU": 2},
+        {"CHECK": 2, "TEST": 2, "GPU": 2},
+    ],
 )
 def test_ci_passes_only_when_all_that_it_runs_pass(tmp_path: Path, failed: dict[str, int]) -> None:
     done, calls = ci(tmp_path, **failed)
@@ -49,12 +60,12 @@ def test_ci_passes_only_when_all_that_it_runs_pass(tmp_path: Path, failed: dict[
 def test_ci_installs_what_vulkan_needs_after_the_tests(tmp_path: Path) -> None:
     done, calls = ci(tmp_path, PARTS=1)
     assert done.returncode == 0
-    assert calls == [*ALL[:3], "apt-get-update", "apt-get-install", ALL[3]]
+    assert calls == [*ALL[:4], "apt-get-update", "apt-get-install", ALL[4]]
 
 
 def test_gpu_tests_that_cannot_run_are_no_pass(tmp_path: Path) -> None:
     done, calls = ci(tmp_path, PARTS=1, APT=100)
     assert done.returncode != 0
     assert "make test-gpu was not run: " in done.stdout
-    assert calls == [*ALL[:3], "apt-get-update"]
+    assert calls == [*ALL[:4], "apt-get-update"]
     assert done.stdout.splitlines()[-1] == "== 3 passed =="

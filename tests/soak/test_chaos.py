@@ -11,6 +11,7 @@ FAULTS = {"batch_refused", "cache_full", "no_fork", "not_finite"}
 ENDS = {"cancelled", "length", "stop", "batch_refused", "not_finite", "empty_prompt", "context_length_exceeded"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_a_few_requests_with_faults_end_once_and_leak_nothing(model: str, tmp_path: Path) -> None:
     tally = run(write(tmp_path, model), 40, seed=3)

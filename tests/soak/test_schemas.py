@@ -7,6 +7,7 @@ import pytest
 from .schemas import MODELS, random_schemas, run, sdk_schemas, write
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_outputs_are_valid_for_some_schemas(model: str, tmp_path: Path) -> None:
     tally = run(write(tmp_path, model), MODELS[model], random_schemas(30, seed=7) | sdk_schemas(), seed=7)

@@ -138,6 +138,7 @@ def test_the_next_turn_computes_only_tokens_after_the_last_one(recorder: Recorde
     assert end.usage.cached_tokens == computed > len(prompt)
 
 
+@pytest.mark.slow
 def test_a_cache_hit_changes_probabilities_no_more_than_other_chunks_do(recorder: Recorder) -> None:
     for seed in range(2):
         prompt = prompt_of(recorder.backend, seed)
@@ -199,6 +200,7 @@ def play(turns: list[list[str]], *, cached: bool) -> tuple[list[list[str]], int]
     return answers, shared
 
 
+@pytest.mark.slow
 def test_greedy_answers_are_the_same_with_hits_and_without() -> None:
     turns = conversations(200)
 
