@@ -39,7 +39,7 @@ test: ## run the tests; ARGS="-k stream" passes options on
 	$(call ensure,--dev)
 	$(BIN)/python -m pytest $(IN_TWO) $(ARGS)
 
-test-slow: ## the tests that take longest: conformance on random weights, short soaks, cache hits beside cold prefills
+test-slow: ## the tests that take longest: conformance on random weights, short soaks, cache hits beside cold prefills, answers of the demo model
 	$(call ensure,--dev)
 	$(BIN)/python -m pytest -m slow $(IN_TWO) $(ARGS)
 

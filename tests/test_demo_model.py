@@ -67,6 +67,7 @@ EXAMS: dict[str, Callable[[Completer], Exam]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", EXAMS.values(), ids=EXAMS.keys())
 def test_rate_reaches_its_bar(model: Completer, make: Callable[[Completer], Exam]) -> None:
     grade = take(model, make(model))

@@ -107,6 +107,7 @@ def listening(server: RunningServer) -> Iterator[Listener]:
         listener.join()
 
 
+@pytest.mark.slow
 def test_all_are_refused_while_a_stream_goes_on(busy: RunningServer) -> None:
     url = f"{busy.base_url}/chat/completions"
     refused: dict[str, str | None] = {}
