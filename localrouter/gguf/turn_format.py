@@ -51,15 +51,15 @@ def turn_format(special_tokens: Collection[str]) -> TurnFormat:
     return next(fits, "plain")
 
 
-def fallback_of_file(path: Path) -> TurnFormat | None:
+def fallback_of_file(path: Path, *, searched: int = _SEARCHED, chunk: int = _CHUNK) -> TurnFormat | None:
     """Return the turn format of a GGUF file without a chat template; None: the file has a template.
 
-    A file is searched for a template first, which takes milliseconds; parsing a large header takes a fifth of a second.
-    Raises GgufError.
+    The first `searched` bytes are searched for a template in pieces of `chunk` bytes, which takes milliseconds; where
+    none is found the header is parsed, which takes a fifth of a second for a large one. Raises GgufError.
     """
     try:
         with path.open("rb", buffering=0) as file:
-            if _names_template(file):
+            if _names_template(file, searched, chunk):
                 return None
     except OSError as error:
         raise GgufError(f"{path} cannot be read: {error.strerror}") from None
@@ -78,12 +78,12 @@ def fallback_of_header(path: Path, header: GgufHeader) -> TurnFormat | None:
         raise GgufError(f"{path} changed while it was read: {error}") from None
 
 
-def _names_template(file: BinaryIO) -> bool:
+def _names_template(file: BinaryIO, searched: int, size: int) -> bool:
     """Whether the start of the file has the key of the chat template with a text that is not empty."""
     text, key = 8, CHAT_TEMPLATE.encode()
     pair = struct.pack("<Q", len(key)) + key + struct.pack("<I", text)
     rest, position = b"", 0
-    while position < _SEARCHED and (chunk := file.read(_CHUNK)):
+    while position < searched and (chunk := file.read(size)):
         data = rest + chunk
         found = data.find(pair)
         length = data[found + len(pair) :][:8] if found >= 0 else b""

@@ -41,9 +41,9 @@ def types(*kinds: int, stored_as: int = 5) -> bytes:
     return array_pair("tokenizer.ggml.token_type", stored_as, len(kinds), struct.pack(f"<{len(kinds)}i", *kinds))
 
 
-def fallback(path: Path, *pairs: bytes) -> TurnFormat | None:
+def fallback(path: Path, *pairs: bytes, **search: int) -> TurnFormat | None:
     path.write_bytes(header(*pairs))
-    return fallback_of_file(path)
+    return fallback_of_file(path, **search)
 
 
 @pytest.fixture
@@ -93,17 +93,13 @@ def test_delimiters_are_found_anywhere_in_a_vocabulary_larger_than_the_window(pa
     assert fallback(path, vocabulary, types(CONTROL, *[NORMAL] * len(words), CONTROL)) == "gemma4"
 
 
-def test_a_template_is_found_wherever_its_key_is_cut(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_template_is_found_wherever_its_key_is_cut(path: Path) -> None:
     for padding in range(64):
-        monkeypatch.setattr(module, "_CHUNK", 64)
-        assert fallback(path, text_pair("general.name", "x" * padding), TEMPLATE) is None
+        assert fallback(path, text_pair("general.name", "x" * padding), TEMPLATE, chunk=64) is None
 
 
-def test_a_template_after_the_searched_bytes_is_found_in_the_header(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_SEARCHED", 0)
-    assert fallback(path, TEMPLATE) is None
+def test_a_template_after_the_searched_bytes_is_found_in_the_header(path: Path) -> None:
+    assert fallback(path, TEMPLATE, searched=0) is None
 
 
 def test_a_file_with_a_template_is_not_read_as_a_header(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

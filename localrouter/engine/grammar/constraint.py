@@ -128,11 +128,16 @@ class Grammars:
         self,
         vocabulary: Callable[[], GrammarVocabulary],
         new_check: Callable[[list[bytes]], GrammarCheck] | None = None,
+        *,
+        cached: int = _CACHED,
+        limits: LLParserLimits = _LIMITS,
     ) -> None:
         """`vocabulary` is called with the first grammar: a large one takes a second to prepare.
 
         `new_check` makes, from the spellings of the special tokens, the check that each new grammar has to pass.
+        `cached` is the largest number of compiled grammars that are kept, `limits` are those of llguidance for each.
         """
+        self._cached, self._limits = cached, limits
         self._vocabulary = vocabulary
         self._new_check = new_check
         self._check: GrammarCheck | None = None
@@ -146,9 +151,9 @@ class Grammars:
         known = self._known.pop(grammar.lark, None)
         if known is None or (isinstance(known, _Compiled) and known.is_spent):
             danger = self._check.danger(grammar.lark) if self._check else None
-            known = _compile(self._tokenizer, grammar.lark) if danger is None else GrammarRefused(danger)
+            known = _compile(self._tokenizer, grammar.lark, self._limits) if danger is None else GrammarRefused(danger)
         self._known[grammar.lark] = known
-        if len(self._known) > _CACHED:
+        if len(self._known) > self._cached:
             self._known.popitem(last=False)
         if isinstance(known, GrammarRefused):
             raise GrammarRefused(str(known))
@@ -163,9 +168,9 @@ class Grammars:
         return _tokenizer(vocabulary)
 
 
-def _compile(tokenizer: LLTokenizer, lark: str) -> _Compiled | GrammarRefused:
+def _compile(tokenizer: LLTokenizer, lark: str, limits: LLParserLimits) -> _Compiled | GrammarRefused:
     """Compile a grammar and compute its first mask, for which large grammars exceed the limits; return the result."""
-    matcher = LLMatcher(tokenizer, lark, log_level=0, limits=_LIMITS)
+    matcher = LLMatcher(tokenizer, lark, log_level=0, limits=limits)
     if matcher.is_error():
         return GrammarRefused(_plain(matcher.get_error()))
     compiled = _Compiled(matcher)

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localrouter.engine.backends.echo import END, START, VOCABULARY, EchoBackend
-from localrouter.engine.grammar import constraint
 from localrouter.engine.grammar.constraint import (
     Constraint,
     GrammarFailed,
@@ -161,9 +160,8 @@ def test_the_vocabulary_is_asked_for_once_and_not_before_there_is_a_grammar() ->
     assert len(asked) == 1
 
 
-def test_the_least_recently_used_grammar_is_evicted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(constraint, "_CACHED", 2)
-    grammars = Grammars(EchoBackend(LoadOptions()).grammar_vocabulary)
+def test_the_least_recently_used_grammar_is_evicted() -> None:
+    grammars = Grammars(EchoBackend(LoadOptions()).grammar_vocabulary, cached=2)
     larks = [f'start: "{letter}"' for letter in "abc"]
 
     for lark in [larks[0], larks[1], larks[0], larks[2]]:

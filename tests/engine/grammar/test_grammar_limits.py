@@ -3,11 +3,9 @@
 import random
 
 import numpy as np
-import pytest
 from llguidance import LLParserLimits
 
 from localrouter.engine.backends.echo import EchoBackend
-from localrouter.engine.grammar import constraint
 from localrouter.engine.grammar.constraint import Constraint, GrammarFailed, Grammars
 from localrouter.engine.messages import Grammar
 from localrouter.load_options import LoadOptions
@@ -28,11 +26,9 @@ def steps(constraint: Constraint, seed: int) -> int:
     return 2000
 
 
-def test_an_output_that_reaches_the_limit_of_its_grammar_leaves_the_next_one_as_much(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(constraint, "_LIMITS", LLParserLimits(max_lexer_states=500))
-    grammars = Grammars(EchoBackend(LoadOptions()).grammar_vocabulary)
+def test_an_output_that_reaches_the_limit_of_its_grammar_leaves_the_next_one_as_much() -> None:
+    limits = LLParserLimits(max_lexer_states=500)
+    grammars = Grammars(EchoBackend(LoadOptions()).grammar_vocabulary, limits=limits)
 
     first = steps(grammars.constraint(EVER_MORE_STATES), seed=1)
     second = steps(grammars.constraint(EVER_MORE_STATES), seed=2)
