@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import openai
 import pytest
 from real_server import MODELS, path_of
@@ -19,12 +20,15 @@ HOME = tempfile.mkdtemp(prefix="localrouter-tests-")
 def pytest_configure() -> None:
     """Keep what differs between machines and shells out of the tests, before anything reads it.
 
-    That is a developer's own files and caches, and signals that are ignored: a shell starts `make test &` with SIGINT
-    ignored, and every command that a test starts would inherit this.
+    That is a developer's own files and caches, the machine's load, and signals that are ignored: a shell starts
+    `make test &` with SIGINT ignored, and every command that a test starts would inherit this.
     """
     for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, handler)
+    # An example may take longer than hypothesis' 200 ms on a busy machine, and is no worse for it.
+    hypothesis.settings.register_profile("no deadline", deadline=None)
+    hypothesis.settings.load_profile("no deadline")
     os.environ |= {f"XDG_{name}_HOME": f"{HOME}/{name.lower()}" for name in ("CONFIG", "DATA", "STATE")}
     os.environ["HF_HOME"] = f"{HOME}/hub"
 

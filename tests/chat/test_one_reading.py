@@ -53,7 +53,7 @@ def squeezed(text: str, family: Family) -> str:
     return "".join(text.split())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(outputs(), st.booleans(), st.booleans(), st.booleans(), st.booleans())
 @example((QWEN3, [(TAG, NO_DELIMITER)]), False, False, True, False).via("two readings: 11 tokens of reasoning")
 @example((QWEN3, [(ORPHAN, NO_DELIMITER)]), False, False, True, False).via("two readings: reasoning after text")

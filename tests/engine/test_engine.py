@@ -131,7 +131,7 @@ def test_a_preempted_request_sends_each_log_probability_once() -> None:
 
 
 @given(st.lists(st.tuples(st.text("aé€😀", max_size=40), st.integers(1, 200)), min_size=1, max_size=12))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_any_number_of_requests_get_their_own_outputs(requests: list[tuple[str, int]]) -> None:
     engine = echo(cells=500, max_sequences=4)
 
@@ -146,7 +146,7 @@ def test_any_number_of_requests_get_their_own_outputs(requests: list[tuple[str, 
 
 
 @given(data=st.data())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_cancelled_requests_free_their_cells_at_once_and_end_once(data: st.DataObject) -> None:
     engine = echo(cells=500, max_sequences=3)
     backend = engine.backend

@@ -7,7 +7,7 @@ import gguf
 import numpy as np
 import pytest
 from gguf_bytes import SAMPLE, TENSORS, array_pair, header, number_pair, pair, tensor, text, text_pair
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from localrouter.gguf.header import MAX_LIST, GgufError, GgufHeader, NeedMore, parse_header, read_header
@@ -139,7 +139,6 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
         read_header(tmp_path)
 
 
-@settings(deadline=None)
 @given(
     cut=st.integers(0, len(SAMPLE)),
     changes=st.lists(st.tuples(st.integers(0, len(SAMPLE) - 1), st.integers(0, 255)), max_size=8),
@@ -159,7 +158,6 @@ def test_any_damage_is_an_error_or_a_header(
     assert found.file_type is None or isinstance(found.file_type, str)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_behind_the_magic_are_an_error_or_a_header(
     tmp_path_factory: pytest.TempPathFactory, data: bytes
@@ -291,7 +289,6 @@ def test_a_header_that_goes_on_for_ever_is_refused() -> None:
         parsed(header(array_pair("k", 8, 1, struct.pack("<Q", 2**40)), text_pair("a", "b")))
 
 
-@settings(deadline=None)
 @given(
     cut=st.integers(0, len(TENSORS)),
     changes=st.lists(st.tuples(st.integers(0, len(TENSORS) - 1), st.integers(0, 255)), max_size=8),

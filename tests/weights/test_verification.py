@@ -224,7 +224,7 @@ def test_a_build_that_is_not_here_has_no_files() -> None:
     assert expected_files(RegistryEntry("a", Build(name="A", path="/nowhere/a.gguf"), Path("/m.toml"))) == ()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(changes=st.lists(st.tuples(st.integers(4, len(TENSORS) - 1), st.integers(0, 255)), min_size=1, max_size=8))
 def test_whatever_the_header_of_a_large_file_claims_it_takes_little_memory(
     tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, int]]

@@ -36,7 +36,7 @@ PATTERNS = [
 ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(PATTERNS), st.text(alphabet="ab|^$ c1é\n", max_size=5))
 def test_a_pattern_matches_any_part_of_a_string(pattern: str, text: str) -> None:
     expected = re.search(pattern.replace("$", r"\Z") if pattern not in {r"[|^$]", r"\$$"} else pattern, text, re.ASCII)
@@ -64,7 +64,7 @@ def test_classes_have_no_operators(pattern: str, right: list[str], wrong: list[s
         assert [each for each in wrong if admits(grammar, written.format(each))] == []
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(max_size=8), st.text(max_size=8))
 def test_escaped_text_stands_for_itself(text: str, other: str) -> None:
     grammar = f"start: /a{escaped(text)}/ {literal('!' + text)}"
@@ -72,7 +72,7 @@ def test_escaped_text_stands_for_itself(text: str, other: str) -> None:
     assert admits(grammar, f"a{other}!{text}") == (other == text)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(alphabet="</a>x\n", max_size=12))
 def test_text_without_a_delimiter_has_none_in_it(text: str) -> None:
     assert admits(f"start: TEXT\nTEXT: {text_without('</a>')}", text) == ("</a>" not in text)
@@ -112,7 +112,7 @@ READERS: dict[str, Callable[[str], Any]] = {
 
 @pytest.mark.parametrize("name", READERS)
 def test_what_has_a_format_can_be_read(name: str) -> None:
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(st.from_regex(FORMATS[name], fullmatch=True))
     def reads(text: str) -> None:
         READERS[name](text)

@@ -179,7 +179,7 @@ GRAMMARS = {
 
 
 @given(st.sampled_from(list(GRAMMARS)), st.integers(0, 1 << 32), st.sampled_from([0.0, 1.0, 5.0]))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_for_any_logits_a_text_that_ended_by_itself_follows_the_grammar(
     grammars: Grammars, what: Grammar, seed: int, temperature: float
 ) -> None:

@@ -94,7 +94,7 @@ class Wild(EchoBackend):
 
 
 @given(st.integers(0, 1 << 32))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_outputs_that_end_by_themselves_follow_the_grammar_also_when_preempted(seed: int) -> None:
     engine = Engine(Wild(seed))
     commands = [Generate(n, GenerationRequest(prompt("x" * 40), Sampling(seed=n), 150, OBJECT)) for n in range(4)]

@@ -136,7 +136,7 @@ def test_another_file_is_no_bundle(tmp_path: Path, content: bytes) -> None:
 SMALL = index_of((GOOD, b"x" * 700))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_whatever_is_changed_in_a_bundle_it_passes_or_is_refused(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

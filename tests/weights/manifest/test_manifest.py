@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import localrouter
@@ -290,7 +290,6 @@ def test_bytes_that_are_not_utf_8_are_named_with_their_line(tmp_path: Path) -> N
         load_manifest(tmp_path / "m.toml")
 
 
-@settings(deadline=None)
 @given(cut=st.integers(0, len(HUB)), at=st.integers(0, len(HUB)), noise=st.text(max_size=5))
 def test_any_damage_is_a_manifest_error_or_a_manifest(
     tmp_path_factory: pytest.TempPathFactory, cut: int, at: int, noise: str

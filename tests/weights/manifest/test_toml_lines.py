@@ -2,7 +2,7 @@ import tomllib
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from localrouter.weights.manifest.toml_lines import KeyPath, TomlLines
@@ -56,7 +56,6 @@ def test_what_has_no_line_stands_where_the_nearest_thing_around_it_stands(key: K
     assert TomlLines(TEXT).line(key) == line
 
 
-@settings(deadline=None)
 @given(st.text(alphabet='ab.[]="\n# {}', max_size=60))
 def test_every_text_that_is_toml_has_a_line_for_every_key(text: str) -> None:
     try:
