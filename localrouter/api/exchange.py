@@ -1,6 +1,7 @@
 """One request and its response, for every route: read, generate, respond, and free all resources."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Generic, TypeAlias, TypeVar, cast
 
@@ -11,14 +12,18 @@ from localrouter.api.access_log import CLIENT_LEFT, AccessRecord, record_of
 from localrouter.api.body import read_body
 from localrouter.api.disconnect import ClientLeft, while_connected
 from localrouter.api.error_responses import problem_of
+from localrouter.api.ignored_headers import IGNORED, NOT_ENFORCED, Headers, named
 from localrouter.api.request_parsing import parse_body
 from localrouter.api.service import Service
 from localrouter.api.sse import DONE, EventStream, event
 from localrouter.chat.engine_interface import LoadedEngine
 from localrouter.chat.response.completion_stream import CompletionStream
 from localrouter.schema.chat_request import ChatRequest
+from localrouter.schema.ignored_fields import IgnoredField, ignored_fields
 from localrouter.schema.text_completions import CompletionRequest
 from localrouter.schema.tokenization import DetokenizeRequest, TokenizeRequest
+
+LOG = logging.getLogger("localrouter.api")
 
 Asked = TypeVar("Asked", ChatRequest, CompletionRequest, TokenizeRequest, DetokenizeRequest)
 Choice = TypeVar("Choice")
@@ -28,15 +33,20 @@ Chunk = TypeVar("Chunk")
 class Reply:
     """Sends the response to one request."""
 
-    def __init__(self, send: Send, record: AccessRecord, keep_alive: float) -> None:
+    def __init__(
+        self, send: Send, record: AccessRecord, keep_alive: float, ignored: Sequence[IgnoredField] = ()
+    ) -> None:
+        """`ignored` are the fields of the request that have no effect; a header of the response names them."""
         self._send = send
         self._record = record
         self._keep_alive = keep_alive
+        self._headers: Headers = named(IGNORED, (each.field for each in ignored))
 
     async def plain(self, content: object) -> None:
         """Send one JSON body."""
         body = msgspec.json.encode(content)
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        headers += self._headers
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
@@ -48,6 +58,7 @@ class Reply:
         stream: bool | None,
     ) -> None:
         """Send the chunks of `completion` as they arrive, or the response that they `fold` to, then cancel it."""
+        self._headers += named(NOT_ENFORCED, (each.field for each in completion.not_enforced))
         try:
             async with aclosing(self._counted(completion)) as chunks:
                 if stream:
@@ -58,7 +69,7 @@ class Reply:
             completion.cancel()
 
     async def _stream(self, chunks: AsyncGenerator[list[Chunk], None]) -> None:
-        async with EventStream(self._send, self._keep_alive) as stream:
+        async with EventStream(self._send, self._keep_alive, self._headers) as stream:
             try:
                 async for several in chunks:
                     await stream.write(several)
@@ -106,6 +117,9 @@ class Exchange(Generic[Asked]):
 
     async def _serve(self, request: Asked, record: AccessRecord, send: Send) -> None:
         record.model = request.model
+        ignored = ignored_fields(request)
+        if ignored:
+            LOG.debug("ignored fields request=%s fields=%s", record.id, [each.field for each in ignored])
         async with self._service.lease(request.model, request.ttl) as engine:
             record.model = engine.model
-            await self._respond(engine, request, Reply(send, record, self._service.keep_alive))
+            await self._respond(engine, request, Reply(send, record, self._service.keep_alive, ignored))

@@ -27,14 +27,16 @@ def event(content: object) -> bytes:
 class EventStream:
     """A response that is under way. Enter it to send the headers; `end` it exactly once."""
 
-    def __init__(self, send: Send, keep_alive: float) -> None:
+    def __init__(self, send: Send, keep_alive: float, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        """`headers` are sent beside those of every stream."""
         self._send = send
         self._keep_alive = keep_alive
+        self._headers = [*HEADERS, *headers]
         self._last_write = 0.0
         self._pinging: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        await self._send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+        await self._send({"type": "http.response.start", "status": 200, "headers": self._headers})
         self._last_write = asyncio.get_running_loop().time()
         self._pinging = asyncio.create_task(self._ping())
         return self

@@ -4,6 +4,8 @@ from typing import Literal
 
 import msgspec
 
+from localrouter.schema.ignored_fields import IgnoredField
+
 
 class ExplainedToken(msgspec.Struct, frozen=True):
     """A token of the prompt. `text` has U+FFFD for a character that other tokens have a part of; `bytes` is exact."""
@@ -55,6 +57,13 @@ class ExplainedReasoning(msgspec.Struct, frozen=True):
     """Tokens after which reasoning is ended; null: no limit."""
 
 
+class NotEnforced(msgspec.Struct, frozen=True):
+    """A part of a schema that the output may violate. `field` is its path in the request."""
+
+    field: str
+    why: str
+
+
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that determines the output for a request."""
 
@@ -77,3 +86,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     must_call: bool
     grammar: str | None
     """Grammar of the output, in llguidance's dialect of Lark; null for none."""
+    ignored: list[IgnoredField]
+    """Fields of the request that have no effect."""
+    not_enforced: list[NotEnforced]
+    """Parts of schemas that no grammar can enforce, so that the output may violate them."""

@@ -1,5 +1,6 @@
 """A chat request prepared for an engine: the rendered prompt, sampling parameters, and the rules for the output."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -19,6 +20,7 @@ from localrouter.engine.messages import Grammar, Sampling, Thinking, ToolCalls
 from localrouter.engine.model_info import ModelInfo
 from localrouter.errors import InvalidRequest
 from localrouter.schema.chat_request import ChatRequest
+from localrouter.schema.explain import NotEnforced
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class PreparedRequest:
     """Whether the request sets a `response_format`, a regular expression or a grammar for the content."""
     grammar_param: str | None
     """The field of the request that the grammar comes from; errors of the grammar name this field."""
+    not_enforced: Sequence[NotEnforced] = ()
+    """Parts of the request's schemas that no grammar can enforce."""
 
     def parser(self) -> Parser:
         """Return a new parser, for the output of one choice."""

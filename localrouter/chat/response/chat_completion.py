@@ -45,6 +45,7 @@ class Completion(CompletionStream[ChunkChoice, ChatCompletionChunk]):
             fingerprint=model.fingerprint,
             id=f"chatcmpl-{uuid4().hex}",
             created=int(time.time()),
+            not_enforced=prepared.not_enforced,
         )
 
     def chunk(self, choices: list[ChunkChoice], usage: Usage | None) -> ChatCompletionChunk:

@@ -12,6 +12,7 @@ from localrouter.chat.response.usage import usage_of
 from localrouter.engine.messages import Event
 from localrouter.engine.messages import TokenUsage as Counted
 from localrouter.schema.chat_response import Usage
+from localrouter.schema.explain import NotEnforced
 from localrouter.schema.generation_fields import StreamOptions
 
 Choice = TypeVar("Choice")
@@ -45,6 +46,8 @@ class CompletionStream(ABC, Generic[Choice, Chunk]):
     fingerprint: str
     id: str
     created: int
+    not_enforced: Sequence[NotEnforced] = ()
+    """Parts of the request's schemas that the output may violate."""
     usage: Usage | None = field(default=None, init=False)
     """Usage of the whole request, once all choices have ended."""
 

@@ -14,6 +14,7 @@ from localrouter.schema.explain import (
     ExplainedToken,
     Explanation,
 )
+from localrouter.schema.ignored_fields import ignored_fields
 
 
 async def explain(engine: LoadedEngine, request: ChatRequest, renderer: Renderer) -> Explanation:
@@ -46,6 +47,8 @@ async def explain(engine: LoadedEngine, request: ChatRequest, renderer: Renderer
         callable=[function.name for function in prepared.tools.callable],
         must_call=prepared.tools.must_call,
         grammar=prepared.grammar.lark if prepared.grammar else None,
+        ignored=ignored_fields(request),
+        not_enforced=list(prepared.not_enforced),
     )
 
 
