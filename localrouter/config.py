@@ -104,6 +104,8 @@ class Settings(EngineSettings):
     """Seconds a model may take to load."""
     grace: float = Field(10.0, ge=0, allow_inf_nan=False)
     """Seconds that running requests have to finish after SIGTERM."""
+    unknown_fields: Literal["reject", "ignore"] = "reject"
+    """What becomes of a request with a field that is not known; ignored fields are named in a response header."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     def require_flash_attention_for_quantized_cache(self) -> None:

@@ -19,7 +19,7 @@ from localrouter.api.sse import DONE, EventStream, event
 from localrouter.chat.engine_interface import LoadedEngine
 from localrouter.chat.response.completion_stream import CompletionStream
 from localrouter.schema.chat_request import ChatRequest
-from localrouter.schema.ignored_fields import IgnoredField, ignored_fields
+from localrouter.schema.ignored_fields import UNKNOWN, IgnoredField, ignored_fields
 from localrouter.schema.text_completions import CompletionRequest
 from localrouter.schema.tokenization import DetokenizeRequest, TokenizeRequest
 
@@ -110,16 +110,25 @@ class Exchange(Generic[Asked]):
         """Read the body, generate, respond."""
         record = record_of(scope)
         try:
-            body = await read_body(cast(HTTPScope, scope), receive, self._service.settings.max_body)
-            await while_connected(receive, self._serve(parse_body(body, self._asked), record, send))
+            settings = self._service.settings
+            body = await read_body(cast(HTTPScope, scope), receive, settings.max_body)
+            request = parse_body(body, self._asked, ignore_unknown=settings.unknown_fields == "ignore")
+            await while_connected(receive, self._serve(request, record, send))
         except ClientLeft:
             record.status = CLIENT_LEFT
 
     async def _serve(self, request: Asked, record: AccessRecord, send: Send) -> None:
         record.model = request.model
         ignored = ignored_fields(request)
-        if ignored:
-            LOG.debug("ignored fields request=%s fields=%s", record.id, [each.field for each in ignored])
+        self._log_ignored(ignored, record)
         async with self._service.lease(request.model, request.ttl) as engine:
             record.model = engine.model
             await self._respond(engine, request, Reply(send, record, self._service.keep_alive, ignored))
+
+    def _log_ignored(self, ignored: Sequence[IgnoredField], record: AccessRecord) -> None:
+        """Write the ignored fields to the debug log, and each field that is not known at all to the log, once."""
+        if ignored:
+            LOG.debug("ignored fields request=%s fields=%s", record.id, [each.field for each in ignored])
+        for each in ignored:
+            if each.why == UNKNOWN and self._service.is_first_time(each.field):
+                LOG.warning("unknown field ignored field=%r model=%r request=%s", each.field, record.model, record.id)

@@ -1,6 +1,6 @@
 """The tables of request fields in docs/api.md: `python -m localrouter.api.fields_table` prints them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import rich_click as click
 from pydantic import BaseModel
@@ -9,6 +9,8 @@ from pydantic.fields import FieldInfo
 from localrouter.schema.chat_messages import Message
 from localrouter.schema.chat_request import ChatRequest
 from localrouter.schema.field_kinds import Ignored, Unsupported
+from localrouter.schema.foreign_fields.foreign_field import ForeignField, Members
+from localrouter.schema.foreign_fields.table import FOREIGN_FIELDS
 from localrouter.schema.text_completions import CompletionRequest
 from localrouter.schema.tokenization import DetokenizeRequest, TokenizeRequest
 
@@ -19,6 +21,27 @@ def table(model: type[BaseModel]) -> str:
     rows = sorted((_row(name, field) for name, field in needed_first), key=lambda row: row[0])
     lines = [f"| `{name}` | {standing} | {note} |" for _, name, standing, note in rows]
     return "\n".join(["| field | here | note |", "|---|---|---|", *lines])
+
+
+def foreign_table(fields: Mapping[str, ForeignField]) -> str:
+    """Return foreign fields and their meaning here as a Markdown table: names of our fields first, rejected ones last.
+
+    Members of an object have a row each.
+    """
+    rows = sorted(_foreign_rows(fields), key=lambda row: (_ORDER.index(row[1].split("`")[0].strip()), row[0]))
+    lines = [f"| `{name}` | {meaning} | {note} |" for name, meaning, note in rows]
+    return "\n".join(["| field | here | note |", "|---|---|---|", *lines])
+
+
+_ORDER = ["as", "accepted and ignored", "400"]
+
+
+def _foreign_rows(fields: Mapping[str, ForeignField], prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    for name, each in fields.items():
+        if isinstance(each, Members):
+            yield from _foreign_rows(each.members, f"{prefix}{name}.")
+        else:
+            yield (f"{prefix}{name}", *each.meaning)
 
 
 def _row(name: str, field: FieldInfo) -> tuple[int, str, str, str]:
@@ -42,6 +65,8 @@ def sections() -> Iterator[tuple[str, str]]:
     yield "completions", table(CompletionRequest)
     yield "tokenize", table(TokenizeRequest)
     yield "detokenize", table(DetokenizeRequest)
+    for server, fields in FOREIGN_FIELDS.items():
+        yield server, foreign_table(fields)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -12,6 +13,8 @@ from pydantic_core import ErrorDetails
 
 from localrouter.errors import InvalidRequest
 from localrouter.schema.field_kinds import JsonObject
+from localrouter.schema.foreign_fields.canonical_body import CanonicalBody, canonical_body, foreign_fields
+from localrouter.schema.generation_fields import GenerationFields
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -41,7 +44,7 @@ def _value(expected: str) -> tuple[str, str]:
 
 WORDINGS = {
     "missing": ("missing_required_parameter", "Missing required parameter: {field}."),
-    "unknown_parameter": ("unknown_parameter", "Unknown parameter: {field}."),
+    "unknown_parameter": ("unknown_parameter", "Unknown parameter: {field}.{meant}"),
     "missing_field": ("missing_required_parameter", "Missing required parameter: {field}."),
     "misplaced_parameter": ("invalid_value", "Invalid value for {field}: messages of the role '{role}' have none."),
     "unsupported_parameter": ("unsupported_parameter", "{message}"),
@@ -77,20 +80,25 @@ OF_A_FIELD = {"unknown_parameter", "missing_field", "misplaced_parameter"}
 """Errors that a whole object has because of the field that they name."""
 
 
-def parse_body(body: bytes, model: type[Model]) -> Model:
+def parse_body(body: bytes, model: type[Model], *, ignore_unknown: bool = False) -> Model:
     """Return the request in `body`, validated as `model`. Raises InvalidRequest with the first error in the body.
+
+    `ignore_unknown`: unknown fields at the top level are ignored and noted in the request, instead of rejected.
 
     The body is parsed once, by `json.loads`: pydantic's own JSON parser keeps the last of two equal keys and gives
     no way to see the first, and it makes the same infinity of `Infinity`, which is no JSON, and of `1e999`.
     """
     parser = _BodyParser()
     value = parser.parse(body)
+    canonical = canonical_body(value, model, ignore_unknown=ignore_unknown) if isinstance(value, dict) else None
     try:
-        request = model.model_validate(value)
+        request = model.model_validate(canonical.fields if canonical else value)
     except ValidationError as error:
-        raise _error_of(error.errors(include_url=False)[0]) from None
+        raise _error_of(error.errors(include_url=False)[0], model, canonical) from None
     if parser.error is not None:
         raise parser.error
+    if canonical and canonical.ignored and isinstance(request, GenerationFields):
+        request.note_taken_out({each.field: each.why for each in canonical.ignored})
     return request
 
 
@@ -177,18 +185,28 @@ def _not_json(reason: str) -> InvalidRequest:
     return InvalidRequest(f"The body is not valid JSON: {reason}.", code="invalid_json")
 
 
-def _error_of(error: ErrorDetails) -> InvalidRequest:
+def _error_of(error: ErrorDetails, model: type[BaseModel], canonical: CanonicalBody | None) -> InvalidRequest:
     context = error.get("ctx", {})
+    path = [*error["loc"]]
+    if canonical and path and isinstance(path[0], str):
+        path[0] = canonical.source(path[0])
     named = f".{context['name']}" if error["type"] in OF_A_FIELD else ""
-    param = _shortened(("".join(_steps(error["loc"])) + named).removeprefix("."))
+    param = _shortened(("".join(_steps(path)) + named).removeprefix("."))
     field = f"'{param}'" if param or named else "the body"
     facts = {
         "field": field,
         "got": "null" if error["input"] is None else JSON_KINDS.get(type(error["input"]), "something else"),
         "message": error["msg"].replace("{field}", field),
+        "meant": _meant(param, model) if error["type"] == "unknown_parameter" and not error["loc"] else "",
     }
     code, wording = WORDINGS.get(_kind(error), ("invalid_value", "Invalid value for {field}."))
     return InvalidRequest(wording.format(**{**context, **facts}), param=param or None, code=code)
+
+
+def _meant(name: str, model: type[BaseModel]) -> str:
+    """Return the question for a known field with a similar name; "" for none."""
+    close = get_close_matches(name, [*model.model_fields, *foreign_fields(model)], n=1, cutoff=0.75)
+    return f" Did you mean '{close[0]}'?" if close else ""
 
 
 def _kind(error: ErrorDetails) -> str:
@@ -196,7 +214,7 @@ def _kind(error: ErrorDetails) -> str:
     return "finite_number" if error["type"] == "float_type" and type(error["input"]) is int else error["type"]
 
 
-def _steps(loc: tuple[int | str, ...]) -> Iterator[str]:
+def _steps(loc: Iterable[int | str]) -> Iterator[str]:
     """Yield the steps of a place in OpenAI's form, without the tags of unions, which are in angle brackets."""
     for step in loc:
         if isinstance(step, int):

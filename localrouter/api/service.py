@@ -15,6 +15,9 @@ from localrouter.errors import ShuttingDown
 from localrouter.router.router import EngineStatus
 from localrouter.weights.catalog import CatalogEntry, ResolvedModel
 
+MAX_FIELDS = 1000
+"""Unknown fields that are remembered, so that each is logged once."""
+
 
 class EngineLender(Protocol):
     """Lends the engine of a model, and knows which models are in memory."""
@@ -52,7 +55,15 @@ class Service:
     renderer: Renderer
     keep_alive: float = 15.0
     accepting: bool = True
+    _unknown_fields: set[str] = field(default_factory=set, init=False)
     _closing: asyncio.Task[None] | None = field(default=None, init=False)
+
+    def is_first_time(self, unknown_field: str) -> bool:
+        """Return whether no request had this unknown field before. After MAX_FIELDS fields: False for any other."""
+        if unknown_field in self._unknown_fields or len(self._unknown_fields) == MAX_FIELDS:
+            return False
+        self._unknown_fields.add(unknown_field)
+        return True
 
     @asynccontextmanager
     async def lease(self, name: str, ttl: int | None = None) -> AsyncIterator[LoadedEngine]:

@@ -83,6 +83,7 @@ def _literals(annotation: object) -> list[str]:
 @_setting("max_loaded", "Models loaded at the same time.", "COUNT")
 @_setting("load_timeout", "Seconds allowed for loading a model.", "SECONDS")
 @_setting("grace", "Seconds for running requests to finish during a graceful shutdown.", "SECONDS")
+@_setting("unknown_fields", "Unknown fields of requests: reject (status 400) or ignore.", "POLICY")
 @_setting("log_level", "debug, info, warning or error.", "LEVEL")
 def serve(models: tuple[str, ...], **options: object) -> None:
     """Serve an OpenAI-compatible API on this machine.

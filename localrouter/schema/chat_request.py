@@ -2,10 +2,20 @@
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from localrouter.schema.chat_messages import Message
-from localrouter.schema.field_kinds import MAX_TOKENS, Ignored, JsonObject, Several, Tokens, Unsupported, invalid
+from localrouter.schema.field_kinds import (
+    MAX_TOKENS,
+    Ignored,
+    Integer,
+    JsonObject,
+    Several,
+    Tokens,
+    Unsupported,
+    invalid,
+)
 from localrouter.schema.generation_fields import UNSTORED, GenerationFields
 from localrouter.schema.tools import (
     MAX_TOOLS,
@@ -28,6 +38,21 @@ def _texts(metadata: JsonObject | None) -> JsonObject | None:
     return metadata
 
 
+def _nested_schema(value: object) -> object:
+    """Return a `response_format` in OpenAI's form; llama-server has the schema beside the type, as `schema`."""
+    if not isinstance(value, dict) or value.get("json_schema") is not None or value.get("schema") is None:
+        return value
+    if value.get("type") not in ("json_object", "json_schema"):
+        return value
+    rest = {name: each for name, each in value.items() if name not in ("type", "schema", "json_schema")}
+    return {"type": "json_schema", "json_schema": {"schema": value["schema"], **rest}}
+
+
+def _effort(value: object) -> object:
+    """Return an effort; some clients write the default as a word or as no text."""
+    return None if value in ("", "default") else value
+
+
 Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
@@ -35,17 +60,19 @@ class ChatRequest(GenerationFields):
     """The body of `POST /v1/chat/completions`. `None` is the same as leaving a field out."""
 
     messages: Several[Message] = Field(description="at least one; see below")
-    n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = Field(
+    n: Annotated[Integer, Field(ge=1, le=MAX_CHOICES)] | None = Field(
         None, description="choices for the prompt, which is computed once; at most as many as the model has sequences"
     )
     max_tokens: Tokens | None = Field(None, description="the older name of `max_completion_tokens`")
-    max_completion_tokens: Tokens | None = Field(None, description="at least 1; default: to the end of the context")
+    max_completion_tokens: Tokens | None = Field(
+        None, description="at least 1; default, as -1: to the end of the context"
+    )
     logprobs: bool | None = Field(None, description="default false; see below")
-    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = Field(
+    top_logprobs: Annotated[Integer, Field(ge=0, le=20)] | None = Field(
         None, description="0 to 20, default 0; only with `logprobs`"
     )
 
-    response_format: ResponseFormat | None = Field(
+    response_format: Annotated[ResponseFormat | None, BeforeValidator(_nested_schema)] = Field(
         None, description="`text`, `json_object` or `json_schema`, enforced while the output is sampled"
     )
     tools: Annotated[list[Tool], Field(fail_fast=True, max_length=MAX_TOOLS)] | None = Field(
@@ -59,11 +86,17 @@ class ChatRequest(GenerationFields):
         None, description="the older form of `tools`; answered in the older form too"
     )
     function_call: FunctionChoice | None = Field(None, description="the older form of `tool_choice`")
-    reasoning_effort: Effort | None = Field(
+    reasoning_effort: Annotated[Effort | None, BeforeValidator(_effort)] = Field(
         None, description="`none` turns reasoning off where the model can; the others limit its length; see below"
     )
+    enable_thinking: bool | None = Field(
+        None, description='not OpenAI\'s: false is `reasoning_effort: "none"`; true asks the template for reasoning'
+    )
+    include_reasoning: bool | None = Field(
+        None, description="not OpenAI's: default true; false: reasoning is generated, and not part of the response"
+    )
 
-    reasoning_budget: Annotated[int, Field(ge=0, le=MAX_TOKENS)] | None = Field(
+    reasoning_budget: Annotated[Integer, Field(ge=0, le=MAX_TOKENS)] | None = Field(
         None, description="not OpenAI's: tokens after which reasoning is ended"
     )
     chat_template_kwargs: JsonObject | None = Field(
@@ -73,6 +106,9 @@ class ChatRequest(GenerationFields):
         None, description="not OpenAI's: default false; true: the output continues the last message, the assistant's"
     )
 
+    add_generation_prompt: Annotated[
+        bool | None, Ignored("the assistant's turn begins, or with `continue_final_message` its last one goes on")
+    ] = None
     safety_identifier: Annotated[str | None, UNSTORED] = None
     metadata: Annotated[JsonObject | None, AfterValidator(_texts), UNSTORED] = None
     store: Annotated[bool | None, UNSTORED] = None
@@ -96,6 +132,30 @@ class ChatRequest(GenerationFields):
     def _top_needs_logprobs(cls, value: int | None, info: ValidationInfo) -> int | None:
         if value and not info.data.get("logprobs"):
             raise invalid("The 'top_logprobs' parameter is only allowed with 'logprobs'.")
+        return value
+
+    @field_validator("enable_thinking")
+    @classmethod
+    def _one_effort(cls, value: bool | None, info: ValidationInfo) -> bool | None:
+        effort = info.data.get("reasoning_effort")
+        if value is not None and effort is not None and value != (effort != "none"):
+            raise invalid("{field} and 'reasoning_effort' contradict each other; send one of them.")
+        return value
+
+    @field_validator("chat_template_kwargs")
+    @classmethod
+    def _one_switch(cls, value: JsonObject | None, info: ValidationInfo) -> JsonObject | None:
+        switch = info.data.get("enable_thinking")
+        if switch is not None and (value or {}).get("enable_thinking", switch) is not switch:
+            raise invalid("'enable_thinking' and 'chat_template_kwargs.enable_thinking' contradict each other.")
+        return value
+
+    @field_validator("add_generation_prompt")
+    @classmethod
+    def _begins_a_turn(cls, value: bool | None, info: ValidationInfo) -> bool | None:
+        if value is False and not info.data.get("continue_final_message"):
+            message = "{field} is only supported as true, and beside 'continue_final_message'."
+            raise PydanticCustomError("unsupported_parameter", message)
         return value
 
     @field_validator("max_completion_tokens")

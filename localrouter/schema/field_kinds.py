@@ -37,7 +37,7 @@ class Unsupported:
         return core_schema.no_info_after_validator_function(self._check, core_schema.any_schema())
 
     def _check(self, value: object) -> object:
-        if value is None or any(_same(value, neutral) for neutral in self.neutral):
+        if value is None or any(is_same(value, neutral) for neutral in self.neutral):
             return value
         raise PydanticCustomError(
             "unsupported_parameter",
@@ -51,7 +51,7 @@ class Unsupported:
         return [msgspec.json.encode(value).decode() for value in self.neutral]
 
 
-def _same(value: object, neutral: object) -> bool:
+def is_same(value: object, neutral: object) -> bool:
     """Return whether two values are equal in JSON, where unlike in Python `true` is not 1."""
     return value == neutral and isinstance(value, bool) == isinstance(neutral, bool)
 
@@ -106,7 +106,22 @@ def kind_of_content(value: object) -> str | None:
     return "<parts>" if isinstance(value, list) else None
 
 
+def _whole(value: object) -> object:
+    """Return a float without a fraction as an integer: 16.0 is one in JSON, and some languages write it so."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Integer = Annotated[int, BeforeValidator(_whole)]
+"""An integer, which may be written as 16.0."""
 Number = Annotated[float, Field(allow_inf_nan=False)]
-Tokens = Annotated[int, Field(ge=1, le=MAX_TOKENS)]
+
+
+def _limit(value: object) -> object:
+    """Return the largest limit for -1, which LM Studio and llama.cpp read as no limit."""
+    return MAX_TOKENS if is_same(value, -1) else value
+
+
+Tokens = Annotated[int, Field(ge=1, le=MAX_TOKENS), BeforeValidator(_whole), BeforeValidator(_limit)]
+"""A limit of tokens; -1 is none."""
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9_-]+\z")]
 """Name of a function or a schema, with the characters that OpenAI allows."""

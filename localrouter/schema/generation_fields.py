@@ -1,11 +1,30 @@
 """Fields of all requests that generate text: model, sampling parameters and streaming."""
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, TypeAlias
 
-from pydantic import BeforeValidator, Discriminator, Field, StringConstraints, Tag, ValidationInfo, field_validator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    StringConstraints,
+    Tag,
+    ValidationInfo,
+    field_validator,
+)
 
-from localrouter.schema.field_kinds import MAX_TOKENS, Ignored, Number, Strict, invalid, kind_of_content
+from localrouter.schema.field_kinds import (
+    MAX_TOKENS,
+    Ignored,
+    Integer,
+    Number,
+    Strict,
+    invalid,
+    is_same,
+    kind_of_content,
+)
 
 MAX_BIASED = 300
 """Tokens that one `logit_bias` may name."""
@@ -38,6 +57,15 @@ def _bias(value: object) -> object:
 
 Bias = Annotated[dict[int, float], BeforeValidator(_bias)]
 """Values added to the logits of tokens, by token id."""
+
+
+def _all_tokens(value: object) -> object:
+    """Return a `top_k`: vLLM writes all tokens as -1."""
+    if is_same(value, -1):
+        return 0
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 Penalty = Annotated[Number, Field(ge=-2, le=2)]
 StopString = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 Stop: TypeAlias = Annotated[
@@ -55,7 +83,7 @@ class GenerationFields(Strict):
     stream_options: StreamOptions | None = Field(None, description="only with `stream`; `include_usage`")
     temperature: Annotated[Number, Field(ge=0, le=2)] | None = Field(None, description="0 to 2, default 1; 0 is greedy")
     top_p: Annotated[Number, Field(ge=0, le=1)] | None = Field(None, description="0 to 1, default 1")
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = Field(
+    seed: Annotated[Integer, Field(ge=-(2**63), lt=2**63)] | None = Field(
         None, description="the same request with the same `system_fingerprint` samples the same tokens"
     )
     presence_penalty: Penalty | None = Field(None, description="-2 to 2, default 0; for tokens that the output has")
@@ -64,8 +92,8 @@ class GenerationFields(Strict):
         None, description=f"at most {MAX_BIASED} tokens by number, each -100 to 100; see below"
     )
     stop: Stop | None = Field(None, description="a string, or up to 4; see below")
-    top_k: Annotated[int, Field(ge=0, le=MAX_TOKENS)] | None = Field(
-        None, description="not OpenAI's: sample from so many of the likeliest tokens; default 0, from all"
+    top_k: Annotated[int, Field(ge=0, le=MAX_TOKENS), BeforeValidator(_all_tokens)] | None = Field(
+        None, description="not OpenAI's: sample from so many of the likeliest tokens; default 0, as -1: from all"
     )
     min_p: Annotated[Number, Field(ge=0, le=1)] | None = Field(
         None, description="not OpenAI's: 0 to 1, default 0; the least probability, as a share of the likeliest's"
@@ -79,10 +107,20 @@ class GenerationFields(Strict):
     grammar: Annotated[str, StringConstraints(min_length=1, max_length=1_000_000)] | None = Field(
         None, description="not OpenAI's: a grammar that the output obeys, in llguidance's dialect of Lark"
     )
-    ttl: Annotated[int, Field(ge=0, le=MAX_TOKENS)] | None = Field(
+    ttl: Annotated[Integer, Field(ge=0, le=MAX_TOKENS)] | None = Field(
         None, description="not OpenAI's: seconds without a request after which the model may leave memory"
     )
     user: Annotated[str | None, UNSTORED] = None
+
+    _taken_out: Mapping[str, str] = PrivateAttr(default_factory=dict)
+
+    def note_taken_out(self, fields: Mapping[str, str]) -> None:
+        """Keep the paths of fields without effect that were taken out before validation, each with the reason."""
+        self._taken_out = fields
+
+    def without_effect(self) -> Mapping[str, str]:
+        """Return the fields without effect that the types of the fields do not show, each with the reason."""
+        return self._taken_out
 
     @field_validator("stream_options")
     @classmethod

@@ -7,6 +7,7 @@ import msgspec
 from pydantic import BaseModel
 
 from localrouter.schema.field_kinds import Ignored, Unsupported
+from localrouter.schema.generation_fields import GenerationFields
 
 NEUTRAL = "this value asks for what is the case anyway"
 UNKNOWN = "not a field of localrouter's API"
@@ -26,6 +27,8 @@ def ignored_fields(request: BaseModel) -> list[IgnoredField]:
     """
     found: dict[str, str] = {}
     _collect(request, "", found)
+    if isinstance(request, GenerationFields):
+        found.update(request.without_effect())
     return [IgnoredField(field, why) for field, why in found.items()]
 
 

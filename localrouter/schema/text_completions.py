@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from localrouter.schema.chat_request import MAX_CHOICES
 from localrouter.schema.chat_response import Usage
-from localrouter.schema.field_kinds import MAX_TOKENS, Tokens, Unsupported, invalid
+from localrouter.schema.field_kinds import MAX_TOKENS, Integer, Tokens, Unsupported, invalid
 from localrouter.schema.generation_fields import GenerationFields
 
 MAX_PROMPTS = MAX_CHOICES
@@ -49,12 +49,12 @@ class CompletionRequest(GenerationFields):
     """The body of `POST /v1/completions`. `None` is the same as leaving a field out."""
 
     prompt: Prompt = Field(description=f"a string, an array of at most {MAX_PROMPTS}, or the same in tokens; see below")
-    n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = Field(
+    n: Annotated[Integer, Field(ge=1, le=MAX_CHOICES)] | None = Field(
         None, description=f"choices per prompt, default 1; at most {MAX_CHOICES} for all prompts together"
     )
-    best_of: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = Field(None, description="1, or as `n`")
+    best_of: Annotated[Integer, Field(ge=1, le=MAX_CHOICES)] | None = Field(None, description="1, or as `n`")
     max_tokens: Tokens | None = Field(None, description=f"at least 1, default {DEFAULT_MAX_TOKENS}")
-    logprobs: Annotated[int, Field(ge=0, le=5)] | None = Field(
+    logprobs: Annotated[Integer, Field(ge=0, le=5)] | None = Field(
         None, description="0 to 5: number of likeliest tokens reported beside the sampled one; see below"
     )
     echo: bool | None = Field(None, description="default false; true: the prompt comes first; not with `logprobs`")

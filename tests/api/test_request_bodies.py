@@ -152,7 +152,7 @@ WRONG: list[tuple[Any, str | None, str]] = [
     ({**HELLO, "frequency_penalty": 2.1}, "frequency_penalty", "invalid_value"),
     ({**HELLO, "presence_penalty": -2.1}, "presence_penalty", "invalid_value"),
     (said("presence_penalty", "NaN"), "presence_penalty", "invalid_value"),
-    ({**HELLO, "top_k": -1}, "top_k", "invalid_value"),
+    ({**HELLO, "top_k": -2}, "top_k", "invalid_value"),
     ({**HELLO, "top_k": 2**31}, "top_k", "invalid_value"),
     ({**HELLO, "top_k": 1.5}, "top_k", "invalid_type"),
     ({**HELLO, "min_p": 1.1}, "min_p", "invalid_value"),
@@ -344,8 +344,20 @@ async def test_a_field_that_is_not_supported_is_taken_while_it_asks_for_nothing(
     assert answer.status_code == 200, answer.text
 
 
-OWN = {"top_k", "min_p", "repeat_penalty", "regex", "grammar", "reasoning_budget", "chat_template_kwargs"}
-OWN |= {"continue_final_message", "ttl"}
+OWN = {
+    "add_generation_prompt",
+    "chat_template_kwargs",
+    "continue_final_message",
+    "enable_thinking",
+    "grammar",
+    "include_reasoning",
+    "min_p",
+    "reasoning_budget",
+    "regex",
+    "repeat_penalty",
+    "top_k",
+    "ttl",
+}
 
 
 def test_the_fields_are_those_of_openais_sdk_and_our_own() -> None:

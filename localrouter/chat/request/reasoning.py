@@ -21,16 +21,22 @@ def template_variables(request: ChatRequest) -> JsonObject:
     Qwen's and Gemma's templates read `enable_thinking`; others ignore it.
     """
     variables = dict(request.chat_template_kwargs or {})
-    if request.reasoning_effort is not None:
-        variables.setdefault("enable_thinking", request.reasoning_effort != "none")
+    if request.enable_thinking is not None or request.reasoning_effort is not None:
+        variables.setdefault("enable_thinking", not _is_switched_off(request))
     return variables
+
+
+def _is_switched_off(request: ChatRequest) -> bool:
+    return request.enable_thinking is False or request.reasoning_effort == "none"
 
 
 def thinking_of(request: ChatRequest, family: Family, *, is_open: bool) -> Thinking:
     """Return the delimiters and the budget of reasoning. `is_open`: the prompt ends inside reasoning."""
     budget = request.reasoning_budget
-    if budget is None and request.reasoning_effort is not None:
-        budget = 0 if request.reasoning_effort == "none" else BUDGETS.get(request.reasoning_effort)
+    if _is_switched_off(request):
+        budget = 0
+    elif budget is None and request.reasoning_effort is not None:
+        budget = BUDGETS.get(request.reasoning_effort)
     return Thinking(family.reasoning.begin, family.reasoning.end, is_open, budget)
 
 

@@ -64,7 +64,11 @@ class Completion(CompletionStream[ChunkChoice, ChatCompletionChunk]):
 
 def _stream(index: int, request: ChatRequest, prepared: PreparedRequest) -> ChoiceStream:
     return ChoiceStream(
-        index, prepared.parser(), has_logprobs=bool(request.logprobs), is_old_form=prepared.tools.is_old_form
+        index,
+        prepared.parser(),
+        has_logprobs=bool(request.logprobs),
+        is_old_form=prepared.tools.is_old_form,
+        shows_reasoning=request.include_reasoning is not False,
     )
 
 

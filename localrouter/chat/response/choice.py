@@ -23,12 +23,18 @@ from localrouter.schema.chat_response import (
 class ChoiceStream:
     """Turns the events of one choice, in their order, into chunk choices."""
 
-    def __init__(self, index: int, parser: Parser, *, has_logprobs: bool, is_old_form: bool) -> None:
-        """`has_logprobs`: the request asks for logprobs. `is_old_form`: a call is OpenAI's older `function_call`."""
+    def __init__(
+        self, index: int, parser: Parser, *, has_logprobs: bool, is_old_form: bool, shows_reasoning: bool = True
+    ) -> None:
+        """`has_logprobs`: the request asks for logprobs. `is_old_form`: a call is OpenAI's older `function_call`.
+
+        Without `shows_reasoning` the chunks have no reasoning.
+        """
         self._index = index
         self._parser = parser
         self._has_logprobs = has_logprobs
         self._is_old_form = is_old_form
+        self._shows_reasoning = shows_reasoning
         self._alignment = TokenAlignment()
         self._tokens: deque[AlignedToken] = deque()
         """Tokens of text that was not sent yet."""
@@ -76,7 +82,7 @@ class ChoiceStream:
         """Return the delta for parts of one kind, other than content; None for the end of a call."""
         match parts[0]:
             case Reasoning():
-                return Delta(reasoning_content=_joined(parts))
+                return Delta(reasoning_content=_joined(parts)) if self._shows_reasoning else None
             case CallBegun(index, name):
                 self._has_calls = True
                 function = DeltaFunction(name, "")
