@@ -233,7 +233,8 @@ def test_switching_reasoning_off_and_setting_an_effort_contradict_each_other() -
     assert "'reasoning_effort'" in error.message
     assert rejected(enable_thinking=True, reasoning_effort="none").param == "enable_thinking"
     assert rejected(enable_thinking=True, chat_template_kwargs={"enable_thinking": False}).param
-    assert chat(enable_thinking=False, reasoning_effort="none", chat_template_kwargs={"enable_thinking": False})
+    same = chat(enable_thinking=False, reasoning_effort="none", chat_template_kwargs={"enable_thinking": False})
+    assert same.enable_thinking is False
 
 
 @pytest.mark.parametrize("effort", ["", "default", None])
