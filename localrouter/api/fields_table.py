@@ -6,8 +6,9 @@ import rich_click as click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from localrouter.schema.chat_messages import Message
+from localrouter.schema.chat_messages import CalledFunction, Message, PriorToolCall
 from localrouter.schema.chat_request import ChatRequest
+from localrouter.schema.content_parts import TextPart
 from localrouter.schema.field_kinds import Ignored, Unsupported
 from localrouter.schema.foreign_fields.foreign_field import ForeignField, Members
 from localrouter.schema.foreign_fields.table import FOREIGN_FIELDS
@@ -62,6 +63,9 @@ def sections() -> Iterator[tuple[str, str]]:
     """Yield a name and a table for each request, and for the parts of one."""
     yield "request", table(ChatRequest)
     yield "message", table(Message)
+    yield "part", table(TextPart)
+    yield "call", table(PriorToolCall)
+    yield "called function", table(CalledFunction)
     yield "completions", table(CompletionRequest)
     yield "tokenize", table(TokenizeRequest)
     yield "detokenize", table(DetokenizeRequest)

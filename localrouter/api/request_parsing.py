@@ -47,6 +47,14 @@ WORDINGS = {
     "unknown_parameter": ("unknown_parameter", "Unknown parameter: {field}.{meant}"),
     "missing_field": ("missing_required_parameter", "Missing required parameter: {field}."),
     "misplaced_parameter": ("invalid_value", "Invalid value for {field}: messages of the role '{role}' have none."),
+    "misplaced_reasoning": (
+        "invalid_value",
+        "Invalid value for {field}: only the assistant has reasoning.",
+    ),
+    "names_differ": (
+        "invalid_value",
+        "{field} and '{other}' are two names of one field, and their values differ; send one of them.",
+    ),
     "unsupported_parameter": ("unsupported_parameter", "{message}"),
     "invalid_value": ("invalid_value", "{message}"),
     "content_type": _type("a string or an array of content parts"),
@@ -76,7 +84,7 @@ WORDINGS = {
 """For each kind of pydantic's errors a code and a message, worded as OpenAI words it where OpenAI has one."""
 
 
-OF_A_FIELD = {"unknown_parameter", "missing_field", "misplaced_parameter"}
+OF_A_FIELD = {"unknown_parameter", "missing_field", "misplaced_parameter", "misplaced_reasoning", "names_differ"}
 """Errors that a whole object has because of the field that they name."""
 
 

@@ -5,6 +5,7 @@ Our models have every field of OpenAI's, in one of three kinds: supported (it ha
 are generated from the models.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Self, TypeAlias, TypeVar
 
@@ -80,7 +81,7 @@ def invalid(message: str) -> PydanticCustomError:
 
 
 class Strict(BaseModel):
-    """Base of all request models: unknown fields are errors, and nothing is converted ("1" is not a number).
+    """Base of the bodies of requests: unknown fields are errors, and nothing is converted ("1" is not a number).
 
     Validation stops at the first error: collecting a few million errors of one body took a minute and 10 GB. For the
     same reason unknown fields are rejected after validation, where `extra="forbid"` would list them all.
@@ -93,6 +94,20 @@ class Strict(BaseModel):
         for name in self.model_extra or ():
             raise PydanticCustomError("unknown_parameter", "", {"name": name})
         return self
+
+
+class Nested(BaseModel):
+    """Base of the objects inside a body: unknown fields are annotations, accepted without effect and named.
+
+    Known fields that carry content or change the output are declared, as supported or as `Unsupported`. Nothing is
+    converted, and validation stops at the first error, as in `Strict`.
+    """
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+    def without_effect(self) -> Mapping[str, str]:
+        """Return the supported fields that have no effect in this object, each with the reason."""
+        return {}
 
 
 Item = TypeVar("Item")

@@ -19,6 +19,7 @@ from localrouter.schema.field_kinds import (
     MAX_TOKENS,
     Ignored,
     Integer,
+    Nested,
     Number,
     Strict,
     invalid,
@@ -34,7 +35,7 @@ UNSTORED = Ignored("nothing is stored")
 _TOKEN = re.compile("0|[1-9][0-9]{0,9}")
 
 
-class StreamOptions(Strict):
+class StreamOptions(Nested):
     """Options of a streamed response."""
 
     include_usage: Annotated[bool, BeforeValidator(lambda value: False if value is None else value)] = False

@@ -1,16 +1,22 @@
 """The fields of a request that are accepted without effect, for the response header, `explain` and the debug log."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from itertools import chain
 
 import msgspec
 from pydantic import BaseModel
 
-from localrouter.schema.field_kinds import Ignored, Unsupported
+from localrouter.schema.field_kinds import Ignored, Nested, Unsupported
 from localrouter.schema.generation_fields import GenerationFields
 
 NEUTRAL = "this value asks for what is the case anyway"
 UNKNOWN = "not a field of localrouter's API"
+
+MAX_FIELDS = 1000
+"""Fields that are listed for one request: a body of 8 MB has room for a million unknown ones."""
+MAX_NAME = 100
+"""Characters of one name in a path."""
 
 
 class IgnoredField(msgspec.Struct, frozen=True):
@@ -20,33 +26,52 @@ class IgnoredField(msgspec.Struct, frozen=True):
     why: str
 
 
+MORE = IgnoredField("...", f"the request has more than {MAX_FIELDS} ignored fields")
+
+
 def ignored_fields(request: BaseModel) -> list[IgnoredField]:
-    """Return the fields of a validated request that have no effect, each path once, in the order of the request.
+    """Return the fields of a validated request that have no effect, each path once, in the order of the models.
 
-    Fields that are null are not listed: null is the same as omitting a field.
+    Fields that are null are not listed: null is the same as omitting a field. After `MAX_FIELDS` fields follows `MORE`.
     """
-    found: dict[str, str] = {}
-    _collect(request, "", found)
-    if isinstance(request, GenerationFields):
-        found.update(request.without_effect())
-    return [IgnoredField(field, why) for field, why in found.items()]
+    found: dict[str, IgnoredField] = {}
+    without_effect = request.without_effect().items() if isinstance(request, GenerationFields) else ()
+    for path, why in chain(_ignored(request, ""), without_effect):
+        if path in found:
+            continue
+        if len(found) == MAX_FIELDS:
+            return [*found.values(), MORE]
+        found[path] = IgnoredField(path, why)
+    return list(found.values())
 
 
-def _collect(part: BaseModel, prefix: str, found: dict[str, str]) -> None:
+def _ignored(part: BaseModel, prefix: str) -> Iterator[tuple[str, str]]:
+    """Yield the path of each ignored field of an object and of the objects inside it, with the reason."""
     kinds = _kinds(type(part))
     for name, value in part.__dict__.items():
         if value is None:
             continue
         if name in kinds:
-            found.setdefault(prefix + name, kinds[name])
-        elif isinstance(value, BaseModel):
-            _collect(value, f"{prefix}{name}.", found)
-        elif type(value) is list and value and isinstance(value[0], BaseModel):
-            for item in value:
-                _collect(item, f"{prefix}{name}[].", found)
+            yield prefix + name, kinds[name]
+        elif isinstance(value, BaseModel | list):
+            yield from _inside(value, prefix + name)
+    if isinstance(part, Nested):
+        for name, why in part.without_effect().items():
+            yield prefix + name, why
     for name, value in (part.model_extra or {}).items():
         if value is not None:
-            found.setdefault(prefix + name, UNKNOWN)
+            yield prefix + (name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 3]}..."), UNKNOWN
+
+
+def _inside(value: BaseModel | list[object], path: str) -> Iterator[tuple[str, str]]:
+    """Yield the ignored fields of an object, or of the objects in an array, at `path`."""
+    if isinstance(value, BaseModel):
+        yield from _ignored(value, f"{path}.")
+    elif value and isinstance(value[0], BaseModel):
+        items = f"{path}[]."
+        for item in value:
+            if isinstance(item, BaseModel):
+                yield from _ignored(item, items)
 
 
 @lru_cache(maxsize=256)

@@ -1,54 +1,60 @@
 """Tools, tool choice and `response_format` of a request."""
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import Discriminator, Field, StringConstraints, Tag
+from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
+from pydantic_core import PydanticCustomError
 
-from localrouter.schema.field_kinds import Ignored, JsonObject, Name, Strict, reject
+from localrouter.schema.field_kinds import Ignored, JsonObject, Name, Nested, Unsupported, reject
 
 MAX_TOOLS = 128
 """OpenAI's own limit of tools per request."""
 
+SCHEMA_KEYWORDS = frozenset(("type", "properties", "items", "enum", "anyOf", "oneOf", "allOf", "$ref"))
+"""Keywords of which most JSON schemas have one at the top."""
+
 CUSTOM = reject(("custom",), "Custom tools are not supported; only functions are.")
 
 
-class FunctionDefinition(Strict):
+class FunctionDefinition(Nested):
     """A function that the model may call."""
 
     name: Name
     description: str | None = None
     parameters: JsonObject | None = None
     strict: Annotated[bool | None, Ignored("arguments always obey the schema")] = None
+    input_schema: Annotated[object, Unsupported()] = None
+    input_schema_: Annotated[object, Unsupported()] = Field(None, alias="inputSchema")
 
 
-class Tool(Strict):
+class Tool(Nested):
     """A tool, which is always a function."""
 
     type: Annotated[Literal["function"], CUSTOM]
     function: FunctionDefinition
 
 
-class FunctionName(Strict):
+class FunctionName(Nested):
     """The name of a function in a choice."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=64)]
 
 
-class NamedTool(Strict):
+class NamedTool(Nested):
     """A choice of exactly this tool."""
 
     type: Annotated[Literal["function"], CUSTOM]
     function: FunctionName
 
 
-class AllowedTools(Strict):
+class AllowedTools(Nested):
     """A subset of the request's tools."""
 
     mode: Literal["auto", "required"]
     tools: Annotated[list[NamedTool], Field(fail_fast=True, min_length=1, max_length=MAX_TOOLS)]
 
 
-class AllowedToolChoice(Strict):
+class AllowedToolChoice(Nested):
     """A choice among a subset of the request's tools."""
 
     type: Literal["allowed_tools"]
@@ -75,19 +81,23 @@ FunctionChoice: TypeAlias = Annotated[
 ]
 
 
-class TextFormat(Strict):
+class TextFormat(Nested):
     """Any text."""
 
     type: Literal["text", "json_object", "json_schema"]  # the others are classes of their own
+    schema_: Annotated[object, Unsupported()] = Field(None, alias="schema")
+    json_schema: Annotated[object, Unsupported()] = None
 
 
-class JsonObjectFormat(Strict):
+class JsonObjectFormat(Nested):
     """Any JSON object."""
 
     type: Literal["json_object"]
+    schema_: Annotated[object, Unsupported()] = Field(None, alias="schema")
+    json_schema: Annotated[object, Unsupported()] = None
 
 
-class NamedSchema(Strict):
+class NamedSchema(Nested):
     """A JSON schema with a name."""
 
     name: Name
@@ -96,11 +106,19 @@ class NamedSchema(Strict):
     strict: Annotated[bool | None, Ignored("outputs always obey the schema")] = None
 
 
-class JsonSchemaFormat(Strict):
+class JsonSchemaFormat(Nested):
     """JSON that obeys a schema."""
 
     type: Literal["json_schema"]
     json_schema: NamedSchema
+    schema_: Annotated[object, Unsupported()] = Field(None, alias="schema")
+
+    @model_validator(mode="after")
+    def _has_the_schema_in_its_field(self) -> Self:
+        """Reject a schema that stands in the place of its name and `schema`, where it would be ignored."""
+        if self.json_schema.schema_ is None and not SCHEMA_KEYWORDS.isdisjoint(self.json_schema.model_extra or ()):
+            raise PydanticCustomError("missing_field", "", {"name": "json_schema.schema"})
+        return self
 
 
 def _kind_of_format(value: object) -> str | None:

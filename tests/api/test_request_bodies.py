@@ -49,6 +49,7 @@ def deep(levels: int) -> dict[str, object]:
 
 
 CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+THOUGHT = {"type": "thinking", "thinking": "Hm."}
 SCHEMA = "response_format.json_schema.schema"
 
 
@@ -101,32 +102,64 @@ WRONG: list[tuple[Any, str | None, str]] = [
     ({**HELLO, "messages": ["Hello"]}, "messages[0]", "invalid_type"),
     ({**HELLO, "messages": [1] * 1000}, "messages[0]", "invalid_type"),
     (with_message(content="x"), "messages[0].role", "missing_required_parameter"),
-    (with_message(role="user"), "messages[0].content", "missing_required_parameter"),
+    (with_message(role="user", contnet="x"), "messages[0].content", "missing_required_parameter"),
     (with_message(role="robot", content="x"), "messages[0].role", "invalid_value"),
-    (with_message(role="tool", content="x"), "messages[0].tool_call_id", "missing_required_parameter"),
+    (with_message(role="tool", content="x"), "messages[0].tool_call_id", "invalid_value"),
     (with_message(role="tool", content="x", tool_call_id="1"), "messages[0].tool_call_id", "invalid_value"),
     (with_message(role="function", content="x"), "messages[0].name", "missing_required_parameter"),
     (with_message(role="user", content="x", name="A" * 65), "messages[0].name", "invalid_value"),
     (with_message(role="user", content="x", tool_calls=[CALL]), "messages[0].tool_calls", "invalid_value"),
     (with_message(role="assistant", content="x", tool_call_id="1"), "messages[0].tool_call_id", "invalid_value"),
     (with_message(role="assistant", content="x", audio={"id": "a"}), "messages[0].audio", "unsupported_parameter"),
-    (with_message(role="assistant"), "messages[0].content", "missing_required_parameter"),
-    (with_message(role="assistant", tool_calls=[CALL]), "messages[0].tool_calls", "invalid_value"),
-    (with_message(role="user", content="x", foo=1), "messages[0].foo", "unknown_parameter"),
-    (with_message(role="assistant", tool_calls=[{}]), "messages[0].tool_calls[0].id", "missing_required_parameter"),
+    (with_message(role="assistant", text="x"), "messages[0].content", "missing_required_parameter"),
+    (
+        with_message(role="assistant", tool_calls=[{"name": "f", "args": {}}]),
+        "messages[0].tool_calls[0].function",
+        "missing_required_parameter",
+    ),
+    (
+        with_message(role="assistant", tool_calls=[{"function": {"arguments": "{}"}}]),
+        "messages[0].tool_calls[0].function.name",
+        "missing_required_parameter",
+    ),
+    (with_message(role="assistant", tool_calls=[CALL, CALL]), "messages[0].tool_calls[1].id", "invalid_value"),
+    (with_message(role="assistant", reasoning="a", thinking="b"), "messages[0].thinking", "invalid_value"),
+    (with_message(role="assistant", reasoning_content="a", content=[THOUGHT]), "messages[0].content", "invalid_value"),
+    (with_message(role="assistant", prefix=True, partial=False), "messages[0].partial", "invalid_value"),
+    (with_message(role="assistant", thinking=1), "messages[0].thinking", "invalid_type"),
+    (with_message(role="user", content="x", thinking="b"), "messages[0].thinking", "invalid_value"),
+    (user([THOUGHT]), "messages[0].content", "invalid_value"),
+    (with_message(role="user", content="x", prefix=True), "messages[0].prefix", "invalid_value"),
+    (
+        {**HELLO, "messages": [{"role": "assistant", "content": "x", "prefix": True}, *HELLO["messages"]]},
+        "messages[0].prefix",
+        "invalid_value",
+    ),
+    (with_message(role="assistant", tool_calls=[CALL], prefix=True), "messages[0].prefix", "invalid_value"),
+    (
+        {**with_message(role="assistant", content="x", prefix=True), "continue_final_message": False},
+        "messages[0].prefix",
+        "invalid_value",
+    ),
+    (with_message(role="user", content="x", images=["aGk="]), "messages[0].images", "unsupported_parameter"),
+    (with_message(role="user", content="x", weight=0), "messages[0].weight", "unsupported_parameter"),
     (
         with_message(role="assistant", tool_calls=[{**CALL, "type": "custom"}]),
         "messages[0].tool_calls[0].type",
         "unsupported_parameter",
     ),
-    (user(None), "messages[0].content", "missing_required_parameter"),
     (user(3), "messages[0].content", "invalid_type"),
     (user({}), "messages[0].content", "invalid_type"),
-    (user([]), "messages[0].content", "invalid_value"),
     (user(["x"]), "messages[0].content[0]", "invalid_type"),
     (user([{"type": "text"}]), "messages[0].content[0].text", "missing_required_parameter"),
     (user([{"type": "text", "text": 1}]), "messages[0].content[0].text", "invalid_type"),
     (user([{"type": "image_url", "image_url": {}}]), "messages[0].content[0].type", "unsupported_parameter"),
+    (user([{"type": "input_image", "image_url": "x"}]), "messages[0].content[0].type", "unsupported_parameter"),
+    (
+        user([{"type": "text", "text": "x", "image_url": {"url": "x"}}]),
+        "messages[0].content[0].image_url",
+        "unsupported_parameter",
+    ),
     (user([{"type": "smell"}]), "messages[0].content[0].type", "invalid_value"),
     # numbers
     (b'{"model": "a", "messages": [{"role": "user", "content": ""}], "top_p": NaN}', "top_p", "invalid_value"),
@@ -146,7 +179,6 @@ WRONG: list[tuple[Any, str | None, str]] = [
     ({**HELLO, "stream": 1}, "stream", "invalid_type"),
     ({**HELLO, "stream_options": {}}, "stream_options", "invalid_value"),
     ({**HELLO, "stream": False, "stream_options": {"include_usage": True}}, "stream_options", "invalid_value"),
-    ({**HELLO, "stream": True, "stream_options": {"foo": 1}}, "stream_options.foo", "unknown_parameter"),
     # sampling
     ({**HELLO, "frequency_penalty": False}, "frequency_penalty", "invalid_type"),
     ({**HELLO, "frequency_penalty": 2.1}, "frequency_penalty", "invalid_value"),
@@ -194,6 +226,11 @@ WRONG: list[tuple[Any, str | None, str]] = [
     ({**HELLO, "tools": {}}, "tools", "invalid_type"),
     ({**HELLO, "tools": [{"type": "function"}]}, "tools[0].function", "missing_required_parameter"),
     ({**HELLO, "tools": [{"type": "custom", "custom": {}}]}, "tools[0].type", "unsupported_parameter"),
+    (
+        {**HELLO, "tools": [{"type": "function", "function": {"name": "a", "inputSchema": {"type": "object"}}}]},
+        "tools[0].function.inputSchema",
+        "unsupported_parameter",
+    ),
     ({**HELLO, "tools": [tool("a b")]}, "tools[0].function.name", "invalid_value"),
     ({**HELLO, "tools": [tool("a" * 65)]}, "tools[0].function.name", "invalid_value"),
     ({**HELLO, "tools": [tool("a"), tool("a")]}, "tools[1].function.name", "invalid_value"),
@@ -211,6 +248,16 @@ WRONG: list[tuple[Any, str | None, str]] = [
     # the form of the answer
     ({**HELLO, "response_format": "json"}, "response_format", "invalid_type"),
     ({**HELLO, "response_format": {"type": "yaml"}}, "response_format.type", "invalid_value"),
+    (
+        {**HELLO, "response_format": {"type": "text", "schema": {}}},
+        "response_format.schema",
+        "unsupported_parameter",
+    ),
+    (
+        {**HELLO, "response_format": {"type": "json_schema", "json_schema": {"name": "a", "type": "object"}}},
+        "response_format.json_schema.schema",
+        "missing_required_parameter",
+    ),
     (
         {**HELLO, "response_format": {"type": "json_schema"}},
         "response_format.json_schema",
@@ -297,6 +344,21 @@ async def test_an_unknown_field_is_named_whatever_its_name(client: httpx.AsyncCl
                 {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]},
             ]
         },
+        {"messages": [{"role": "user"}, {"role": "assistant", "content": None}, {"role": "system", "content": []}]},
+        {"messages": [{"role": "assistant", "tool_calls": [CALL]}, {"role": "user", "content": "stop"}]},
+        {"messages": [{"role": "assistant", "tool_calls": [CALL]}]},
+        {
+            "messages": [
+                {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": {"a": 1}}}]},
+                {"role": "tool", "content": {"a": 1}},
+            ]
+        },
+        {"messages": [{"role": "assistant", "content": [THOUGHT], "thinking": "Hm.", "reasoning": "Hm."}]},
+        {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "b", "prefix": True}]},
+        {
+            "continue_final_message": True,
+            "messages": [{"role": "assistant", "content": "b", "partial": True, "prefix": True}],
+        },
         {"n": 4},
         {"tools": [tool("a", {"type": "object"})], "tool_choice": "auto", "parallel_tool_calls": False},
         {
@@ -324,6 +386,46 @@ async def test_an_unknown_field_is_named_whatever_its_name(client: httpx.AsyncCl
 async def test_what_can_be_honoured_is_taken(client: httpx.AsyncClient, fields: dict[str, object]) -> None:
     answer = await client.post(CHAT, json={**HELLO, **fields})
     assert answer.status_code == 200, answer.text
+
+
+async def test_an_annotation_is_named_in_the_response(client: httpx.AsyncClient) -> None:
+    messages = [
+        {"role": "user", "content": [{"type": "text", "text": "Hi", "cache_control": {}}], "opts": 1},
+        {"role": "assistant", "tool_calls": [{**CALL, "extra_content": {}}]},
+    ]
+    tools = [{**tool("f"), "cache_control": {}}]
+
+    answer = await client.post(CHAT, json={"model": "echo", "messages": messages, "tools": tools})
+
+    assert answer.status_code == 200
+    assert answer.headers["x-localrouter-ignored"] == (
+        "messages[].content[].cache_control, messages[].opts, messages[].tool_calls[].extra_content, "
+        "tools[].cache_control"
+    )
+
+
+async def test_explain_lists_what_was_done_to_an_interrupted_history(client: httpx.AsyncClient) -> None:
+    messages = [
+        {"role": "user", "content": "Hi", "id": 1},
+        {"role": "assistant", "tool_calls": [{**CALL, "id": name} for name in "ab"]},
+        {"role": "tool", "tool_call_id": "b", "content": {"x": 1}},
+        {"role": "user", "content": "Go on"},
+    ]
+
+    explained = (await client.post(f"{CHAT}/explain", json={"model": "echo", "messages": messages})).json()
+
+    what = [(step["what"], step["message"]) for step in explained["steps"]]
+    assert what[:2] == [("added_result", 1), ("result_as_json", 2)]
+    assert [each["field"] for each in explained["ignored"]] == ["messages[].id"]
+    assert explained["prompt"].index("No result was recorded") < explained["prompt"].index('{"x":1}')
+
+
+async def test_prefix_continues_the_last_message(client: httpx.AsyncClient) -> None:
+    messages = [{"role": "user", "content": "Say"}, {"role": "assistant", "content": "I sa", "prefix": True}]
+
+    explained = (await client.post(f"{CHAT}/explain", json={"model": "echo", "messages": messages})).json()
+
+    assert explained["prompt"].endswith("I sa")
 
 
 def neutral_values() -> list[tuple[str, object]]:

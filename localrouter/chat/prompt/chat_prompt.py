@@ -5,9 +5,10 @@ from typing import Any, Protocol
 import msgspec
 
 from localrouter.chat.families.family import Family
-from localrouter.chat.prompt.conversation import PromptChange, conversation_of
+from localrouter.chat.prompt.conversation import conversation_of
 from localrouter.chat.prompt.model_template import ModelTemplate
 from localrouter.chat.prompt.normalised_message import NormalisedMessage
+from localrouter.chat.prompt.prompt_change import PromptChange
 from localrouter.chat.prompt.template import ChatTemplate, compiled
 from localrouter.engine.messages import Segment
 

@@ -13,6 +13,7 @@ import msgspec
 from localrouter.chat.families.family import Family
 from localrouter.chat.families.prompted_tools import FALLBACK, call_text, instructions, result_text
 from localrouter.chat.prompt.normalised_message import Call, NormalisedMessage
+from localrouter.chat.prompt.prompt_change import PromptChange
 from localrouter.chat.prompt.template import ChatTemplate
 from localrouter.chat.prompt.template_capabilities import TemplateCapabilities, capabilities_of
 from localrouter.errors import InvalidRequest
@@ -22,16 +23,6 @@ GAP = "\n\n"
 """Separator between texts that are joined."""
 
 SYSTEM = ("system", "developer")
-
-
-class PromptChange(msgspec.Struct, frozen=True):
-    """One change that fits a conversation to a chat template."""
-
-    what: str
-    """The kind of change, in one word: `merged_system` for instance."""
-    where: int | None
-    """Index of the changed message in the request; None: the change is to no message of the request."""
-    why: str
 
 
 @dataclass(frozen=True)
@@ -62,6 +53,7 @@ def conversation_of(
             code="invalid_value",
         )
     changed = _Normaliser([msgspec.structs.replace(message) for message in messages], capabilities_of(template))
+    changed.drop_empty(continue_final=continue_final)
     changed.rename_developers()
     changed.write_names()
     if template.mentions(family.reasoning.end):
@@ -83,7 +75,20 @@ class _Normaliser:
     def __init__(self, messages: list[NormalisedMessage], capabilities: TemplateCapabilities):
         self.messages = messages
         self.capabilities = capabilities
-        self.steps: list[PromptChange] = []
+        self.steps: list[PromptChange] = [change for message in messages for change in message.changes]
+
+    def drop_empty(self, *, continue_final: bool) -> None:
+        """Drop assistant messages without text and calls, where the template rejects them."""
+        if self.capabilities.empty_answers:
+            return
+        kept: list[NormalisedMessage] = []
+        for place, message in enumerate(self.messages):
+            is_continued = continue_final and place == len(self.messages) - 1
+            if message.role != "assistant" or message.text or message.calls or is_continued:
+                kept.append(message)
+            else:
+                self._did("dropped_empty", message, "The template refuses a turn without text and calls.")
+        self.messages = kept or [NormalisedMessage("user", "")]
 
     def rename_developers(self) -> None:
         """Replace `developer`, OpenAI's newer name of `system`, which Qwen's templates drop or write as it is."""

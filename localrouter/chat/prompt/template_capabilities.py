@@ -31,6 +31,8 @@ class TemplateCapabilities:
     """A conversation that begins with an assistant message is accepted."""
     repeated_role: bool = True
     """Two messages of one role in a row are accepted."""
+    empty_answers: bool = True
+    """An assistant message without text and calls is accepted."""
     bare_functions: bool = True
     """A function without parameters is accepted."""
 
@@ -50,6 +52,7 @@ def capabilities_of(template: ChatTemplate) -> TemplateCapabilities:
         without_user=_shows(template, [answer]) and _shows(template, [system]),
         assistant_first=_shows(template, [answer, user]),
         repeated_role=_shows(template, [user, _message("user", "delta"), answer, _message("assistant", "epsilon")]),
+        empty_answers=_shows(template, [user, _message("assistant", ""), user]),
         bare_functions="tools" not in template.variables or _prompt(template, [user], tools=[BARE]) is not None,
     )
 

@@ -11,7 +11,8 @@ from localrouter.chat.grammar.output_grammar import AnyText, OutputRules, output
 from localrouter.chat.model_facts import ModelFacts
 from localrouter.chat.parsing.parser import Parser
 from localrouter.chat.prompt.chat_prompt import Prompt, PromptRequest, Renderer
-from localrouter.chat.prompt.normalised_message import normalised
+from localrouter.chat.prompt.history import normalised
+from localrouter.chat.request.continuation import continues_last
 from localrouter.chat.request.reasoning import ReasoningState, reasoning_state, template_variables, thinking_of
 from localrouter.chat.request.response_format import content_of, grammar_param
 from localrouter.chat.request.sampling_params import sampling_of
@@ -114,7 +115,7 @@ def _prompt_request(request: ChatRequest, tools: ToolSet) -> PromptRequest:
         messages=normalised(request.messages),
         tools=tools.shown,
         variables=template_variables(request),
-        continue_final=bool(request.continue_final_message),
+        continue_final=continues_last(request.messages, request.continue_final_message),
     )
 
 

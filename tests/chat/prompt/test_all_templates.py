@@ -8,8 +8,8 @@ from msgspec.structs import replace
 from real_vocabularies import TEMPLATES, needs_samples, template_text
 
 from localrouter.chat.prompt.chat_prompt import PromptRequest, prompt_of
+from localrouter.chat.prompt.history import normalised
 from localrouter.chat.prompt.model_template import ModelTemplate
-from localrouter.chat.prompt.normalised_message import normalised
 from localrouter.errors import InvalidRequest
 from localrouter.schema.chat_messages import Message
 

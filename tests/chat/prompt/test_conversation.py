@@ -11,7 +11,7 @@ from localrouter.chat.families.prompted_tools import FALLBACK
 from localrouter.chat.families.qwen import QWEN3
 from localrouter.chat.prompt.conversation import Conversation, conversation_of
 from localrouter.chat.prompt.fallback_template import CHATML
-from localrouter.chat.prompt.normalised_message import normalised
+from localrouter.chat.prompt.history import normalised
 from localrouter.chat.prompt.template import ChatTemplate
 from localrouter.errors import InvalidRequest
 from localrouter.schema.chat_messages import Message
@@ -33,6 +33,15 @@ SYSTEM_FIRST = """\
     {{- raise_exception('No user query') }}
 {%- endif %}"""
 """As strict as Qwen3.5's."""
+
+NO_EMPTY = """\
+{%- for message in messages %}
+    {%- if message.role == 'assistant' and not (message.content or message.tool_calls) -%}
+        {{ raise_exception('Empty') }}
+    {%- endif %}
+    {{- '<' + message.role + '>' + message.content }}
+{%- endfor %}"""
+"""As strict as Ministral 3's."""
 
 TOOLS = """\
 {%- for tool in tools or [] %}{{ tool | tojson }}{% endfor %}
@@ -185,6 +194,18 @@ def test_turns_are_joined_with_their_reasoning_and_calls_but_results_are_not() -
     assert (joined["content"], joined["reasoning_content"]) == ("a\n\nc", "b\n\nd")
     assert [called["id"] for called in joined["tool_calls"]] == ["x", "y"]
     assert [result["content"] for result in results] == ["1", "2"]
+
+
+def test_answers_without_text_and_calls_are_dropped_where_the_template_rejects_them() -> None:
+    messages = [said("user", "a"), said("assistant", None), said("user", "b"), said("assistant", "", reasoning="c")]
+
+    conversation = fitted(NO_EMPTY, messages)
+
+    assert texts(conversation) == [("user", "a"), ("user", "b")]
+    assert steps(conversation) == [("dropped_empty", 1), ("dropped_empty", 3)]
+    assert texts(fitted(NO_EMPTY, [said("assistant", None)])) == [("user", "")]
+    assert texts(fitted(NO_EMPTY, messages[:2], continue_final=True)) == [("user", "a"), ("assistant", "")]
+    assert fitted(CHATML, messages[:2]).steps == []
 
 
 def test_names_stand_before_the_text_where_the_template_does_not_show_them() -> None:
@@ -368,8 +389,6 @@ OLD = said("assistant", None, function_call={"name": "add", "arguments": ""})
         ([said("tool", "1", tool_call_id="x")], "messages[0].tool_call_id"),
         ([X, said("tool", "1", tool_call_id="y")], "messages[1].tool_call_id"),
         ([X, said("tool", "1", tool_call_id="x"), said("tool", "1", tool_call_id="x")], "messages[2].tool_call_id"),
-        ([X, said("tool", "1", tool_call_id="x"), said("user", "u")], "messages[0].tool_calls"),
-        ([said("user", "u"), X, said("tool", "1", tool_call_id="x")], "messages[1].tool_calls"),
         ([said("assistant", None, tool_calls=[call("x"), call("x")])], "messages[0].tool_calls[1].id"),
         ([said("function", "1", name="add")], "messages[0].name"),
         ([OLD, said("function", "1", name="sub")], "messages[1].name"),

@@ -14,8 +14,8 @@ from real_vocabularies import needs_samples, template_text
 
 from localrouter.chat.families.gemma import GEMMA4
 from localrouter.chat.prompt.chat_prompt import Prompt, PromptRequest, ends_in_reasoning, prompt_of
+from localrouter.chat.prompt.history import normalised
 from localrouter.chat.prompt.model_template import ModelTemplate
-from localrouter.chat.prompt.normalised_message import normalised
 from localrouter.chat.prompt.template import ChatTemplate, compiled
 from localrouter.engine.messages import Segment
 from localrouter.engine.model_info import ModelInfo
