@@ -7,6 +7,7 @@ from typing import Generic, TypeAlias, TypeVar, cast
 
 import msgspec
 from litestar.types import HTTPScope, Receive, Scope, Send
+from pydantic import BaseModel
 
 from localrouter.api.access_log import CLIENT_LEFT, AccessRecord, record_of
 from localrouter.api.body import read_body
@@ -19,6 +20,7 @@ from localrouter.api.sse import DONE, EventStream, event
 from localrouter.chat.engine_interface import LoadedEngine
 from localrouter.chat.response.completion_stream import CompletionStream
 from localrouter.schema.chat_request import ChatRequest
+from localrouter.schema.generation_fields import GenerationFields
 from localrouter.schema.ignored_fields import UNKNOWN, IgnoredField, ignored_fields
 from localrouter.schema.text_completions import CompletionRequest
 from localrouter.schema.tokenization import DetokenizeRequest, TokenizeRequest
@@ -120,15 +122,16 @@ class Exchange(Generic[Asked]):
     async def _serve(self, request: Asked, record: AccessRecord, send: Send) -> None:
         record.model = request.model
         ignored = ignored_fields(request)
-        self._log_ignored(ignored, record)
+        self._log_ignored(request, ignored, record)
         async with self._service.lease(request.model, request.ttl) as engine:
             record.model = engine.model
             await self._respond(engine, request, Reply(send, record, self._service.keep_alive, ignored))
 
-    def _log_ignored(self, ignored: Sequence[IgnoredField], record: AccessRecord) -> None:
-        """Write the ignored fields to the debug log, and each field that is not known at all to the log, once."""
+    def _log_ignored(self, request: BaseModel, ignored: Sequence[IgnoredField], record: AccessRecord) -> None:
+        """Write the ignored fields to the debug log, and each unknown field of the body to the log, once."""
         if ignored:
             LOG.debug("ignored fields request=%s fields=%s", record.id, [each.field for each in ignored])
-        for each in ignored:
-            if each.why == UNKNOWN and self._service.is_first_time(each.field):
-                LOG.warning("unknown field ignored field=%r model=%r request=%s", each.field, record.model, record.id)
+        taken_out = request.without_effect() if isinstance(request, GenerationFields) else {}
+        for name, why in taken_out.items():
+            if why == UNKNOWN and self._service.is_first_time(name):
+                LOG.warning("unknown field ignored field=%r model=%r request=%s", name, record.model, record.id)

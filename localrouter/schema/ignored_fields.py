@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from itertools import chain
 
 import msgspec
 from pydantic import BaseModel
@@ -35,8 +34,7 @@ def ignored_fields(request: BaseModel) -> list[IgnoredField]:
     Fields that are null are not listed: null is the same as omitting a field. After `MAX_FIELDS` fields follows `MORE`.
     """
     found: dict[str, IgnoredField] = {}
-    without_effect = request.without_effect().items() if isinstance(request, GenerationFields) else ()
-    for path, why in chain(_ignored(request, ""), without_effect):
+    for path, why in _ignored(request, ""):
         if path in found:
             continue
         if len(found) == MAX_FIELDS:
@@ -55,7 +53,7 @@ def _ignored(part: BaseModel, prefix: str) -> Iterator[tuple[str, str]]:
             yield prefix + name, kinds[name]
         elif isinstance(value, BaseModel | list):
             yield from _inside(value, prefix + name)
-    if isinstance(part, Nested):
+    if isinstance(part, GenerationFields | Nested):
         for name, why in part.without_effect().items():
             yield prefix + name, why
     for name, value in (part.model_extra or {}).items():
