@@ -25,6 +25,7 @@ from localrouter.cli.options import (
 )
 from localrouter.cli.settings import machine_of, settings_of
 from localrouter.config import EngineSettings
+from localrouter.errors import ConfigError
 from localrouter.load_options import CONTEXT_LIMITS, SEQUENCES_LIMITS, LoadOptions, Switch
 from localrouter.memory.fit import Fit, Place, fit
 from localrouter.memory.machine import Machine
@@ -34,7 +35,7 @@ from localrouter.memory.shape import Shape
 from localrouter.weights.build_shapes import shape_of_build
 from localrouter.weights.extra_models import check_entry, split_entries
 from localrouter.weights.hub.remote_header import Ranges
-from localrouter.weights.manifest.manifest import Build
+from localrouter.weights.manifest.manifest import Build, Overrides
 from localrouter.weights.registry import Registry, RegistryEntry
 
 _LEGEND = """\
@@ -51,6 +52,8 @@ _SETTINGS = ("kv_type", "swa_full", "device", "tensor_split")
 class _Row:
     entry: RegistryEntry
     shape: Shape
+    machine: Machine
+    """This machine with the GPUs that the build is planned for."""
     fit: Fit | None
     """None where not even the size is known."""
 
@@ -83,32 +86,61 @@ def plan(
     """Show the memory that builds need, and whether it fits this machine.
 
     Without NAME: all builds, from data on this machine. For a NAME that is not downloaded, the header is read from the
-    hub, some 15 MB. Settings without an option come from the environment, as for `localrouter serve`.
+    hub, some 15 MB. Settings without an option come from the alias in the manifest, else from the environment, as for
+    `localrouter serve`.
     """
     go_offline(more["offline"])
     given = _given(split_entries(more["models"]))
-    entries = [*given, *(Registry.read(manifest).select(names) if names or not given else ())]
+    entries = [(entry, Overrides()) for entry in given]
+    if names or not given:
+        registry = Registry.read(manifest)
+        entries += [(entry, registry.models[entry.alias].overrides) for entry in registry.select(names)]
     hub = None if more["offline"] or not names else _hub()
-    settings = settings_of(EngineSettings, {name: more[name] for name in _SETTINGS})
-    machine = machine_of(settings)
-    options = replace(settings.load_options, max_sequences=max(parallel, settings.max_sequences))
-    rows = [_row(entry, hub, options, machine, context, parallel) for entry in entries]
+    planner = _Planner({"context": context, **{name: more[name] for name in _SETTINGS}}, parallel, hub)
+    rows = [planner.row(entry, overrides) for entry, overrides in entries]
+    machine = planner.machine
     if as_json:
-        builds = [_as_json(row, machine) for row in rows]
+        builds = [_as_json(row, row.machine) for row in rows]
         click.echo(json.dumps({"machine": asdict(machine), "builds": builds}, indent=2))
         return
     print_data(_table(rows))
-    talk(f"\n{_LEGEND}\n{_asked(context, parallel, settings.kv_type)}\n{in_words(machine)}", "dim")
+    settings = planner.settings
+    talk(f"\n{_LEGEND}\n{_asked(settings.context, parallel, settings.kv_type)}\n{in_words(machine)}", "dim")
 
 
-def _row(
-    entry: RegistryEntry, hub: Ranges | None, options: LoadOptions, machine: Machine, context: int | None, parallel: int
-) -> _Row:
-    shape = shape_of_build(entry, hub, lambda why: talk(why, "yellow"))
-    if not shape.weights:
-        return _Row(entry, shape, None)
-    params = context_params(options, (context or entry_context(shape)) * parallel)
-    return _Row(entry, shape, fit(shape, params, machine, parallel=parallel, swa_full=options.swa_full))
+class _Planner:
+    """Plans builds with the options of the command, else the settings of their alias, else those of the server."""
+
+    def __init__(self, asked: Mapping[str, object], parallel: int, hub: Ranges | None) -> None:
+        """`asked` are the options of the command by the names of the settings; None: not given."""
+        self._asked = [name for name, value in asked.items() if value is not None]
+        self._parallel = parallel
+        self._hub = hub
+        self.settings = settings_of(EngineSettings, asked)
+        self.machine = machine_of(self.settings)
+        """This machine with the GPUs of the server's settings."""
+
+    def row(self, entry: RegistryEntry, overrides: Overrides) -> _Row:
+        """Return the plan of a build whose alias has these settings."""
+        shape = shape_of_build(entry, self._hub, lambda why: talk(why, "yellow"))
+        options, machine = self._for_alias(entry, overrides.model_copy(update=dict.fromkeys(self._asked)))
+        if not shape.weights:
+            return _Row(entry, shape, machine, None)
+        params = context_params(options, (options.context or entry_context(shape)) * self._parallel)
+        fitted = fit(shape, params, machine, parallel=self._parallel, swa_full=options.swa_full)
+        return _Row(entry, shape, machine, fitted)
+
+    def _for_alias(self, entry: RegistryEntry, overrides: Overrides) -> tuple[LoadOptions, Machine]:
+        """Return the options and the machine for an alias; GPUs that are not on this machine are left out of it."""
+        options = replace(self.settings.load_options, max_sequences=max(self._parallel, self.settings.max_sequences))
+        if overrides.device is None and overrides.tensor_split is None:
+            return overrides.replace_in(options), self.machine
+        gpus = overrides.model_dump(include={"device", "tensor_split"}, exclude_none=True)
+        try:
+            return overrides.replace_in(options), machine_of(self.settings.model_copy(update=gpus))
+        except ConfigError as error:
+            talk(f"{entry.name}: the manifest chooses other GPUs: {error.message}", "yellow")
+            return overrides.model_copy(update=dict.fromkeys(gpus)).replace_in(options), self.machine
 
 
 def _given(models: Mapping[str, str]) -> list[RegistryEntry]:

@@ -245,3 +245,43 @@ def test_a_file_of_the_command_line_is_planned_alone_or_beside_named_builds(home
     assert [build["facts"] for build in alone["builds"]] == ["file"]
     assert [build["model"] for build in alone["builds"]] == ["here"]
     assert len(beside["builds"]) == 2
+
+
+ALIAS = ["m:here", "--json", "--offline"]
+
+
+def with_settings(home: Path, *lines: str) -> None:
+    (home / "manifest.toml").write_text(MANIFEST.replace("[models.m]", "\n".join(["[models.m]", *lines])))
+
+
+def test_settings_of_the_alias_count_as_in_the_server(home: Path) -> None:
+    with_settings(home, "context = 2048", 'kv_type = "q8_0"')
+    found = plans(run(home, *ALIAS))["Here"]
+    assert (found["cells"], found["kv_type"]) == (2048, "q8_0")
+
+
+def test_an_option_comes_before_the_alias_and_the_alias_before_the_environment(home: Path) -> None:
+    with_settings(home, "context = 2048", 'kv_type = "q8_0"')
+    env = {"LOCALROUTER_KV_TYPE": "f16", "LOCALROUTER_CONTEXT": "512"}
+    assert plans(run(home, *ALIAS, env=env))["Here"]["cells"] == 2048
+    found = plans(run(home, *ALIAS, "--kv-type", "q4_0", "--context", "1024", env=env))["Here"]
+    assert (found["cells"], found["kv_type"]) == (1024, "q4_0")
+    (home / "manifest.toml").write_text(MANIFEST)
+    assert plans(run(home, *ALIAS, env=env))["Here"]["cells"] == 512
+
+
+def test_an_alias_is_planned_for_the_gpus_it_chooses(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_settings(home, 'device = "CUDA1"')
+    gpus = {None: Gpu("a", 8 * 10**9, 8 * 10**9, "CUDA0"), "CUDA1": Gpu("b", 9 * 10**9, 9 * 10**9, "CUDA1")}
+    machines = {name: Machine(16 * 10**9, 32 * 10**9, (gpu,)) for name, gpu in gpus.items()}
+    monkeypatch.setattr("localrouter.cli.settings.this_machine", machines.__getitem__)
+    gpus_used = plans(run(home, *ALIAS))["Here"]["gpus"]
+    assert isinstance(gpus_used, list)
+    assert [gpu["device"] for gpu in gpus_used] == ["CUDA1"]
+
+
+def test_gpus_of_an_alias_that_are_not_here_are_left_out_with_a_word(home: Path) -> None:
+    with_settings(home, "tensor_split = [3, 1]", "context = 2048")
+    result = run(home, *ALIAS)
+    assert (plans(result)["Here"]["cells"], plans(result)["Here"]["place"]) == (2048, "ram")
+    assert "m:here: the manifest chooses other GPUs: --tensor-split must have a share for each GPU" in result.stderr
