@@ -33,9 +33,9 @@ ChatML comes first: fine-tuned models of other families have its delimiters adde
 FALLBACK_ADVICE = "use an instruction-tuned file, or name a template as chat_template of its build in the manifest"
 """Advice on a model without a chat template."""
 
-_TOKENS, _TYPES = "tokenizer.ggml.tokens", "tokenizer.ggml.token_type"
+TOKENS, _TYPES = "tokenizer.ggml.tokens", "tokenizer.ggml.token_type"
 _CONTROL, _USER_DEFINED = 3, 4  # llama_token_type of llama.h; llama.cpp finds only these by their spelling
-_ARRAY_HEAD = 4 + 8
+ARRAY_HEAD = 4 + 8
 """Bytes before the elements of an array: their type and count."""
 _TYPE_WIDTH = 4
 _INTEGERS = (4, 5)
@@ -96,17 +96,17 @@ def _names_template(file: BinaryIO, searched: int, size: int) -> bool:
 
 def _special(source: HeaderBytes, header: GgufHeader, wanted: Collection[bytes]) -> list[bytes]:
     """Return those of the `wanted` texts that are control or user-defined tokens of the vocabulary."""
-    if _TOKENS not in header.array_offsets or _TYPES not in header.array_offsets:
+    if TOKENS not in header.array_offsets or _TYPES not in header.array_offsets:
         return []
-    source.position = header.array_offsets[_TOKENS] + _ARRAY_HEAD
-    numbers = source.find_texts(header.arrays[_TOKENS], wanted)
+    source.position = header.array_offsets[TOKENS] + ARRAY_HEAD
+    numbers = source.find_texts(header.arrays[TOKENS], wanted)
     types, count = header.array_offsets[_TYPES], header.arrays[_TYPES]
     source.position = types
     if source.integer(U32) not in _INTEGERS:
         return []
     special = []
     for text, number in numbers.items():
-        source.position = types + _ARRAY_HEAD + number * _TYPE_WIDTH
+        source.position = types + ARRAY_HEAD + number * _TYPE_WIDTH
         if number < count and source.integer(U32) in (_CONTROL, _USER_DEFINED):
             special.append(text)
     return special

@@ -75,6 +75,13 @@ def pool_for(shape: Shape, options: LoadOptions, machine: Machine) -> Pool:
     return Pool(min(options.context or shape.trained or POOL, cells), layers, placed)
 
 
+def sizes_without_weights(options: LoadOptions) -> tuple[int, int]:
+    """Return the context and the KV cells of the backend without weights, which fits into any memory."""
+    context = options.context or 8192
+    cells = options.cells or 8 * context
+    return min(context, cells), cells
+
+
 def _placed(shape: Shape, options: LoadOptions, machine: Machine, cells: int) -> Plan:
     """Return the plan with `cells` KV cells. A number of layers in the options is not checked against GPU memory."""
     params = context_params(options, cells)

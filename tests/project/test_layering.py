@@ -36,12 +36,12 @@ ROOMS = {
     "chat": ["response", "request", "model_facts", "grammar parsing prompt", "engine_interface families"],
     "weights": [
         "bundle",
-        "cache_cleanup catalog",
+        "cache_cleanup catalog header_cache",
         "build_facts build_shapes disk_usage verification",
         "addition hub",
         "registry",
         "extra_models missing_model",
-        "build_location",
+        "build_location name_lookup",
         "manifest hashed_copy",
     ],
     "bench": [

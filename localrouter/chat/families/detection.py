@@ -18,6 +18,16 @@ _SYNTAXES = (
 
 def family_of(info: ModelInfo) -> Family:
     """Return the family of a model: the fallback where its template has no tool calls, or in a syntax unknown here."""
-    template = info.chat_template or ""
-    matches = (family for patterns, family in _SYNTAXES if all(re.search(each, template) for each in patterns))
+    return family_of_template(info.chat_template)
+
+
+def family_of_template(template: str | None) -> Family:
+    """Return the family of a model with this chat template, which is None where it has none."""
+    text = template or ""
+    matches = (family for patterns, family in _SYNTAXES if all(re.search(each, text) for each in patterns))
     return next(matches, FALLBACK)
+
+
+def may_reason(family: Family, template: str | None) -> bool:
+    """Return whether a chat template has the family's delimiter of reasoning."""
+    return family.reasoning.begin in (template or "")

@@ -18,6 +18,7 @@ from localrouter.engine.sampling.distribution import Exponential, exponential
 from localrouter.engine.scheduling.batch import Batch
 from localrouter.engine.scheduling.engine_limits import EngineLimits
 from localrouter.load_options import LoadOptions
+from localrouter.memory.pool import sizes_without_weights
 
 CONTROL = ["<|im_start|>", "<|im_end|>", "<|endoftext|>"]
 START, END, PADDING = 256, 257, 258
@@ -29,11 +30,10 @@ class EchoBackend:
 
     def __init__(self, options: LoadOptions, step_ms: float = 0.0) -> None:
         """`step_ms` is the duration of each step in milliseconds, spent sleeping."""
-        context = options.context or 8192
-        cells = options.cells or 8 * context
+        context, cells = sizes_without_weights(options)
         self.info = ModelInfo(
             architecture="echo",
-            context=min(context, cells),
+            context=context,
             cells=cells,
             max_sequences=options.max_sequences,
             parameters=0,
