@@ -94,6 +94,12 @@ class Settings(EngineSettings):
     api_key: SecretStr | None = None
     manifest: Path | None = None
     offline: bool = False
+    default_model: Annotated[str, Field(min_length=1)] | None = None
+    """Model of requests that name none; None: the only one that is served, if there is exactly one."""
+    echo_model_name: bool = False
+    """Responses have the name of the model that the request has, and not the full name of its build."""
+    use_recommended_sampling: bool = False
+    """Aliases use the `sampling` of the manifest also where that is not enabled there."""
     max_queue: int = Field(256, ge=0, le=100_000)
     """Requests that may wait per model beside those being computed; the next one is rejected with 429."""
     max_body: int = Field(8 * 1024 * 1024, ge=1024)

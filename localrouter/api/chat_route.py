@@ -8,7 +8,7 @@ from litestar.types import ASGIApp
 
 from localrouter.api.exchange import Exchange, Reply
 from localrouter.api.service import service_of
-from localrouter.chat.engine_interface import LoadedEngine
+from localrouter.chat.engine_interface import LeasedEngine
 from localrouter.chat.prompt.chat_prompt import Renderer
 from localrouter.chat.response.chat_completion import Completion
 from localrouter.chat.response.fold import fold
@@ -23,5 +23,6 @@ async def create_chat_completion(request: Request[None, None, State]) -> ASGIApp
     )
 
 
-async def _respond(renderer: Renderer, engine: LoadedEngine, request: ChatRequest, reply: Reply) -> None:
-    await reply.completion(await Completion.begin(engine, request, renderer), fold, stream=request.stream)
+async def _respond(renderer: Renderer, engine: LeasedEngine, request: ChatRequest, reply: Reply) -> None:
+    completion = await Completion.begin(engine, request, renderer, engine.defaults)
+    await reply.completion(completion, fold, stream=request.stream)

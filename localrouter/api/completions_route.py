@@ -6,7 +6,7 @@ from litestar.types import ASGIApp
 
 from localrouter.api.exchange import Exchange, Reply
 from localrouter.api.service import service_of
-from localrouter.chat.engine_interface import LoadedEngine
+from localrouter.chat.engine_interface import LeasedEngine
 from localrouter.chat.response.text_completion import TextCompletion, fold_text
 from localrouter.schema.text_completions import CompletionRequest
 
@@ -17,5 +17,6 @@ async def create_completion(request: Request[None, None, State]) -> ASGIApp:
     return Exchange(service_of(request.app.state), CompletionRequest, _respond)
 
 
-async def _respond(engine: LoadedEngine, request: CompletionRequest, reply: Reply) -> None:
-    await reply.completion(await TextCompletion.begin(engine, request), fold_text, stream=request.stream)
+async def _respond(engine: LeasedEngine, request: CompletionRequest, reply: Reply) -> None:
+    completion = await TextCompletion.begin(engine, request, engine.defaults)
+    await reply.completion(completion, fold_text, stream=request.stream)

@@ -17,7 +17,7 @@ from localrouter.api.ignored_headers import IGNORED, NOT_ENFORCED, Headers, name
 from localrouter.api.request_parsing import parse_body
 from localrouter.api.service import Service
 from localrouter.api.sse import DONE, EventStream, event
-from localrouter.chat.engine_interface import LoadedEngine
+from localrouter.chat.engine_interface import LeasedEngine
 from localrouter.chat.response.completion_stream import CompletionStream
 from localrouter.schema.chat_request import ChatRequest
 from localrouter.schema.generation_fields import GenerationFields
@@ -36,16 +36,28 @@ class Reply:
     """Sends the response to one request."""
 
     def __init__(
-        self, send: Send, record: AccessRecord, keep_alive: float, ignored: Sequence[IgnoredField] = ()
+        self,
+        send: Send,
+        record: AccessRecord,
+        keep_alive: float,
+        ignored: Sequence[IgnoredField] = (),
+        *,
+        model: str | None = None,
     ) -> None:
-        """`ignored` are the fields of the request that have no effect; a header of the response names them."""
+        """`ignored` are the fields of the request that have no effect; a header of the response names them.
+
+        `model` is the model name of the response; None: the full name of the build.
+        """
         self._send = send
         self._record = record
         self._keep_alive = keep_alive
+        self._model = model
         self._headers: Headers = named(IGNORED, (each.field for each in ignored))
 
     async def plain(self, content: object) -> None:
         """Send one JSON body."""
+        if self._model is not None and isinstance(content, msgspec.Struct) and hasattr(content, "model"):
+            content = msgspec.structs.replace(content, model=self._model)
         body = msgspec.json.encode(content)
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         headers += self._headers
@@ -60,6 +72,7 @@ class Reply:
         stream: bool | None,
     ) -> None:
         """Send the chunks of `completion` as they arrive, or the response that they `fold` to, then cancel it."""
+        completion.model = self._model or completion.model
         self._headers += named(NOT_ENFORCED, (each.field for each in completion.not_enforced))
         try:
             async with aclosing(self._counted(completion)) as chunks:
@@ -90,7 +103,7 @@ class Reply:
                 yield several
 
 
-Handler: TypeAlias = Callable[[LoadedEngine, Asked, Reply], Awaitable[None]]
+Handler: TypeAlias = Callable[[LeasedEngine, Asked, Reply], Awaitable[None]]
 """A route's handler of a parsed request, called once the model is loaded."""
 
 
@@ -125,7 +138,9 @@ class Exchange(Generic[Asked]):
         self._log_ignored(request, ignored, record)
         async with self._service.lease(request.model, request.ttl) as engine:
             record.model = engine.model
-            await self._respond(engine, request, Reply(send, record, self._service.keep_alive, ignored))
+            shown = engine.name if self._service.settings.echo_model_name else None
+            reply = Reply(send, record, self._service.keep_alive, ignored, model=shown)
+            await self._respond(engine, request, reply)
 
     def _log_ignored(self, request: BaseModel, ignored: Sequence[IgnoredField], record: AccessRecord) -> None:
         """Write the ignored fields to the debug log, and each unknown field of the body to the log, once."""

@@ -8,7 +8,7 @@ from litestar.types import ASGIApp
 
 from localrouter.api.exchange import Exchange, Reply
 from localrouter.api.service import service_of
-from localrouter.chat.engine_interface import LoadedEngine
+from localrouter.chat.engine_interface import LeasedEngine
 from localrouter.chat.prompt.chat_prompt import Renderer
 from localrouter.chat.response.explanation import explain
 from localrouter.schema.chat_request import ChatRequest
@@ -22,5 +22,5 @@ async def explain_chat_completion(request: Request[None, None, State]) -> ASGIAp
     )
 
 
-async def _respond(renderer: Renderer, engine: LoadedEngine, request: ChatRequest, reply: Reply) -> None:
-    await reply.plain(await explain(engine, request, renderer))
+async def _respond(renderer: Renderer, engine: LeasedEngine, request: ChatRequest, reply: Reply) -> None:
+    await reply.plain(await explain(engine, request, renderer, engine.defaults))

@@ -11,10 +11,11 @@ from litestar.datastructures import State
 from litestar.enums import HttpMethod
 from litestar.params import FromPath
 
-from localrouter.api.service import ModelCatalog, Service, service_of
+from localrouter.api.model_forecast import Capability, Forecast, capabilities
+from localrouter.api.service import Service, service_of
 from localrouter.chat.model_facts import facts_of
 from localrouter.engine.fallbacks import Fallback
-from localrouter.engine.model_info import TemplateSource
+from localrouter.engine.model_info import ModelInfo, TemplateSource
 from localrouter.errors import ModelNotDownloaded
 from localrouter.router.router import EngineStatus
 from localrouter.weights.catalog import ResolvedModel
@@ -22,12 +23,19 @@ from localrouter.weights.catalog import ResolvedModel
 READ = [HttpMethod.GET, HttpMethod.HEAD]
 
 
-class ModelObject(msgspec.Struct, frozen=True):
-    """OpenAI's four fields of a model and our own, some of which are null until the model is loaded."""
+class Modalities(msgspec.Struct, frozen=True):
+    """Kinds of input and output, in the form of OpenRouter's list of models."""
+
+    input_modalities: tuple[Literal["text"], ...] = ("text",)
+    output_modalities: tuple[Literal["text"], ...] = ("text",)
+
+
+class ModelObject(msgspec.Struct, frozen=True, kw_only=True):
+    """OpenAI's four fields of a model, and others, of which those after `capabilities` are null until it is loaded."""
 
     id: str
     created: int
-    """When the file was last written, in Unix seconds; 0 where there is none."""
+    """Time of the last change of the file, in Unix seconds; 0 for a model without a file."""
     model: str
     """The full name of the model's build."""
     description: str
@@ -35,7 +43,12 @@ class ModelObject(msgspec.Struct, frozen=True):
     size: int
     """Bytes of the file."""
     status: Literal["available", "loading", "ready"] = "available"
-    context_length: int | None = None
+    context_length: int | None
+    """Longest prompt plus output, in tokens: in effect, or as loading the model now would set it; null: unknown."""
+    max_model_len: int | None
+    """The same number by vLLM's name."""
+    architecture: Modalities = Modalities()
+    capabilities: list[Capability]
     device: str | None = None
     offloaded_layers: int | None = None
     layers: int | None = None
@@ -58,28 +71,27 @@ class ModelList(msgspec.Struct, frozen=True):
 async def list_models(request: Request[None, None, State]) -> Response[ModelList]:
     """Return every alias of a build on disk."""
     service = service_of(request.app.state)
-    found = await asyncio.to_thread(lambda: list(_available(service.catalog)))
     loaded = _loaded(service)
-    return Response(ModelList([_object(model.alias, model, created, loaded) for model, created in found]))
+    return Response(ModelList(await asyncio.to_thread(lambda: list(_available(service, loaded)))))
 
 
 @route("/models/{name:path}", http_method=READ)
 async def read_model(request: Request[None, None, State], name: FromPath[str]) -> Response[ModelObject]:
-    """Return one model by any name that a request may use: alias, `alias:variant` or full name."""
+    """Return one model by any name that a request may use; its `id` is the known name that was meant."""
     service = service_of(request.app.state)
-    asked = name.removeprefix("/")
-    model = await asyncio.to_thread(service.catalog.resolve, asked)
-    return Response(_object(asked, model, _created(model), _loaded(service)))
+    known = service.catalog.find(name.removeprefix("/")).name
+    loaded = _loaded(service)
+    return Response(await asyncio.to_thread(lambda: _object(known, service.catalog.resolve(known), service, loaded)))
 
 
-def _available(catalog: ModelCatalog) -> Iterator[tuple[ResolvedModel, int]]:
+def _available(service: Service, loaded: Mapping[str, EngineStatus]) -> Iterator[ModelObject]:
     """Yield the models on disk: chat pages offer every model that is listed."""
-    for entry in catalog.entries():
+    for entry in service.catalog.entries():
         try:
-            model = catalog.resolve(entry.alias)
+            model = service.catalog.resolve(entry.alias)
         except ModelNotDownloaded:
             continue
-        yield model, _created(model)
+        yield _object(entry.alias, model, service, loaded)
 
 
 def _created(model: ResolvedModel) -> int:
@@ -93,21 +105,36 @@ def _loaded(service: Service) -> dict[str, EngineStatus]:
     return {status.model: status for status in service.router.status()}
 
 
-def _object(name: str, model: ResolvedModel, created: int, loaded: Mapping[str, EngineStatus]) -> ModelObject:
-    listed = ModelObject(name, created, model.model, model.description, model.license, model.size)
+def _object(name: str, model: ResolvedModel, service: Service, loaded: Mapping[str, EngineStatus]) -> ModelObject:
+    """Return the facts of a model on disk. Reads its header: call it in a thread."""
     status = loaded.get(model.model)
-    if status is None:
+    info = status.info if status else None
+    facts = service.forecaster.forecast(model) if info is None else _forecast_of(model, info, service)
+    listed = ModelObject(
+        id=name,
+        created=_created(model),
+        model=model.model,
+        description=model.description,
+        license=model.license,
+        size=model.size,
+        status=status.state if status else "available",
+        context_length=facts.context,
+        max_model_len=facts.context,
+        capabilities=facts.capabilities,
+    )
+    if info is None:
         return listed
-    if status.info is None:
-        return msgspec.structs.replace(listed, status=status.state)
     return msgspec.structs.replace(
         listed,
-        status=status.state,
-        context_length=status.info.context,
-        device=status.info.device.name,
-        offloaded_layers=status.info.device.offloaded_layers,
-        layers=status.info.device.layers,
-        fallbacks=list(status.info.fallbacks),
-        chat_template=status.info.template_source,
-        chat_template_sha256=facts_of(status.model, status.info).template.sha256,
+        device=info.device.name,
+        offloaded_layers=info.device.offloaded_layers,
+        layers=info.device.layers,
+        fallbacks=list(info.fallbacks),
+        chat_template=info.template_source,
+        chat_template_sha256=facts_of(model.model, info).template.sha256,
     )
+
+
+def _forecast_of(model: ResolvedModel, info: ModelInfo, service: Service) -> Forecast:
+    """Return the true values of a loaded model in place of a forecast."""
+    return Forecast(info.context, capabilities(info.chat_template, has_fim=service.forecaster.has_fim(model)))

@@ -5,10 +5,12 @@ from functools import lru_cache
 from hashlib import blake2b
 
 from localrouter import __version__
+from localrouter.chat.families.detection import may_reason
 from localrouter.chat.families.family import Family
 from localrouter.chat.prompt.fallback_template import FALLBACK_TEMPLATES
 from localrouter.chat.prompt.model_template import ModelTemplate
 from localrouter.engine.model_info import ModelInfo
+from localrouter.schema.alias_defaults import NO_DEFAULTS, AliasDefaults
 
 CACHED = 32
 """Loaded models whose facts are kept; those used longest ago are dropped first."""
@@ -16,7 +18,7 @@ CACHED = 32
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """Facts of one loaded model."""
+    """Facts of one loaded model, and the defaults of the alias that a request names it by."""
 
     info: ModelInfo
     fingerprint: str
@@ -26,6 +28,8 @@ class ModelFacts:
     """Stop strings of the chat template's turn format; empty where a special token ends a turn."""
     can_reason: bool
     """Whether the chat template has the family's delimiter of reasoning."""
+    defaults: AliasDefaults = NO_DEFAULTS
+    """Values for fields that a request leaves out."""
 
     @property
     def family(self) -> Family:
@@ -33,9 +37,12 @@ class ModelFacts:
         return self.template.family
 
 
-def facts_of(model: str, info: ModelInfo) -> ModelFacts:
-    """Return the facts of a loaded model. `model` is its full name, `info` the one object that its engine holds."""
-    return _facts(model, _Identity(info))
+def facts_of(model: str, info: ModelInfo, defaults: AliasDefaults = NO_DEFAULTS) -> ModelFacts:
+    """Return the facts of a loaded model. `model` is its full name, `info` the one object that its engine holds.
+
+    `defaults` are those of the alias that a request names; other defaults give another fingerprint.
+    """
+    return _facts(model, _Identity(info), defaults)
 
 
 class _Identity:
@@ -52,18 +59,21 @@ class _Identity:
 
 
 @lru_cache(maxsize=CACHED)
-def _facts(model: str, key: _Identity) -> ModelFacts:
+def _facts(model: str, key: _Identity, defaults: AliasDefaults) -> ModelFacts:
     info = key.info
     template = ModelTemplate.of(info)
     return ModelFacts(
         info=info,
-        fingerprint=_fingerprint(model, info),
+        fingerprint=_fingerprint(model, info, defaults),
         template=template,
+        defaults=defaults,
         template_stop=() if info.chat_template else FALLBACK_TEMPLATES[info.template_source].stop,
-        can_reason=template.family.reasoning.begin in (info.chat_template or ""),
+        can_reason=may_reason(template.family, info.chat_template),
     )
 
 
-def _fingerprint(model: str, info: ModelInfo) -> str:
+def _fingerprint(model: str, info: ModelInfo, defaults: AliasDefaults) -> str:
     facts = f"{__version__} {model} {info.size} {info.parameters} {info.device} {info.threads}"
+    if defaults != NO_DEFAULTS:
+        facts += f" {defaults}"
     return "fp_" + blake2b(facts.encode(), digest_size=5).hexdigest()

@@ -15,10 +15,10 @@ from localrouter.cli.exit_status import exit_statuses
 from localrouter.cli.options import named_file
 from localrouter.cli.settings import machine_of, option_of, settings_of, variable_of
 from localrouter.config import Settings
-from localrouter.errors import ConfigError
+from localrouter.errors import ConfigError, ModelNotFound
 
 if TYPE_CHECKING:
-    from localrouter.weights.catalog import CatalogEntry
+    from localrouter.weights.catalog import Catalog, CatalogEntry
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -61,6 +61,9 @@ def _literals(annotation: object) -> list[str]:
     help="Serve a local GGUF file as NAME; repeatable.",
     shell_complete=named_file,
 )
+@_setting("default_model", "Model of requests that name none; by default the only one that is served.", "NAME")
+@_setting("echo_model_name", "Answer with the model name of the request instead of the full name of the build.")
+@_setting("use_recommended_sampling", "Use the sampling parameters that the manifest recommends for an alias.")
 @_setting("offline", "Open no network connections.")
 @_setting("gpu_layers", "Layers for GPU offload: auto, all, or a number.", "LAYERS")
 @_setting("device", "GPUs for GPU offload, as listed by `localrouter devices`.", "NAME[,NAME]")
@@ -122,7 +125,13 @@ def _run(settings: Settings, models: Iterable[str]) -> None:
     from localrouter.weights.extra_models import split_entries
 
     chosen = machine_of(settings) if settings.device or settings.tensor_split else None
-    catalog = Catalog.read(settings.manifest, split_entries(models), machine=lambda: chosen or this_machine())
+    catalog = Catalog.read(
+        settings.manifest,
+        split_entries(models),
+        machine=lambda: chosen or this_machine(),
+        recommended_sampling=settings.use_recommended_sampling,
+    )
+    check_default_model(settings, catalog)
     listener = bind(settings.host, settings.port)
     _log_to_stderr(settings.log_level)
     os.environ["LOCALROUTER_LOG_LEVEL"] = settings.log_level  # for the workers
@@ -132,6 +141,17 @@ def _run(settings: Settings, models: Iterable[str]) -> None:
     server.run([listener])
     if server.stopped_by == signal.SIGINT:
         raise KeyboardInterrupt
+
+
+def check_default_model(settings: Settings, catalog: "Catalog") -> None:
+    """Raise ConfigError for a `default_model` that the catalog does not know; it may be downloaded later."""
+    if settings.default_model is None:
+        return
+    try:
+        catalog.find(settings.default_model)
+    except ModelNotFound as error:
+        hint = "pass another --default-model, or change LOCALROUTER_DEFAULT_MODEL in the environment"
+        raise ConfigError(f"--default-model: {error.message}", hint=hint) from None
 
 
 def announce(url: str, entries: "Sequence[CatalogEntry]", *, locked: bool) -> None:

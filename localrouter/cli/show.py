@@ -1,7 +1,7 @@
 """`localrouter show`: details of the builds of a name: source, pin, files and GGUF header."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,12 @@ def show(name: str, manifest: Path | None, *, as_json: bool) -> None:
 
 def _with_alias(registry: Registry, known: dict[str, Any]) -> dict[str, Any]:
     model = registry.models[known["alias"]]
-    return known | {"description": model.description, "overrides": model.overrides.model_dump(exclude_none=True)}
+    return known | {
+        "description": model.description,
+        "overrides": model.overrides.model_dump(exclude_none=True),
+        "system": model.system,
+        "sampling": model.sampling and model.sampling.model_dump(exclude_none=True),
+    }
 
 
 def _rows(known: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -60,7 +65,9 @@ def _rows(known: dict[str, Any]) -> Iterator[tuple[str, str]]:
     rows = (
         ("alias", known["alias"]),
         ("description", known["description"]),
-        ("settings", ", ".join(f"{key} = {value}" for key, value in known["overrides"].items())),
+        ("settings", _assignments(known["overrides"])),
+        ("system", known["system"]),
+        ("sampling", known["sampling"] and _assignments(known["sampling"])),
         ("license", known["license"] or "not known"),
         ("source", _source(known)),
         ("revision", known["revision"]),
@@ -78,6 +85,11 @@ def _rows(known: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if fallback := header.get("fallback_template"):
         yield _WARNING, f"no chat template: {fallback} is used; {FALLBACK_ADVICE}"
     yield from _header_rows(header)
+
+
+def _assignments(values: Mapping[str, Any]) -> str:
+    """Return keys and values as in a manifest."""
+    return ", ".join(f"{key} = {json.dumps(value)}" for key, value in values.items())
 
 
 def _source(known: dict[str, Any]) -> str:

@@ -80,6 +80,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """The limit of the request or the rest of the context, whichever is less; 0: the prompt is too long."""
     n: int
     sampling: ExplainedSampling
+    alias_defaults: list[str]
+    """Fields that the request leaves out and the alias sets: sampling parameters, and `system` for a system message."""
     reasoning: ExplainedReasoning
     callable: list[str]
     """Names of the functions that the model may call."""

@@ -74,12 +74,16 @@ Stop: TypeAlias = Annotated[
     | Annotated[list[StopString], Field(fail_fast=True, max_length=4), Tag("<parts>")],
     Discriminator(kind_of_content, custom_error_type="stop_type", custom_error_message="neither string nor array"),
 ]
+ModelName = Annotated[str, StringConstraints(max_length=512)]
+"""Name of a model as a client sends it; an empty name is the same as omitting it."""
+MODEL_NAME = "alias or full name; may be left out where one model is served, or with `--default-model`"
+"""Description of the field `model` for the tables of docs/api.md."""
 
 
 class GenerationFields(Strict):
     """Fields of every request that generates text."""
 
-    model: Annotated[str, StringConstraints(min_length=1, max_length=512)] = Field(description="alias or full name")
+    model: ModelName | None = Field(None, description=MODEL_NAME)
     stream: bool | None = Field(None, description="default false")
     stream_options: StreamOptions | None = Field(None, description="only with `stream`; `include_usage`")
     temperature: Annotated[Number, Field(ge=0, le=2)] | None = Field(None, description="0 to 2, default 1; 0 is greedy")

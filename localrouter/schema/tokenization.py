@@ -3,19 +3,19 @@
 from typing import Annotated
 
 import msgspec
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from localrouter.schema.field_kinds import MAX_TOKENS, Strict
+from localrouter.schema.generation_fields import MODEL_NAME, ModelName
 from localrouter.schema.text_completions import MAX_TOKEN_LIST, Token
 
-Model = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 Ttl = Annotated[int, Field(ge=0, le=MAX_TOKENS)]
 
 
 class TokenizeRequest(Strict):
     """The body of `POST /tokenize`. `None` is the same as omitting a field."""
 
-    model: Model = Field(description="alias or full name")
+    model: ModelName | None = Field(None, description=MODEL_NAME)
     content: str = Field(description="the text")
     add_special: bool | None = Field(
         None, description="default false; true: with the token that begins a text, where the model wants one"
@@ -30,7 +30,7 @@ class TokenizeRequest(Strict):
 class DetokenizeRequest(Strict):
     """The body of `POST /detokenize`. `None` is the same as omitting a field."""
 
-    model: Model = Field(description="alias or full name")
+    model: ModelName | None = Field(None, description=MODEL_NAME)
     tokens: Annotated[list[Token], Field(fail_fast=True, max_length=MAX_TOKEN_LIST)] = Field(
         description="the tokens by number"
     )

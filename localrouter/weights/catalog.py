@@ -10,11 +10,13 @@ from typing import Literal
 from localrouter.errors import ConfigError
 from localrouter.memory.fit import USEFUL_CELLS, FitChoice, choose
 from localrouter.memory.machine import Machine, this_machine
+from localrouter.schema.alias_defaults import NO_DEFAULTS, AliasDefaults
 from localrouter.weights.build_location import Damaged, Found, Location, Missing, locate
 from localrouter.weights.build_shapes import ShapeCache, Stamp, stamp
 from localrouter.weights.extra_models import Echo, Origin, check_entry
-from localrouter.weights.manifest.manifest import Build, Manifest, Overrides
+from localrouter.weights.manifest.manifest import Build, Manifest, Model, Overrides
 from localrouter.weights.missing_model import not_downloaded, not_found
+from localrouter.weights.name_lookup import NameLookup
 from localrouter.weights.registry import Registry
 
 
@@ -83,11 +85,20 @@ class CatalogEntry:
 
 
 @dataclass(frozen=True)
+class KnownName:
+    """A name of the catalog: an alias, `alias:variant` or a full name, with the defaults that its alias sets."""
+
+    name: str
+    defaults: AliasDefaults
+
+
+@dataclass(frozen=True)
 class _Group:
     alias: str
     description: str
     overrides: Overrides
     origins: tuple[Origin, ...]
+    defaults: AliasDefaults = NO_DEFAULTS
 
 
 @dataclass(frozen=True)
@@ -105,7 +116,8 @@ class Catalog:
     is used, so that loading the chosen model does not change the choice.
 
     `extra` are `--model` entries; each adds an alias or replaces one of the manifest, and its full name takes
-    precedence over the manifest's. Raises ConfigError when an entry is invalid or a name is ambiguous.
+    precedence over the manifest's. `recommended_sampling` enables the `sampling` of all aliases. Raises ConfigError
+    when an entry is invalid or a name is ambiguous.
     """
 
     def __init__(
@@ -115,18 +127,20 @@ class Catalog:
         extra: Mapping[str, str] = MappingProxyType({}),
         *,
         machine: Callable[[], Machine] = this_machine,
+        recommended_sampling: bool = False,
     ) -> None:
         self._manifest_dir = manifest_dir.absolute()
         self._chooser = _Chooser(machine)
         given = {alias: _given(alias, value) for alias, value in extra.items()}
         listed = {
-            alias: _Group(alias, model.description, model.overrides, model.builds)
+            alias: _listed(alias, model, model.defaults(recommended=recommended_sampling))
             for alias, model in manifest.models.items()
             if alias not in given
         }
         order = [*manifest.models, *(alias for alias in given if alias not in manifest.models)]
         self._groups = {alias: given.get(alias) or listed[alias] for alias in order}
         self._names = _names(self._groups.values(), _full_names(given.values(), listed.values()))
+        self._lookup = NameLookup({name: meaning.origins for name, meaning in self._names.items()})
 
     @classmethod
     def read(
@@ -135,18 +149,18 @@ class Catalog:
         extra: Mapping[str, str] = MappingProxyType({}),
         *,
         machine: Callable[[], Machine] = this_machine,
+        recommended_sampling: bool = False,
     ) -> "Catalog":
         """Return the catalog of a manifest file; default: the shipped manifest and the user's own."""
-        return cls(Registry.read(manifest).manifest, Path(), extra, machine=machine)
+        merged = Registry.read(manifest).manifest
+        return cls(merged, Path(), extra, machine=machine, recommended_sampling=recommended_sampling)
 
     def resolve(self, name: str) -> ResolvedModel:
-        """Return the build that an alias, `alias:variant` or full name resolves to.
+        """Return the build that an alias, `alias:variant` or full name resolves to, in any form that `find` accepts.
 
         Raises ModelNotFound for an unknown name, ModelNotDownloaded when no build of the name is on disk.
         """
-        meaning = self._names.get(name)
-        if meaning is None:
-            raise not_found(name, list(self._groups), list(self._names))
+        meaning = self._names[name := self.find(name).name]
         looked = [(origin, self._look(origin)) for origin in meaning.origins]
         found = [(origin, location) for origin, location in looked if isinstance(location, Found)]
         if not found:
@@ -154,6 +168,15 @@ class Catalog:
         choice = self._chooser.choose(meaning.group.overrides, [location for _, location in found])
         reason = choice.reason if len(meaning.origins) > 1 else ""
         return _resolved(meaning.group, *found[choice.index], reason)
+
+    def find(self, name: str) -> KnownName:
+        """Return the known name that a client means: exact, in another case, with `:latest`, or behind `PROVIDER/`.
+
+        The disk is not read. Raises ModelNotFound for an unknown name.
+        """
+        if (known := self._lookup.find(name)) is None:
+            raise not_found(name, list(self._groups), list(self._names))
+        return KnownName(known, self._names[known].group.defaults)
 
     def entries(self) -> list[CatalogEntry]:
         """Return every alias with the state of its builds, in the manifest's order; `--model` entries are last."""
@@ -195,6 +218,10 @@ class _Chooser:
             known = choose([self._shapes.shape(each) for each in found], self._machine, cells)
             self._choices[key] = known
         return known
+
+
+def _listed(alias: str, model: Model, defaults: AliasDefaults) -> _Group:
+    return _Group(alias, model.description, model.overrides, model.builds, defaults)
 
 
 def _given(alias: str, value: str) -> _Group:

@@ -11,6 +11,7 @@ from math import inf
 from localrouter.errors import ModelNotDownloaded, ModelNotFound
 from localrouter.weights.build_location import Damaged, Location, Missing
 from localrouter.weights.manifest.manifest import Build
+from localrouter.weights.name_lookup import forms
 
 _LONGEST_NAME = 100
 """Characters of an unknown name that are repeated in the error message."""
@@ -20,14 +21,17 @@ def not_found(name: str, aliases: Sequence[str], names: Sequence[str]) -> ModelN
     """Return the error for an unknown name; `names` are all valid names."""
     short = name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + "..."
     message = f"The model {short!r} does not exist. "
-    alias = short.partition(":")[0]
-    variants = [each for each in names if each.startswith(alias + ":")]
+    spelled = [form.casefold() for form in forms(short)]
+    aliases_of_forms = [form.partition(":")[0] for form in spelled]
+    alias = next((each for each in aliases if each in aliases_of_forms), "")
+    variants = [each for each in names if alias and each.startswith(alias + ":")]
     if variants:
         message += f"Builds of {alias!r}: {', '.join(variants)}."
     else:
         message += f"There are: {', '.join(aliases) or 'none'}."
     folded = {each.casefold(): each for each in names}
-    if close := get_close_matches(short.casefold(), folded, n=1, cutoff=0.8):
+    close = [match for form in spelled for match in get_close_matches(form, folded, n=1, cutoff=0.8)]
+    if close:
         message += f" Did you mean {folded[close[0]]!r}?"
     return ModelNotFound(message, param="model")
 

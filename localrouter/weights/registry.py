@@ -5,7 +5,7 @@ one: its builds come first in their alias, and override shipped builds of the sa
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,9 +80,12 @@ class ManifestLayer:
     lock: Lock
 
     @classmethod
-    def read(cls, path: Path) -> "ManifestLayer":
-        """Read a manifest and its lockfile. Raises ManifestError, which names the invalid file."""
-        return cls(path, load_manifest(path), read_lock(lock_path(path)))
+    def read(cls, path: Path, known: Container[str] = ()) -> "ManifestLayer":
+        """Read a manifest and its lockfile. Raises ManifestError, which names the invalid file.
+
+        `known` are the aliases of earlier layers, for which this one may have settings without builds.
+        """
+        return cls(path, load_manifest(path, known=known), read_lock(lock_path(path)))
 
     def entries(self) -> Iterator[RegistryEntry]:
         """Yield every build of this manifest."""
@@ -112,7 +115,10 @@ class Registry:
     @classmethod
     def read(cls, named: Path | None = None) -> "Registry":
         """Read the named manifest alone, or the shipped one and the user's, if there is one. Raises ManifestError."""
-        return cls(ManifestLayer.read(path) for path in manifest_paths(named))
+        layers: list[ManifestLayer] = []
+        for path in manifest_paths(named):
+            layers.append(ManifestLayer.read(path, {alias for layer in layers for alias in layer.manifest.models}))
+        return cls(layers)
 
     @property
     def manifest(self) -> Manifest:
@@ -214,6 +220,8 @@ def _merge_model(base: Model, builds: list[Build], own: Model | None) -> Model:
     variants = {build.variant for build in own.builds}
     kept = [build.model_copy(update={"variant": None}) if build.variant in variants else build for build in builds]
     stronger = {key: value for key in own.model_fields_set if (value := getattr(own, key)) is not None}
+    if own.sampling is not None:
+        stronger["sampling"] = own.sampling.over(base.sampling)
     return base.model_copy(update=stronger | {"builds": (*own.builds, *kept)})
 
 

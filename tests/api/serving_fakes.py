@@ -135,10 +135,12 @@ class FakeRouter:
         self.closed = 0
         self.statuses: list[EngineStatus] = []
         self.ttls: list[int | None] = []
+        self.names: list[str] = []
 
     @contextlib.asynccontextmanager
     async def lease(self, name: str, ttl: int | None = None) -> AsyncIterator[LoadedEngine]:
         self.ttls.append(ttl)
+        self.names.append(name)
         yield await self._engine()
 
     async def _engine(self) -> LoadedEngine:

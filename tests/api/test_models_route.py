@@ -31,13 +31,16 @@ async def test_the_list_has_what_can_be_answered_for(client: httpx.AsyncClient) 
     (model,) = body["data"]
     assert (model["id"], model["object"], model["owned_by"]) == ("echo", "model", "localrouter")
     assert (model["model"], model["status"], model["created"]) == ("localrouter-echo", "available", 0)
-    assert model["context_length"] is None
+    assert (model["context_length"], model["max_model_len"], model["capabilities"]) == (8192, 8192, ["completion"])
+    assert model["architecture"] == {"input_modalities": ["text"], "output_modalities": ["text"]}
+    assert model["device"] is None
 
 
 async def test_a_loaded_model_says_where_it_runs(router: FakeRouter, client: httpx.AsyncClient) -> None:
     router.statuses = [ready_status()]
     model = (await client.get("/v1/models/echo")).json()
     assert (model["status"], model["context_length"], model["device"]) == ("ready", INFO.context, "CPU")
+    assert (model["max_model_len"], model["capabilities"]) == (INFO.context, ["completion"])
     assert (model["offloaded_layers"], model["layers"], model["chat_template"]) == (0, 3, "fallback chatml")
 
 

@@ -89,9 +89,8 @@ WRONG: list[tuple[Any, str | None, str]] = [
     # not the right shape
     ([], None, "invalid_type"),
     (None, None, "invalid_type"),
-    ({}, "model", "missing_required_parameter"),
+    ({}, "messages", "missing_required_parameter"),
     ({"model": "echo"}, "messages", "missing_required_parameter"),
-    ({**HELLO, "model": ""}, "model", "invalid_value"),
     ({**HELLO, "model": "x" * 513}, "model", "invalid_value"),
     ({**HELLO, "model": 3}, "model", "invalid_type"),
     ({**HELLO, "foo": 1}, "foo", "unknown_parameter"),

@@ -69,12 +69,12 @@ async def test_nothing_is_nothing(client: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize(
     ("path", "body", "param", "code"),
     [
-        ("/tokenize", {"content": "a"}, "model", "missing_required_parameter"),
+        ("/tokenize", {"content": "a", "model": 3}, "model", "invalid_type"),
         ("/tokenize", {"model": "echo"}, "content", "missing_required_parameter"),
         ("/tokenize", {**EURO, "content": ["a"]}, "content", "invalid_type"),
         ("/tokenize", {**EURO, "add_special": 1}, "add_special", "invalid_type"),
         ("/tokenize", {**EURO, "prompt": "a"}, "prompt", "unknown_parameter"),
-        ("/detokenize", {"tokens": [1]}, "model", "missing_required_parameter"),
+        ("/detokenize", {"tokens": [1], "model": ["echo"]}, "model", "invalid_type"),
         ("/detokenize", {"model": "echo"}, "tokens", "missing_required_parameter"),
         ("/detokenize", {"model": "echo", "tokens": "a"}, "tokens", "invalid_type"),
         ("/detokenize", {"model": "echo", "tokens": [1, "a"]}, "tokens[1]", "invalid_type"),

@@ -237,7 +237,8 @@ def test_a_missing_asset_means_a_broken_installation(home: Path) -> None:
         ("nix", "The model 'nix' does not exist. There are: big, local, shipped."),
         ("", "The model '' does not exist. There are: big, local, shipped."),
         ("big:70b", "The model 'big:70b' does not exist. Builds of 'big': big:9b, big:4b, big:2b."),
-        ("BIG-4B", "The model 'BIG-4B' does not exist. There are: big, local, shipped. Did you mean 'Big-4B'?"),
+        ("Bog-4B", "The model 'Bog-4B' does not exist. There are: big, local, shipped. Did you mean 'Big-4B'?"),
+        ("x/Bog-4B", "The model 'x/Bog-4B' does not exist. There are: big, local, shipped. Did you mean 'Big-4B'?"),
     ],
 )
 def test_an_unknown_name_lists_the_names_there_are(home: Path, name: str, message: str) -> None:

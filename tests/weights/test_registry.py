@@ -191,3 +191,35 @@ def test_names_that_overlap_give_each_build_once(shipped: Path) -> None:
 def test_an_unknown_name_is_an_error_with_the_names_there_are(shipped: Path) -> None:
     with pytest.raises(ConfigError, match=r"'nix' does not exist\. There are: big, other"):
         Registry.read(shipped).find("nix")
+
+
+def test_an_own_alias_may_have_settings_of_a_shipped_one_without_builds(own: Path) -> None:
+    write(own, '[models.big]\nsystem = "Be brief."\nkv_type = "q8_0"\n')
+    big = Registry.read().models["big"]
+    assert (big.system, big.kv_type, big.context, len(big.builds)) == ("Be brief.", "q8_0", 4096, 2)
+    assert Catalog.read().find("big").defaults.system == "Be brief."
+
+
+def test_an_own_alias_without_builds_that_is_not_shipped_is_an_error(own: Path) -> None:
+    write(own, '[models.mine]\nsystem = "Be brief."\n')
+    with pytest.raises(ManifestError, match=r":2: models\.mine\.builds: this key is missing"):
+        Registry.read()
+
+
+def test_an_own_table_of_sampling_is_merged_key_by_key_and_switched_on(shipped: Path, own: Path) -> None:
+    table = "[models.big.sampling]\nenabled = false\ntemperature = 1.0\ntop_k = 20\n[models.other]"
+    shipped.write_text(SHIPPED.replace("[models.other]", table))
+    assert Catalog.read().find("big").defaults.sampling == ()
+    assert Catalog.read(recommended_sampling=True).find("big").defaults.sampling == (
+        ("temperature", 1.0),
+        ("top_k", 20),
+    )
+    write(own, "[models.big.sampling]\ntop_k = 5\n")
+    assert Catalog.read().find("big:9b").defaults.sampling == (("temperature", 1.0), ("top_k", 5))
+    write(own, "[models.big.sampling]\nenabled = false\ntop_k = 5\n")
+    assert Catalog.read().find("big").defaults.sampling == ()
+
+
+def test_a_file_in_place_of_an_alias_has_none_of_its_defaults(own: Path) -> None:
+    write(own, '[models.big]\nsystem = "Be brief."\n')
+    assert Catalog.read(extra={"big": "builtin:echo"}).find("big").defaults.system is None

@@ -13,6 +13,7 @@ from localrouter.chat.parsing.parser import Parser
 from localrouter.chat.prompt.chat_prompt import Prompt, PromptRequest, Renderer
 from localrouter.chat.prompt.history import normalised
 from localrouter.chat.request.continuation import continues_last
+from localrouter.chat.request.alias_system import alias_system, with_system, with_system_step
 from localrouter.chat.request.reasoning import ReasoningState, reasoning_state, template_variables, thinking_of
 from localrouter.chat.request.response_format import content_of, grammar_param
 from localrouter.chat.request.sampling_params import sampling_of
@@ -45,6 +46,8 @@ class PreparedRequest:
     """The field of the request that the grammar comes from; errors of the grammar name this field."""
     not_enforced: Sequence[NotEnforced] = ()
     """Parts of the request's schemas that no grammar can enforce."""
+    alias_defaults: Sequence[str] = ()
+    """Names of the fields whose values come from the alias: sampling parameters, and `system`."""
 
     def parser(self) -> Parser:
         """Return a new parser, for the output of one choice."""
@@ -69,11 +72,13 @@ class PreparedRequest:
 
 async def prepare(request: ChatRequest, model: ModelFacts, renderer: Renderer) -> PreparedRequest:
     """Return the request prepared for a model. Raises InvalidRequest for what the model or its template rejects."""
+    from_alias, request = [*model.defaults.absent_in(request)], model.defaults.complete(request)
+    system = alias_system(request.messages, model.defaults)
     choices = _choices(request, model.info)
     tools, content = tool_set(request), content_of(request)
     is_structured = not isinstance(content, AnyText)
     sampling = sampling_of(request, model.info, logprobs=(request.top_logprobs or 0) if request.logprobs else None)
-    prompt = await renderer.render(model.template, _prompt_request(request, tools))
+    prompt = await renderer.render(model.template, _prompt_request(request, tools, system))
     reasoning = reasoning_state(prompt, model.family, can_reason=model.can_reason)
     rules = OutputRules(
         content=content,
@@ -86,7 +91,7 @@ async def prepare(request: ChatRequest, model: ModelFacts, renderer: Renderer) -
     lark = output_grammar(rules, model.family, model.info.special_tokens)
     may_reason = reasoning == "open" or (model.can_reason and not (lark is not None and reasoning == "none"))
     return PreparedRequest(
-        prompt=prompt,
+        prompt=with_system_step(prompt, system),
         sampling=sampling if is_structured else _with_stop(sampling, model.template_stop),
         max_tokens=request.max_completion_tokens or request.max_tokens,
         choices=choices,
@@ -98,6 +103,7 @@ async def prepare(request: ChatRequest, model: ModelFacts, renderer: Renderer) -
         grammar=None if lark is None else Grammar(lark),
         has_response_format=is_structured,
         grammar_param=grammar_param(request),
+        alias_defaults=from_alias if system is None else [*from_alias, "system"],
     )
 
 
@@ -110,9 +116,9 @@ def _choices(request: ChatRequest, info: ModelInfo) -> int:
     return choices
 
 
-def _prompt_request(request: ChatRequest, tools: ToolSet) -> PromptRequest:
+def _prompt_request(request: ChatRequest, tools: ToolSet, system: str | None) -> PromptRequest:
     return PromptRequest(
-        messages=normalised(request.messages),
+        messages=with_system(normalised(request.messages), system),
         tools=tools.shown,
         variables=template_variables(request),
         continue_final=continues_last(request.messages, request.continue_final_message),

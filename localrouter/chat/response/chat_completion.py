@@ -17,6 +17,7 @@ from localrouter.chat.response.completion_stream import CompletionStream, wants_
 from localrouter.chat.response.generations import accepted
 from localrouter.engine.messages import GenerationRequest
 from localrouter.errors import InvalidRequest, RequestError
+from localrouter.schema.alias_defaults import NO_DEFAULTS, AliasDefaults
 from localrouter.schema.chat_request import ChatRequest
 from localrouter.schema.chat_response import ChatCompletionChunk, ChunkChoice, Usage
 
@@ -26,13 +27,17 @@ class Completion(CompletionStream[ChunkChoice, ChatCompletionChunk]):
     """The chunks of all choices of one chat request."""
 
     @classmethod
-    async def begin(cls, engine: LoadedEngine, request: ChatRequest, renderer: Renderer) -> Self:
+    async def begin(
+        cls, engine: LoadedEngine, request: ChatRequest, renderer: Renderer, defaults: AliasDefaults = NO_DEFAULTS
+    ) -> Self:
         """Submit the request and wait until the engine accepts its prompt.
+
+        `defaults` are values for fields that the request leaves out.
 
         Raises the error with which the template or the engine rejects the request, before the first chunk. The caller
         must always `cancel` the returned stream.
         """
-        model = facts_of(engine.model, engine.info)
+        model = facts_of(engine.model, engine.info, defaults)
         prepared = await prepare(request, model, renderer)
         streams = [_stream(index, request, prepared) for index in range(prepared.choices)]
         return cls(

@@ -5,6 +5,7 @@ from localrouter.chat.model_facts import facts_of
 from localrouter.chat.prompt.chat_prompt import Renderer
 from localrouter.chat.request.prepared_request import prepare
 from localrouter.engine.messages import Sampling
+from localrouter.schema.alias_defaults import NO_DEFAULTS, AliasDefaults
 from localrouter.schema.chat_request import ChatRequest
 from localrouter.schema.explain import (
     ExplainedReasoning,
@@ -17,13 +18,17 @@ from localrouter.schema.explain import (
 from localrouter.schema.ignored_fields import ignored_fields
 
 
-async def explain(engine: LoadedEngine, request: ChatRequest, renderer: Renderer) -> Explanation:
+async def explain(
+    engine: LoadedEngine, request: ChatRequest, renderer: Renderer, defaults: AliasDefaults = NO_DEFAULTS
+) -> Explanation:
     """Return the rendered prompt and the effective parameters of a request.
+
+    `defaults` are values for fields that the request leaves out.
 
     Raises the error with which the request would be rejected; a prompt longer than the context is no error here.
     """
     info = engine.info
-    model = facts_of(engine.model, info)
+    model = facts_of(engine.model, info, defaults)
     prepared = await prepare(request, model, renderer)
     prompt = prepared.prompt.segments
     tokens = await engine.tokenize(prompt)
@@ -43,6 +48,7 @@ async def explain(engine: LoadedEngine, request: ChatRequest, renderer: Renderer
         max_completion_tokens=min(room, prepared.max_tokens or room),
         n=prepared.choices,
         sampling=_sampling(prepared.sampling),
+        alias_defaults=list(prepared.alias_defaults),
         reasoning=ExplainedReasoning(prepared.reasoning, prepared.thinking.budget if prepared.thinking else None),
         callable=[function.name for function in prepared.tools.callable],
         must_call=prepared.tools.must_call,

@@ -20,6 +20,7 @@ from localrouter.chat.response.generations import accepted
 from localrouter.chat.response.text_choice import TextChoiceStream
 from localrouter.engine.messages import GenerationRequest, Grammar, Sampling, Segment
 from localrouter.errors import ContextLengthExceeded, EngineFailed, InvalidRequest, RequestError
+from localrouter.schema.alias_defaults import NO_DEFAULTS, AliasDefaults
 from localrouter.schema.chat_response import Usage
 from localrouter.schema.text_completions import (
     DEFAULT_MAX_TOKENS,
@@ -44,14 +45,18 @@ class TextCompletion(CompletionStream[TextChoice, TextCompletionResponse]):
     """The chunks of all choices for the raw prompts of one request."""
 
     @classmethod
-    async def begin(cls, engine: LoadedEngine, request: CompletionRequest) -> Self:
+    async def begin(
+        cls, engine: LoadedEngine, request: CompletionRequest, defaults: AliasDefaults = NO_DEFAULTS
+    ) -> Self:
         """Submit all prompts, each once per choice, and wait until the engine accepts them.
+
+        `defaults` are values for sampling parameters that the request leaves out.
 
         Raises the error with which the engine rejects a prompt, before the first chunk, and InvalidRequest for tokens
         that are not in the model's vocabulary. The caller must always `cancel` the returned stream.
         """
-        model = facts_of(engine.model, engine.info)
-        sampling = sampling_of(request, engine.info, logprobs=request.logprobs)
+        model = facts_of(engine.model, engine.info, defaults)
+        sampling = sampling_of(defaults.complete(request), engine.info, logprobs=request.logprobs)
         prompts = await _prompts(engine, request)
         choices = request.n or 1
         echoed = [prompt.echoed for prompt in prompts for _ in range(choices)]

@@ -4,7 +4,7 @@ The manifest is written by hand, so it is validated strictly, and errors name fi
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
@@ -15,6 +15,8 @@ import localrouter
 from localrouter.config import Context, GpuLayers, TensorSplit
 from localrouter.gguf.parts import parts
 from localrouter.load_options import KvType, LoadOptions, Switch
+from localrouter.schema.alias_defaults import AliasDefaults
+from localrouter.weights.manifest.alias_sampling import AliasSampling
 from localrouter.weights.manifest.model_shape import ManifestShape
 from localrouter.weights.manifest.toml_file import StrictTable, TomlFile, read_text
 from localrouter.weights.manifest.toml_lines import KeyPath
@@ -145,15 +147,26 @@ def _check_builds(builds: tuple[Build, ...]) -> tuple[Build, ...]:
 
 
 class Model(Overrides):
-    """Model of one alias: its builds in order of preference, and its settings."""
+    """Model of one alias: its builds in order of preference, its settings, and its defaults for requests.
+
+    `builds` is empty only in the user's manifest, for settings of an alias of the shipped one.
+    """
 
     description: str = ""
-    builds: Annotated[tuple[Build, ...], Field(strict=False), AfterValidator(_check_builds)]
+    system: Text | None = None
+    """System message of conversations that have none."""
+    sampling: AliasSampling | None = None
+    builds: Annotated[tuple[Build, ...], Field(strict=False), AfterValidator(_check_builds)] = ()
 
     @property
     def overrides(self) -> Overrides:
         """Settings of this alias without its builds."""
         return Overrides(**{name: getattr(self, name) for name in Overrides.model_fields})
+
+    def defaults(self, *, recommended: bool = False) -> AliasDefaults:
+        """Return the defaults for requests; with `recommended`, sampling parameters that are not enabled too."""
+        used = self.sampling is not None and (self.sampling.enabled or recommended)
+        return AliasDefaults(tuple(self.sampling.values.items()) if self.sampling and used else (), self.system)
 
 
 class Manifest(StrictTable):
@@ -170,14 +183,25 @@ def default_manifest_path() -> Path:
     return checkout if checkout.is_file() and not packaged.is_file() else packaged
 
 
-def load_manifest(path: Path) -> Manifest:
-    """Read and validate a manifest. Raises ManifestError, whose message names file, line and key."""
+def load_manifest(path: Path, *, known: Container[str] | None = ()) -> Manifest:
+    """Read and validate a manifest. Raises ManifestError, whose message names file, line and key.
+
+    `known` are the aliases that may have settings without builds, because another manifest has their builds;
+    None: all of them.
+    """
     text = read_text(path, "model manifest", hint="pass another with --manifest FILE")
     file = TomlFile(path, text, hint="docs/models.md describes every key", words=_WORDS)
     manifest = file.check(Manifest)
-    if conflicts := dict(_conflicts(manifest)):
+    if conflicts := dict([*_without_builds(manifest, known), *_conflicts(manifest)]):
         file.refuse(conflicts)
     return manifest
+
+
+def _without_builds(manifest: Manifest, known: Container[str] | None) -> Iterator[tuple[KeyPath, str]]:
+    """Yield the aliases without builds that are not `known`, with a message for each."""
+    for alias, model in manifest.models.items():
+        if not model.builds and known is not None and alias not in known:
+            yield ("models", alias, "builds"), "this key is missing"
 
 
 def _conflicts(manifest: Manifest) -> Iterator[tuple[KeyPath, str]]:

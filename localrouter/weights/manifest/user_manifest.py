@@ -27,7 +27,7 @@ def add_build(path: Path, alias: str, build: Build, description: str = "") -> No
     Raises ManifestError when the manifest is invalid, before or after the change, or cannot be written.
     """
     text = _read(path)
-    known = load_manifest(path).models if path.exists() else {}
+    known = load_manifest(path, known=None).models if path.exists() else {}
     added = render_build(alias, build)
     if alias not in known and description:
         added = f"\n[models.{_key(alias)}]\ndescription = {quoted(description)}\n{added}"
@@ -48,7 +48,7 @@ def replace_build(path: Path, build: Build) -> None:
 
     Raises ManifestError when the file must be edited by hand.
     """
-    text, before = _read(path), load_manifest(path)
+    text, before = _read(path), load_manifest(path, known=None)
     alias, index = _place(before, build.name)
     here: KeyPath = ("models", alias, "builds", index)
     new = _with_keys(text, here, before.models[alias].builds[index], build)
@@ -66,7 +66,7 @@ def remove_build(path: Path, name: str) -> None:
 
     Comments are kept, also those above the build. Raises ManifestError when the file must be edited by hand.
     """
-    text, before = _read(path), load_manifest(path)
+    text, before = _read(path), load_manifest(path, known=None)
     alias, index = _place(before, name)
     last = len(before.models[alias].builds) == 1
     gone: KeyPath = ("models", alias) if last else ("models", alias, "builds", index)
@@ -127,7 +127,7 @@ def _replace(path: Path, old: str, new: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, new)
         try:
-            load_manifest(path)
+            load_manifest(path, known=None)
         except ManifestError:
             if existed:
                 write_text(path, old)
@@ -196,7 +196,7 @@ def _says(new: str, before: Manifest, alias: str, builds: tuple[Build, ...]) -> 
         return False
     models = dict(before.models)
     models[alias] = models[alias].model_copy(update={"builds": builds})
-    return after.models == {each: model for each, model in models.items() if model.builds}
+    return after.models == {each: model for each, model in models.items() if model.builds or each != alias}
 
 
 def _key(alias: str) -> str:

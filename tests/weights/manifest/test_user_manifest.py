@@ -180,3 +180,42 @@ def test_a_build_in_one_line_is_left_to_a_person(commented: Path) -> None:
     with pytest.raises(ManifestError, match="'Three' cannot be changed automatically"):
         replace_build(commented, Build(name="Three", path="3", size=5))
     assert commented.read_text() == COMMENTED
+
+
+DEFAULTS = """\
+version = 1
+
+# Settings of a shipped alias.
+[models.big.sampling] # on
+top_k = 5
+
+[models.a]
+system = "Be brief."
+# About the table.
+[models.a.sampling]
+temperature = 0.5 # cool
+
+[[models.a.builds]]
+name = "One"
+path = "1"
+"""
+
+
+def test_defaults_of_aliases_and_their_comments_stay(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text(DEFAULTS)
+    add_build(path, "a", MINE)
+    add_build(path, "big", REMOTE)
+    assert path.read_text().startswith(DEFAULTS)
+    remove_build(path, "Far")
+    assert "[models.big.sampling]" not in path.read_text()  # an alias goes with its last build
+    replace_build(path, Build(name="One", path="2"))
+    remove_build(path, "Mine-Q8_0")
+    assert "[models.a.sampling]\ntemperature = 0.5 # cool" in path.read_text()
+
+
+def test_a_build_of_another_alias_is_changed_beside_settings_without_builds(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text(DEFAULTS)
+    remove_build(path, "One")
+    assert path.read_text().split("\n")[:5] == DEFAULTS.split("\n")[:5]
