@@ -12,8 +12,8 @@ from localrouter.chat.model_facts import ModelFacts
 from localrouter.chat.parsing.parser import Parser
 from localrouter.chat.prompt.chat_prompt import Prompt, PromptRequest, Renderer
 from localrouter.chat.prompt.history import normalised
-from localrouter.chat.request.continuation import continues_last
 from localrouter.chat.request.alias_system import alias_system, with_system, with_system_step
+from localrouter.chat.request.continuation import continues_last
 from localrouter.chat.request.reasoning import ReasoningState, reasoning_state, template_variables, thinking_of
 from localrouter.chat.request.response_format import content_of, grammar_param
 from localrouter.chat.request.sampling_params import sampling_of
