@@ -13,6 +13,7 @@ from types import FrameType
 import uvicorn
 from litestar import Litestar
 
+from localrouter.api.http_protocol import http_protocol
 from localrouter.api.service import service_of
 from localrouter.config import Settings
 from localrouter.errors import ConfigError
@@ -33,6 +34,7 @@ class GracefulServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                http=http_protocol(),
                 log_config=None,
                 access_log=False,
                 lifespan="on",
