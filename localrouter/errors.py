@@ -5,11 +5,14 @@
     │   ├── InvalidRequest               400
     │   ├── ContextLengthExceeded        400
     │   ├── AuthenticationFailed         401
+    │   ├── HostNotAllowed               403
+    │   ├── OriginNotAllowed             403
     │   ├── RouteNotFound                404
     │   ├── ModelNotFound                404
     │   ├── ModelNotDownloaded           404
     │   ├── MethodNotAllowed             405
     │   ├── BodyTooLarge                 413
+    │   ├── UnsupportedMediaType         415, content type or content encoding of the body
     │   └── Overloaded                   429, with the seconds to wait before a retry
     ├── ServiceError                 a fault of the server
     │   ├── EngineFailed                 500, a worker died or could not go on
@@ -34,6 +37,7 @@ happened, to what, and what to do next; where a client can read it (RequestError
 and no path of the machine.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -78,6 +82,18 @@ class AuthenticationFailed(RequestError):
     code = "invalid_api_key"
 
 
+class HostNotAllowed(RequestError):
+    """The request names the server by a host name that is not allowed, as after DNS rebinding."""
+
+    code = "host_not_allowed"
+
+
+class OriginNotAllowed(RequestError):
+    """A web page sent the request, and its origin is not allowed to use the server."""
+
+    code = "origin_not_allowed"
+
+
 class RouteNotFound(RequestError):
     """The server has no such path."""
 
@@ -106,6 +122,19 @@ class BodyTooLarge(RequestError):
     """The request body is larger than the configured limit."""
 
     code = "request_too_large"
+
+
+class UnsupportedMediaType(RequestError):
+    """The content type of the body is not JSON, or its content encoding is unknown.
+
+    `encodings` are the supported content encodings when the encoding is at fault, else empty.
+    """
+
+    code = "unsupported_media_type"
+
+    def __init__(self, message: str, *, encodings: Sequence[str] = (), code: str | None = None) -> None:
+        super().__init__(message, code=code)
+        self.encodings = encodings
 
 
 class Overloaded(RequestError):

@@ -8,6 +8,7 @@ import msgspec
 from litestar import Request, Response
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
+from litestar.types import Send
 
 from localrouter import errors
 from localrouter.api.access_log import AccessRecord, record_of
@@ -18,11 +19,14 @@ STATUS: dict[type[Exception], int] = {
     errors.InvalidRequest: 400,
     errors.ContextLengthExceeded: 400,
     errors.AuthenticationFailed: 401,
+    errors.HostNotAllowed: 403,
+    errors.OriginNotAllowed: 403,
     errors.RouteNotFound: 404,
     errors.ModelNotFound: 404,
     errors.ModelNotDownloaded: 404,
     errors.MethodNotAllowed: 405,
     errors.BodyTooLarge: 413,
+    errors.UnsupportedMediaType: 415,
     errors.Overloaded: 429,
     errors.RequestError: 400,
     errors.ShuttingDown: 503,
@@ -30,6 +34,15 @@ STATUS: dict[type[Exception], int] = {
 }
 RETRY_WHILE_STOPPING = "5"
 """`Retry-After` of a server that shuts down, in seconds: time for a restart."""
+
+HEADERS: dict[type[Exception], dict[str, str]] = {
+    errors.AuthenticationFailed: {"www-authenticate": "Bearer"},
+    errors.BodyTooLarge: {"connection": "close"},
+    errors.ShuttingDown: {"retry-after": RETRY_WHILE_STOPPING},
+    # It took long to fail and will fail again; OpenAI's SDKs read this header.
+    errors.ModelLoadFailed: {"x-should-retry": "false"},
+}
+"""Headers of errors that are always the same."""
 
 
 class ErrorObject(msgspec.Struct, frozen=True):
@@ -83,18 +96,21 @@ def _type(status: int) -> str:
 
 def _headers(error: Exception) -> dict[str, str]:
     match error:
-        case errors.AuthenticationFailed():
-            return {"www-authenticate": "Bearer"}
-        case errors.BodyTooLarge():
-            return {"connection": "close"}
         case errors.Overloaded():
             return {"retry-after": str(max(1, error.retry_after))}
-        case errors.ShuttingDown():
-            return {"retry-after": RETRY_WHILE_STOPPING}
-        case errors.ModelLoadFailed():
-            # It took long to fail and will fail again; OpenAI's SDKs read this header.
-            return {"x-should-retry": "false"}
-    return {}
+        case errors.UnsupportedMediaType(encodings=[_, *_]):
+            return {"accept-encoding": ", ".join(error.encodings)}
+    return next((HEADERS[kind] for kind in type(error).__mro__ if kind in HEADERS), {})
+
+
+async def send_error(error: Exception, record: AccessRecord, send: Send) -> None:
+    """Send the response for `error` from a wrapper of the application, where Litestar's handler does not apply."""
+    problem = problem_of(error, record)
+    body = msgspec.json.encode(problem.body)
+    own = {"content-type": "application/json", "content-length": str(len(body)), **problem.headers}
+    headers = [(name.encode(), value.encode()) for name, value in own.items()]
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def error_response(request: Request[None, None, State], error: Exception) -> Response[ErrorBody]:

@@ -94,7 +94,8 @@ def parse_body(body: bytes, model: type[Model], *, ignore_unknown: bool = False)
     `ignore_unknown`: unknown fields at the top level are ignored and noted in the request, instead of rejected.
 
     The body is parsed once, by `json.loads`: pydantic's own JSON parser keeps the last of two equal keys and gives
-    no way to see the first, and it makes the same infinity of `Infinity`, which is no JSON, and of `1e999`.
+    no way to see the first, and it makes the same infinity of `Infinity`, which is no JSON, and of `1e999`. A byte
+    order mark (BOM) in front of the body is skipped.
     """
     parser = _BodyParser()
     value = parser.parse(body)
@@ -121,7 +122,7 @@ class _BodyParser:
         """Return the value in `body`. Raises InvalidRequest where the body is not JSON, or nested too deep."""
         try:
             value: object = json.loads(
-                body.decode(),
+                body.decode("utf-8-sig"),
                 object_pairs_hook=self._object,
                 parse_constant=self._constant,
                 parse_float=self._float,

@@ -82,7 +82,9 @@ WRONG: list[tuple[Any, str | None, str]] = [
     (said("chat_template_kwargs", '{"a": ' + "[" * 5000 + "]" * 5000 + "}"), None, "invalid_json"),
     (said("chat_template_kwargs", '{"\\uDC00": 1}'), None, "invalid_json"),
     (json.dumps(HELLO).encode("utf-16"), None, "invalid_json"),
-    (b"\xef\xbb\xbf" + json.dumps(HELLO).encode(), None, "invalid_json"),
+    (b"\xef\xbb\xbf", None, "invalid_json"),
+    (b"\xef\xbb\xbf\xef\xbb\xbf" + json.dumps(HELLO).encode(), None, "invalid_json"),
+    (b"\xef\xbb" + json.dumps(HELLO).encode(), None, "invalid_json"),
     (said("chat_template_kwargs", '{"a": [{"b": 1, "c": 2, "c": 3}]}'), "c", "duplicate_parameter"),
     (said("temperature", '9, "temperature": 1, "seed": "x"'), "seed", "invalid_type"),
     (b'{"model": "a", "model": "b", "messages": [{"role": "user", "content": ""}]}', "model", "duplicate_parameter"),
@@ -295,6 +297,11 @@ async def test_a_wrong_body_is_a_400_that_names_the_field(
     assert (error["param"], error["code"], error["type"]) == (param, code, "invalid_request_error")
     assert "<" not in error["param"] if error["param"] else True
     assert error["message"].endswith(".")
+
+
+async def test_a_byte_order_mark_in_front_of_the_body_is_skipped(client: httpx.AsyncClient) -> None:
+    answer = await client.post(CHAT, content=b"\xef\xbb\xbf" + json.dumps(HELLO).encode())
+    assert answer.status_code == 200
 
 
 @pytest.mark.parametrize("name", ["", "<text>", "{field}"])
