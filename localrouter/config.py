@@ -4,6 +4,7 @@ A setting is read from `LOCALROUTER_<NAME>` and can be overridden by the option 
 """
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,6 +27,10 @@ from localrouter.load_options import (
     Switch,
 )
 
+_HOST_NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.ASCII)
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?", re.ASCII)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
 
 def _limited(limits: Limits) -> Any:
     """Return the pydantic field metadata for a number with these limits."""
@@ -35,6 +40,36 @@ def _limited(limits: Limits) -> Any:
 def _split_commas(value: object) -> object:
     """Return a list of the parts of a text with commas, as on a command line; any other value unchanged."""
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+def _split_each(value: object) -> object:
+    """Return the parts of a text with commas, or of several: a repeated option, or one environment variable."""
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list | tuple):
+        return value
+    return [part.strip() for text in texts if text for part in str(text).split(",")]
+
+
+def _check_host_name(name: str) -> str:
+    """Return a host name in lower case. Raises ValueError unless it can be in a Host header, without a port."""
+    name = name.lower().removesuffix(".")
+    if not _HOST_NAME.fullmatch(name):
+        raise ValueError("must be a host name without scheme and port, with punycode for other letters than ASCII")
+    return name
+
+
+def _check_origin(origin: str) -> str:
+    """Return an origin as browsers send it: in lower case and without the default port. `*` stands for every origin.
+
+    Raises ValueError for `null`, which every sandboxed page has, and for what is no origin.
+    """
+    if origin == "*":
+        return origin
+    found = _ORIGIN.fullmatch(origin.lower())
+    if not found:
+        raise ValueError("must be * or an origin such as http://localhost:3000: scheme, host and port, without a path")
+    scheme, host, port = found.groups()
+    return f"{scheme}://{host}" + (f":{int(port)}" if port and int(port) != _DEFAULT_PORTS.get(scheme) else "")
 
 
 def _check_shares(shares: tuple[float, ...]) -> tuple[float, ...]:
@@ -53,6 +88,12 @@ TensorSplit = Annotated[
     AfterValidator(_check_shares),
 ]
 """Proportion in which GPUs share the layers of a model."""
+
+
+HostNames = Annotated[tuple[Annotated[str, AfterValidator(_check_host_name)], ...], BeforeValidator(_split_each)]
+"""Names of hosts, in lower case."""
+WebOrigins = Annotated[tuple[Annotated[str, AfterValidator(_check_origin)], ...], BeforeValidator(_split_each)]
+"""Origins of web pages, or `*` for every origin."""
 
 
 class EngineSettings(BaseSettings):
@@ -92,6 +133,10 @@ class Settings(EngineSettings):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     api_key: SecretStr | None = None
+    allow_host: Annotated[HostNames, NoDecode] = ()
+    """Host names that requests may name the server by when it has no API key, beside localhost and IP addresses."""
+    allow_origin: Annotated[WebOrigins, NoDecode] = ()
+    """Origins of web pages that may use the server."""
     manifest: Path | None = None
     offline: bool = False
     default_model: Annotated[str, Field(min_length=1)] | None = None

@@ -1,4 +1,4 @@
-"""The application: its routes, exception handler and access log."""
+"""The application: its routes, exception handler, protection from web pages, and access log."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -6,11 +6,14 @@ from contextlib import asynccontextmanager
 from litestar import Litestar
 from litestar import Router as Routes
 from litestar.datastructures import State
+from litestar.types import ASGIApp
 
 from localrouter.api.access_log import AccessLog
 from localrouter.api.auth import require_key
+from localrouter.api.browser_protection import BrowserProtection
 from localrouter.api.chat_route import create_chat_completion
 from localrouter.api.completions_route import create_completion
+from localrouter.api.cors import Cors, Origins
 from localrouter.api.error_responses import error_response
 from localrouter.api.explain_route import explain_chat_completion
 from localrouter.api.health_route import live, ready
@@ -40,8 +43,16 @@ def create_app(
         state=State({"service": Service(router, catalog, settings, renderer, keep_alive)}, deep_copy=False),
     )
     # Litestar's own middleware runs inside of routing and would miss requests without a route.
-    app.asgi_handler = AccessLog(app.asgi_handler)
+    app.asgi_handler = AccessLog(_for_browsers(app.asgi_handler, settings))
     return app
+
+
+def _for_browsers(handler: ASGIApp, settings: Settings) -> ASGIApp:
+    """Return `handler` with the protection from web pages, and with CORS for the origins that are allowed."""
+    origins = Origins(settings.allow_origin)
+    hosts = [settings.host, *settings.allow_host]
+    protected = BrowserProtection(handler, hosts, origins, has_key=settings.api_key is not None)
+    return Cors(protected, origins) if origins else protected
 
 
 @asynccontextmanager

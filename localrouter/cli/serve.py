@@ -33,6 +33,12 @@ def _setting(name: str, meaning: str, metavar: str | None = None) -> Callable[[C
     return click.option(option_of(name), name, metavar=metavar, default=None, help=text, shell_complete=_words)
 
 
+def _repeatable(name: str, meaning: str, metavar: str) -> Callable[[Command], Command]:
+    """Return the repeatable option for a field of Settings that is a list."""
+    text = f"{meaning} Repeatable. [{variable_of(name)}, separated by commas]"
+    return click.option(option_of(name), name, metavar=metavar, multiple=True, help=text)
+
+
 def _words(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete the value of a setting: a file, or one of its allowed words."""
     del ctx
@@ -52,6 +58,10 @@ def _literals(annotation: object) -> list[str]:
 @_setting("host", "Address to bind; other than loopback needs an API key.", "ADDRESS")
 @_setting("port", "Port to bind; 0 takes a free one.", "PORT")
 @_setting("api_key", "API key required for every request under /v1.", "KEY")
+@_repeatable("allow_host", "Host name accepted without an API key, beside localhost and IP addresses.", "NAME")
+@_repeatable(
+    "allow_origin", "Origin of web pages that may use the server (CORS), such as http://localhost:3000.", "ORIGIN"
+)
 @_setting("manifest", "Model manifest to use instead of the shipped one.", "FILE")
 @click.option(
     "--model",

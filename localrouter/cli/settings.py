@@ -24,11 +24,13 @@ def option_of(name: str) -> str:
 
 
 def settings_of(settings: type[SettingsType], options: Mapping[str, object]) -> SettingsType:
-    """Return settings of this type: options that are not None, else environment variables, else defaults.
+    """Return settings of this type: options that are given, else environment variables, else defaults.
+
+    An option that is None, or an empty tuple where it is repeatable, is not given.
 
     Raises ConfigError, which names the option and the variable of an invalid setting.
     """
-    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    given: dict[str, Any] = {name: value for name, value in options.items() if value not in (None, ())}
     try:
         return settings(**given)
     except ValidationError as error:

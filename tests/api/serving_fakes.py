@@ -193,7 +193,7 @@ def make_app(router: FakeRouter, settings: Settings | None = None, *, keep_alive
 
 def client_of(app: Litestar) -> httpx.AsyncClient:
     """A client that calls the application in this process, without a socket."""
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app=cast(Any, app)), base_url="http://test")
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=cast(Any, app)), base_url="http://localhost")
 
 
 @dataclass

@@ -30,11 +30,21 @@ TREE = [
     (errors.InvalidRequest("x", param="p", code="c"), 400, "invalid_request_error", "c", {}),
     (errors.ContextLengthExceeded(9, 8), 400, "invalid_request_error", "context_length_exceeded", {}),
     (errors.AuthenticationFailed("x"), 401, "invalid_request_error", "invalid_api_key", {"www-authenticate": "Bearer"}),
+    (errors.HostNotAllowed("x"), 403, "invalid_request_error", "host_not_allowed", {}),
+    (errors.OriginNotAllowed("x"), 403, "invalid_request_error", "origin_not_allowed", {}),
     (errors.RouteNotFound("x"), 404, "invalid_request_error", "unknown_url", {}),
     (errors.ModelNotFound("x"), 404, "invalid_request_error", "model_not_found", {}),
     (errors.ModelNotDownloaded("x"), 404, "invalid_request_error", "model_not_downloaded", {}),
     (errors.MethodNotAllowed("x"), 405, "invalid_request_error", "method_not_allowed", {}),
     (errors.BodyTooLarge("x"), 413, "invalid_request_error", "request_too_large", {"connection": "close"}),
+    (errors.UnsupportedMediaType("x"), 415, "invalid_request_error", "unsupported_media_type", {}),
+    (
+        errors.UnsupportedMediaType("x", encodings=["a", "b"], code="c"),
+        415,
+        "invalid_request_error",
+        "c",
+        {"accept-encoding": "a, b"},
+    ),
     (errors.Overloaded("x", retry_after=7), 429, "rate_limit_error", "queue_full", {"retry-after": "7"}),
     (errors.EngineFailed("x"), 500, "server_error", "engine_failed", {}),
     (errors.ModelLoadFailed("x"), 500, "server_error", "model_load_failed", {"x-should-retry": "false"}),
@@ -146,6 +156,43 @@ async def test_with_the_key_it_is_and_health_needs_none(router: FakeRouter) -> N
     async with client_of(make_app(router, LOCKED)) as client:
         assert (await client.get("/v1/models", headers=[(b"authorization", key)])).status_code == 200
         assert (await client.get("/health/ready")).status_code == 200
+
+
+KEY = "sésame".encode()
+BEARER = (b"authorization", b"Bearer " + KEY)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ([BEARER], 200),
+        ([(b"x-api-key", KEY)], 200),
+        ([(b"api-key", b" " + KEY + b" ")], 200),
+        ([BEARER, (b"x-api-key", KEY), (b"api-key", KEY)], 200),
+        ([BEARER, BEARER, (b"x-api-key", b"")], 200),
+        ([(b"authorization", b"Basic dTpw"), (b"x-api-key", KEY)], 200),
+        ([(b"x-api-key", b"wrong")], 401),
+        ([(b"x-api-key", b"Bearer " + KEY)], 401),
+        ([(b"authorization", b"Bearer wrong"), (b"x-api-key", KEY)], 401),
+        ([BEARER, (b"api-key", b"wrong")], 401),
+        ([BEARER, (b"authorization", b"Bearer wrong")], 401),
+        ([(b"x-api-key", KEY), (b"x-api-key", b"wrong")], 401),
+        ([(b"x-api-key", KEY[:-1])], 401),
+        ([(b"api-key", b"\xff\xfe")], 401),
+    ],
+)
+async def test_the_key_may_be_in_several_headers_if_it_is_the_same_in_all(
+    router: FakeRouter, headers: list[tuple[bytes, bytes]], status: int
+) -> None:
+    async with client_of(make_app(router, LOCKED)) as client:
+        answer = await client.get("/v1/models", headers=headers)
+    assert answer.status_code == status
+
+
+async def test_different_keys_are_an_error_that_says_so(router: FakeRouter) -> None:
+    async with client_of(make_app(router, LOCKED)) as client:
+        answer = await client.get("/v1/models", headers=[BEARER, (b"x-api-key", b"other")])
+    assert answer.json()["error"]["message"].startswith("Different API keys were given in the headers")
 
 
 SMALL = Settings(max_body=1024)

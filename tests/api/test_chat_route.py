@@ -179,7 +179,7 @@ async def _call(router: FakeRouter, body: object, bodies: list[bytes], *, keep_a
         if message["type"] == "http.response.body":
             bodies.append(message["body"])
 
-    headers = [(b"host", b"test"), (b"content-length", str(len(content)).encode())]
+    headers = [(b"host", b"localhost"), (b"content-length", str(len(content)).encode())]
     scope: Any = {"type": "http", "method": "POST", "path": CHAT, "headers": headers, "query_string": b""}
     await app(scope, receive, send)
 

@@ -38,7 +38,7 @@ class Connection:
     @classmethod
     async def ask(cls, server: LoopServer, body: object) -> "Connection":
         content = json.dumps(body).encode()
-        head = f"POST {CHAT} HTTP/1.1\r\nhost: test\r\ncontent-length: {len(content)}\r\n\r\n"
+        head = f"POST {CHAT} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(content)}\r\n\r\n"
         return await cls.send(server, head.encode() + content)
 
     @classmethod
@@ -133,7 +133,7 @@ async def test_a_chunked_body_over_the_limit_is_a_413(server: LoopServer) -> Non
 
 
 async def test_a_body_without_end_is_not_read_to_its_end(server: LoopServer) -> None:
-    head = f"POST {CHAT} HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n".encode()
+    head = f"POST {CHAT} HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n".encode()
     connection = await Connection.send(server, head + b"1000\r\n" + b" " * 0x1000 + b"\r\n")
     for _ in range(4):
         connection.writer.write(b"1000\r\n" + b" " * 0x1000 + b"\r\n")
@@ -142,7 +142,7 @@ async def test_a_body_without_end_is_not_read_to_its_end(server: LoopServer) -> 
 
 
 async def test_an_announced_gigabyte_is_refused_unread(server: LoopServer) -> None:
-    head = f"POST {CHAT} HTTP/1.1\r\nhost: test\r\ncontent-length: 1000000000\r\n\r\n".encode()
+    head = f"POST {CHAT} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000000\r\n\r\n".encode()
     connection = await Connection.send(server, head)
     assert await connection.status() == 413
     await connection.leave()
@@ -151,13 +151,13 @@ async def test_an_announced_gigabyte_is_refused_unread(server: LoopServer) -> No
 @pytest.mark.parametrize(
     ("head", "status"),
     [
-        (f"POST {CHAT} HTTP/1.1\r\nhost: test\r\n\r\n", 400),
+        (f"POST {CHAT} HTTP/1.1\r\nhost: localhost\r\n\r\n", 400),
         (f"POST {CHAT} HTTP/1.0\r\n\r\n", 400),
-        (f"POST {CHAT} HTTP/1.1\r\nhost: test\r\ncontent-length: x\r\n\r\n", 400),
-        ("POST /nowhere HTTP/1.1\r\nhost: test\r\ncontent-length: 1000000000\r\n\r\n", 404),
-        ("GET http://elsewhere/health/live HTTP/1.1\r\nhost: test\r\n\r\n", 200),
-        ("HEAD /health/live HTTP/1.1\r\nhost: test\r\n\r\n", 200),
-        ("GET /health/live HTTP/1.1\r\nhost: test\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n", 200),
+        (f"POST {CHAT} HTTP/1.1\r\nhost: localhost\r\ncontent-length: x\r\n\r\n", 400),
+        ("POST /nowhere HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000000\r\n\r\n", 404),
+        ("GET http://elsewhere/health/live HTTP/1.1\r\nhost: localhost\r\n\r\n", 200),
+        ("HEAD /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n", 200),
+        ("GET /health/live HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n", 200),
         ("nonsense\r\n\r\n", 400),
     ],
 )
@@ -207,3 +207,82 @@ async def test_a_load_that_the_shutdown_cancels_is_a_503(router: FakeRouter, ser
     assert await connection.status() == 503
     await connection.leave()
     await stopping
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        ("GET /health/live HTTP/1.0\r\n\r\n", 200),
+        ("GET /health/live HTTP/1.0\r\nhost: localhost\r\n\r\n", 200),
+        ("GET /health/live HTTP/1.0\r\norigin: http://evil.example\r\n\r\n", 403),
+        ("GET /health/live HTTP/1.0\r\nhost: evil.example\r\n\r\n", 403),
+        ("GET /health/live HTTP/1.1\r\n\r\n", 400),
+        ("GET /health/live HTTP/1.1\r\nhost:\r\n\r\n", 400),
+        ("GET /health/live HTTP/1.1\r\nhost: localhost\r\nhost: localhost\r\n\r\n", 400),
+        ("GET /health/live HTTP/1.1\r\nHost: localhost\r\nhost: evil.example\r\n\r\n", 400),
+        ("GET /health/live HTTP/1.1\r\nhost: user@localhost\r\n\r\n", 400),
+        (f"GET /health/live HTTP/1.1\r\nhost: {'a' * 10_240}\r\n\r\n", 400),
+        ("GET http://localhost/health/live HTTP/1.1\r\nhost: evil.example\r\n\r\n", 403),
+        ("GET /health/live HTTP/1.1\r\nhost: evil.example\r\nx-forwarded-host: localhost\r\n\r\n", 403),
+        ("OPTIONS * HTTP/1.1\r\nhost: evil.example\r\n\r\n", 403),
+        (
+            "GET /health/live HTTP/1.1\r\nhost: localhost\r\norigin: http://evil.example\r\n"
+            "connection: upgrade\r\nupgrade: websocket\r\n\r\n",
+            403,
+        ),
+    ],
+)
+async def test_host_and_origin_are_checked_as_they_were_sent(server: LoopServer, head: str, status: int) -> None:
+    connection = await Connection.send(server, head.encode())
+    assert await connection.status() == status
+    await connection.leave()
+
+
+@pytest.mark.parametrize("body", [HELLO, STREAM, {}], ids=["plain", "stream", "error"])
+async def test_http_1_0_gets_no_chunks_and_the_end_of_the_connection(router: FakeRouter, body: object) -> None:
+    content = json.dumps(body).encode()
+    head = f"POST {CHAT} HTTP/1.0\r\nconnection: keep-alive\r\ncontent-length: {len(content)}\r\n\r\n"
+    async with served(make_app(router), Settings()) as server:
+        connection = await Connection.send(server, head.encode() + content)
+        head_sent, _, received = (await connection.rest()).partition(b"\r\n\r\n")
+        await connection.leave()
+    assert b"transfer-encoding" not in head_sent.lower()
+    assert b"connection: close" in head_sent
+    if body is STREAM:
+        assert [line for line in received.split(b"\n\n") if line and not line.startswith(b"data: ")] == []
+        assert received.endswith(b"data: [DONE]\n\n")
+    else:
+        assert f"content-length: {len(received)}".encode() in head_sent
+        assert json.loads(received)
+
+
+async def test_a_stream_to_http_1_0_is_sent_as_it_is_generated(router: FakeRouter, server: LoopServer) -> None:
+    content = json.dumps(STREAM).encode()
+    head = f"POST {CHAT} HTTP/1.0\r\ncontent-length: {len(content)}\r\n\r\n"
+    connection = await Connection.send(server, head.encode() + content)
+    generation = await running(router)
+    generation.let_in()
+    await connection.until(b'\r\n\r\ndata: {"id"')
+    generation.say(piece("Hel"))
+    await connection.until(b'"Hel"')
+    generation.say(finished())
+    assert (await connection.rest()).endswith(b"data: [DONE]\n\n")
+    await connection.leave()
+
+
+async def test_http_1_1_still_gets_chunks(router: FakeRouter) -> None:
+    async with served(make_app(router), Settings()) as server, httpx.AsyncClient(base_url=server.url) as client:
+        answer = await client.post(CHAT, json=STREAM)
+        assert answer.headers["transfer-encoding"] == "chunked"
+        assert answer.text.endswith("data: [DONE]\n\n")
+
+
+async def test_head_and_204_to_http_1_0_have_no_body(router: FakeRouter) -> None:
+    settings = Settings(allow_origin=("http://page.example",))
+    preflight = "origin: http://page.example\r\naccess-control-request-method: POST\r\n"
+    async with served(make_app(router, settings), settings) as server:
+        for head in ("HEAD /v1/models HTTP/1.0\r\n\r\n", f"OPTIONS {CHAT} HTTP/1.0\r\n{preflight}\r\n"):
+            connection = await Connection.send(server, head.encode())
+            sent, _, body = (await connection.rest()).partition(b"\r\n\r\n")
+            assert (sent.split()[1] in (b"200", b"204"), body) == (True, b"")
+            await connection.leave()

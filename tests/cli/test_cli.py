@@ -121,6 +121,8 @@ def test_memory_planning_knows_every_type_of_the_kv_cache() -> None:
         ("cache_ram", "-1"),
         ("grace", "-1"),
         ("api_key", ""),
+        ("allow_host", "http://box"),
+        ("allow_origin", "box"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named_with_its_variable(
@@ -155,6 +157,64 @@ def test_shares_that_cannot_be_used_are_refused_in_words(written: str, said: str
     with pytest.raises(ConfigError) as caught:
         read_settings({"tensor_split": written})
     assert caught.value.message == f"--tensor-split: {said}"
+
+
+def test_host_names_are_repeated_on_the_command_line_and_have_commas_in_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LOCALROUTER_ALLOW_HOST", "One, two.example.")
+    assert read_settings({"allow_host": ()}).allow_host == ("one", "two.example")
+    assert read_settings({"allow_host": ("three", "four,five")}).allow_host == ("three", "four", "five")
+    monkeypatch.setenv("LOCALROUTER_ALLOW_HOST", "")
+    assert read_settings({}).allow_host == ()
+
+
+@pytest.mark.parametrize(
+    "name", ["box:8000", "a b", "*", "*.example", "bücher.example", "[::1]", ".", "a..b", "one,,two"]
+)
+def test_what_no_host_header_has_as_its_name_is_no_allowed_host(name: str) -> None:
+    with pytest.raises(ConfigError, match="--allow-host: must be a host name without scheme and port"):
+        read_settings({"allow_host": (name,)})
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ("*", "*"),
+        ("http://localhost:3000", "http://localhost:3000"),
+        ("HTTPS://App.Example:443", "https://app.example"),
+        ("http://127.0.0.1:80", "http://127.0.0.1"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+        ("chrome-extension://abcdefgh", "chrome-extension://abcdefgh"),
+        ("app://obsidian.md", "app://obsidian.md"),
+    ],
+)
+def test_origins_are_as_browsers_send_them(written: str, sent: str) -> None:
+    assert read_settings({"allow_origin": (written,)}).allow_origin == (sent,)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "localhost:3000",
+        "//localhost",
+        "http://localhost:3000/",
+        "http://localhost/page",
+        "http://user@localhost",
+        "http://localhost?a",
+        "http://local host",
+        "http://*.example",
+        "http://",
+        "http://localhost:x",
+        "http://bücher.example",
+        "null",
+        "",
+        "http://a\nb",
+    ],
+)
+def test_what_no_browser_sends_is_no_allowed_origin(origin: str) -> None:
+    with pytest.raises(ConfigError, match=r"--allow-origin: must be \* or an origin such as"):
+        read_settings({"allow_origin": (f"http://a,{origin}",)})
 
 
 def test_other_machines_are_let_in_only_with_a_key() -> None:
