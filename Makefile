@@ -20,7 +20,7 @@ $(need_python)
 @$(PYTHON) -m scripts.install $(1)
 endef
 
-.PHONY: help install serve test test-slow test-real test-gpu check-cuda test-air-gap check clients soak bench bench-goals demo-model clean
+.PHONY: help install serve test test-slow test-real test-gpu check-cuda test-air-gap check clients browser soak bench bench-goals demo-model clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -80,6 +80,12 @@ check: ## run ruff and mypy --strict
 clients: ## test OpenAI's SDKs and clients built on them, each in an environment of its own; downloads them
 	$(call ensure,--dev)
 	LOCALROUTER_CLIENTS=1 $(BIN)/python -m pytest tests/e2e/test_clients.py $(ARGS)
+
+browser: ## test what web pages can do with the server, in a headless Chromium, and OpenAI's JS client in a page; downloads playwright and the client
+	$(call ensure,--dev)
+	@$(PYTHON) -m scripts.chromium
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[browser]'
+	LOCALROUTER_BROWSER=1 $(BIN)/python -m pytest tests/browser $(ARGS)
 
 soak: ## run thousands of random requests and faults on a model of each kind of KV cache; ARGS passes options on
 	$(call ensure,--dev)

@@ -14,6 +14,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 import pytest
+from npm_packages import OPENAI, install_npm_packages
 from running_server import RunningServer
 
 from localrouter.bench.scratch import cache_home
@@ -45,7 +46,7 @@ CLIENTS = (
     Client("litellm_client.py", ("litellm[mcp]==1.106.2",)),
     Client("pydantic_ai_client.py", ("pydantic-ai-slim[openai]==2.68.0",)),
     Client("instructor_client.py", ("instructor==1.17.0",), ("stream", "tools", "structured")),
-    Client("npm_openai_client.mjs", ("openai@7.57.0",)),
+    Client("npm_openai_client.mjs", (OPENAI,)),
 )
 
 
@@ -82,10 +83,7 @@ def install_with_pip(client: Client) -> None:
 
 
 def install_with_npm(client: Client) -> None:
-    client.folder.mkdir(exist_ok=True)
-    (client.folder / "package.json").write_text("{}")
-    install = ["npm", "install", "--no-audit", "--no-fund", "--loglevel=error"]
-    subprocess.run([*install, *client.packages], cwd=client.folder, check=True)
+    install_npm_packages(client.folder, client.packages)
 
 
 def cases() -> list[object]:
