@@ -55,7 +55,9 @@ def browser() -> "Iterator[Browser]":
     from playwright.sync_api import sync_playwright  # noqa: PLC0415 - installed by `make browser` alone
 
     rule = f"--host-resolver-rules=MAP {EVIL} 127.0.0.1"
-    arguments = [rule, "--disable-features=LocalNetworkAccessChecks", *(["--no-sandbox"] if os.getuid() == 0 else [])]
+    arguments = [rule, "--disable-features=LocalNetworkAccessChecks", "--disable-dev-shm-usage"]
+    if os.getuid() == 0:
+        arguments.append("--no-sandbox")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find(), args=arguments)
         yield browser
