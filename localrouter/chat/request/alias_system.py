@@ -6,8 +6,8 @@ import msgspec
 
 from localrouter.chat.prompt.chat_prompt import Prompt
 from localrouter.chat.prompt.conversation import SYSTEM
-from localrouter.chat.prompt.prompt_change import PromptChange
 from localrouter.chat.prompt.normalised_message import NormalisedMessage
+from localrouter.chat.prompt.prompt_change import PromptChange
 from localrouter.schema.alias_defaults import AliasDefaults
 from localrouter.schema.chat_messages import Message
 
