@@ -19,6 +19,7 @@ from localrouter.api.service import Service
 from localrouter.api.sse import DONE, EventStream, event
 from localrouter.chat.engine_interface import LeasedEngine
 from localrouter.chat.response.completion_stream import CompletionStream
+from localrouter.errors import InvalidRequest
 from localrouter.schema.chat_request import ChatRequest
 from localrouter.schema.generation_fields import GenerationFields
 from localrouter.schema.ignored_fields import UNKNOWN, IgnoredField, ignored_fields
@@ -103,6 +104,14 @@ class Reply:
                 yield several
 
 
+def _as_sent(error: InvalidRequest, request: BaseModel) -> InvalidRequest:
+    """Return an error that names the field that the client sent, where that is another server's name of ours."""
+    if error.param is None or not isinstance(request, GenerationFields):
+        return error
+    sent = request.as_sent(error.param)
+    return InvalidRequest(error.message.replace(error.param, sent), param=sent, code=error.reason)
+
+
 Handler: TypeAlias = Callable[[LeasedEngine, Asked, Reply], Awaitable[None]]
 """A route's handler of a parsed request, called once the model is loaded."""
 
@@ -140,7 +149,10 @@ class Exchange(Generic[Asked]):
             record.model = engine.model
             shown = engine.name if self._service.settings.echo_model_name else None
             reply = Reply(send, record, self._service.keep_alive, ignored, model=shown)
-            await self._respond(engine, request, reply)
+            try:
+                await self._respond(engine, request, reply)
+            except InvalidRequest as error:
+                raise _as_sent(error, request) from error.__cause__
 
     def _log_ignored(self, request: BaseModel, ignored: Sequence[IgnoredField], record: AccessRecord) -> None:
         """Write the ignored fields to the debug log, and each unknown field of the body to the log, once."""

@@ -106,8 +106,8 @@ def parse_body(body: bytes, model: type[Model], *, ignore_unknown: bool = False)
         raise _error_of(error.errors(include_url=False)[0], model, canonical) from None
     if parser.error is not None:
         raise parser.error
-    if canonical and canonical.ignored and isinstance(request, GenerationFields):
-        request.note_taken_out({each.field: each.why for each in canonical.ignored})
+    if canonical and (canonical.ignored or canonical.sources) and isinstance(request, GenerationFields):
+        request.note_foreign_fields({each.field: each.why for each in canonical.ignored}, canonical.sources)
     return request
 
 

@@ -118,10 +118,24 @@ class GenerationFields(Strict):
     user: Annotated[str | None, UNSTORED] = None
 
     _taken_out: Mapping[str, str] = PrivateAttr(default_factory=dict)
+    _sources: Mapping[str, str] = PrivateAttr(default_factory=dict)
 
-    def note_taken_out(self, fields: Mapping[str, str]) -> None:
-        """Keep the paths of fields without effect that were taken out before validation, each with the reason."""
-        self._taken_out = fields
+    def note_foreign_fields(self, taken_out: Mapping[str, str], sources: Mapping[str, str]) -> None:
+        """Keep what became of the foreign fields, which the request itself does not have.
+
+        `taken_out` has the paths of those without effect, each with the reason, and `sources` for each of our fields
+        that a foreign one has set the path of the foreign one.
+        """
+        self._taken_out, self._sources = taken_out, sources
+
+    def as_sent(self, path: str) -> str:
+        """Return the path in the body of what stands at a path in the request: they differ for foreign fields."""
+        for field, source in self._sources.items():
+            for prefix in (f"{field}.json_schema.schema", field):
+                rest = path.removeprefix(prefix)
+                if path.startswith(prefix) and rest[:1] in ("", ".", "["):
+                    return source + rest
+        return path
 
     def without_effect(self) -> Mapping[str, str]:
         """Return the fields without effect that the types of the fields do not show, each with the reason."""

@@ -99,3 +99,19 @@ def test_a_header_has_no_character_that_ends_it_or_splits_its_list(paths: list[s
         assert value.decode().isprintable()
         assert len(value) <= MAX_LENGTH + 5
         assert len(value.decode().split(", ")) <= len(paths)
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"structured_outputs": {"regex": "(?=a)"}}, "structured_outputs.regex"),
+        ({"guided_regex": "(?=a)"}, "guided_regex"),
+    ],
+)
+async def test_an_error_names_the_field_that_the_client_sent(
+    client: httpx.AsyncClient, fields: dict[str, object], param: str
+) -> None:
+    answer = await client.post(CHAT, json={**HELLO, **fields})
+
+    assert answer.json()["error"]["param"] == param
+    assert param in answer.json()["error"]["message"]
