@@ -5,12 +5,14 @@ Our models have every field of OpenAI's, in one of three kinds: supported (it ha
 are generated from the models.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Self, TypeAlias, TypeVar
 
 import msgspec
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -138,5 +140,19 @@ def _limit(value: object) -> object:
 
 Tokens = Annotated[int, Field(ge=1, le=MAX_TOKENS), BeforeValidator(_whole), BeforeValidator(_limit)]
 """A limit of tokens; -1 is none."""
-Name = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9_-]+\z")]
-"""Name of a function or a schema, with the characters that OpenAI allows."""
+MAX_NAME = 256
+"""Characters of the name of a function or a schema. OpenAI allows 64, which MCP servers exceed."""
+_UNSPELLABLE = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029<>"\\{}]')
+"""Characters that end the name of a function in some syntax of tool calls, or are escaped in it."""
+
+
+def _spellable(name: str) -> str:
+    """Return the name of a function. Raises the error for a character that some model's tool calls cannot have."""
+    if _UNSPELLABLE.search(name):
+        message = 'Invalid value for {field}: a name has no control characters and none of < > " \\ and braces.'
+        raise invalid(message)
+    return name
+
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME), AfterValidator(_spellable)]
+"""Name of a function: more characters than OpenAI allows, and all that every syntax of tool calls can spell."""

@@ -5,10 +5,10 @@ from typing import Annotated, Literal, Self, TypeAlias
 from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from localrouter.schema.field_kinds import Ignored, JsonObject, Name, Nested, Unsupported, reject
+from localrouter.schema.field_kinds import MAX_NAME, JsonObject, Name, Nested, Unsupported, invalid, reject
 
-MAX_TOOLS = 128
-"""OpenAI's own limit of tools per request."""
+MAX_TOOLS = 512
+"""Tools per request. OpenAI allows 128, which clients with several MCP servers exceed."""
 
 SCHEMA_KEYWORDS = frozenset(("type", "properties", "items", "enum", "anyOf", "oneOf", "allOf", "$ref"))
 """Keywords of which most JSON schemas have one at the top."""
@@ -22,7 +22,9 @@ class FunctionDefinition(Nested):
     name: Name
     description: str | None = None
     parameters: JsonObject | None = None
-    strict: Annotated[bool | None, Ignored("arguments always obey the schema")] = None
+    strict: bool | None = Field(
+        None, description="true: a part of `parameters` that cannot be enforced is a 400; else it is not enforced"
+    )
     input_schema: Annotated[object, Unsupported()] = None
     input_schema_: Annotated[object, Unsupported()] = Field(None, alias="inputSchema")
 
@@ -34,17 +36,34 @@ class Tool(Nested):
     function: FunctionDefinition
 
 
+ChosenName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME)]
+
+
 class FunctionName(Nested):
     """The name of a function in a choice."""
 
-    name: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    name: ChosenName
 
 
 class NamedTool(Nested):
-    """A choice of exactly this tool."""
+    """A choice of exactly this tool, in the form of chat completions or of OpenAI's Responses API."""
 
     type: Annotated[Literal["function"], CUSTOM]
-    function: FunctionName
+    function: FunctionName | None = None
+    name: ChosenName | None = Field(None, description="the name, in the form of the Responses API")
+
+    @model_validator(mode="after")
+    def _has_one_name(self) -> Self:
+        if self.function is None and self.name is None:
+            raise PydanticCustomError("missing_field", "", {"name": "function"})
+        if self.function is not None and self.name not in {None, self.function.name}:
+            raise invalid("Invalid value for {field}: 'name' and 'function.name' must be equal.")
+        return self
+
+    @property
+    def chosen(self) -> str:
+        """Name of the function."""
+        return self.function.name if self.function else self.name or ""
 
 
 class AllowedTools(Nested):
@@ -55,10 +74,19 @@ class AllowedTools(Nested):
 
 
 class AllowedToolChoice(Nested):
-    """A choice among a subset of the request's tools."""
+    """A choice among a subset of the request's tools, in the form of chat completions or of the Responses API."""
 
     type: Literal["allowed_tools"]
     allowed_tools: AllowedTools
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nested(cls, value: object) -> object:
+        """Return the form of the Responses API, which has `mode` and `tools` in the choice itself, nested."""
+        if not isinstance(value, dict) or "allowed_tools" in value or "tools" not in value:
+            return value
+        inner = {name: value[name] for name in ("mode", "tools") if name in value}
+        return {name: each for name, each in value.items() if name not in inner} | {"allowed_tools": inner}
 
 
 def _kind_of_choice(value: object) -> str | None:
@@ -98,12 +126,14 @@ class JsonObjectFormat(Nested):
 
 
 class NamedSchema(Nested):
-    """A JSON schema with a name."""
+    """A JSON schema with a name, which is not used."""
 
-    name: Name
+    name: Annotated[str, StringConstraints(max_length=MAX_NAME)] | None = None
     description: str | None = None
     schema_: JsonObject | None = Field(None, alias="schema")
-    strict: Annotated[bool | None, Ignored("outputs always obey the schema")] = None
+    strict: bool | None = Field(
+        None, description="true: a part of the schema that cannot be enforced is a 400; else it is not enforced"
+    )
 
 
 class JsonSchemaFormat(Nested):

@@ -5,12 +5,13 @@ import re
 from typing import Any
 
 from localrouter.chat.grammar.callable_tool import CallableTool
-from localrouter.chat.grammar.json_schema import MAX_DEPTH
 from localrouter.chat.grammar.lark import EMPTY, LarkGrammar, escaped, in_order, literal, one_of, regex, times
 from localrouter.chat.grammar.members import Members, members, members_of
 from localrouter.chat.grammar.plain import Read
+from localrouter.chat.grammar.property_body import property_body, unspellable
 from localrouter.chat.grammar.raw_strings import INTEGER, NUMBER, bounded_text
-from localrouter.chat.grammar.values import refusal
+from localrouter.chat.grammar.schema_fault import Gaps, SchemaFault, unsupported
+from localrouter.chat.grammar.schema_reader import MAX_DEPTH
 from localrouter.chat.grammar.variants import Variants
 from localrouter.schema.field_kinds import JsonObject
 
@@ -20,10 +21,13 @@ _BARE = re.compile(r"[\w.$@/-]+")
 _NAME = r"[a-zA-Z_][a-zA-Z0-9_.-]{0,63}"
 
 
-def gemma_call(grammar: LarkGrammar, tool: CallableTool) -> str:
-    """Return a body for a call between its delimiters. Raises InvalidRequest for a schema beyond this syntax."""
+def gemma_call(grammar: LarkGrammar, tool: CallableTool, gaps: Gaps | None) -> str:
+    """Return a body for a call between its delimiters. Raises SchemaFault for a schema beyond this syntax.
+
+    With `gaps` a property of the arguments beyond this syntax is noted there and is not enforced.
+    """
     writer = _Values(grammar, tool)
-    arguments = one_of(writer.members(each) for each in members_of(tool, writer.variants))
+    arguments = one_of(writer.members(each, gaps) for each in members_of(tool, writer.variants, gaps))
     return f"{literal(f'call:{tool.name}{{')} {arguments} {literal('}')}"
 
 
@@ -33,52 +37,71 @@ class _Values:
     def __init__(self, grammar: LarkGrammar, tool: CallableTool) -> None:
         self._grammar = grammar
         self._tool = tool
-        self.variants = Variants(tool.schema, tool.param)
+        self.variants = Variants(tool.schema)
         self._rules: dict[str, str] = {}
         self._depth = 0
 
-    def members(self, members: Members) -> str:
-        """Return a body for the members between braces, sorted as the template sorts the tools that it shows."""
-        names = sorted(members.properties, key=str.lower)
+    def members(self, members: Members, gaps: Gaps | None = None) -> str:
+        """Return a body for the members between braces, sorted as the template sorts the tools that it shows.
+
+        With `gaps` a member beyond this syntax is noted there and is not enforced.
+        """
         declared = [
-            (f"{self._key(name)} {self.value(members.properties[name])}", name in members.required) for name in names
+            (body, name in members.required)
+            for name in sorted(members.properties, key=str.lower)
+            if (body := property_body(self._grammar, gaps, name, members.properties[name], self._member)) is not None
         ]
         if members.others is not False and members.most_others != 0:
             least, most = members.least_others, members.most_others
             declared.append((self._listed(self._other(members), max(1, least), most), least > 0))
         return in_order(self._grammar, "members", declared, literal(","))
 
+    def _member(self, name: str, schema: Read) -> str:
+        known = len(self._rules)
+        try:
+            return f"{self._key(name)} {self.value(schema)}"
+        except SchemaFault:
+            while len(self._rules) > known:  # their rules refer to one that was not written
+                self._rules.popitem()
+            raise
+
     def value(self, schema: Read) -> str:
         """Return a rule for one value. Equal schemas share one rule, which may be part of itself."""
         key = json.dumps(schema)
         if key not in self._rules:
             if self._depth == MAX_DEPTH:
-                raise refusal(
-                    "With the definitions that it refers to, it is nested too deep.",
-                    self._tool.param,
-                    (),
-                    "unsupported_schema",
-                )
+                raise unsupported("With the definitions that it refers to, it is nested too deep.")
             self._depth += 1
-            self._rules[key] = self._grammar.declare("value")
-            self._grammar.define(self._rules[key], self._body(schema))
-            self._depth -= 1
+            try:
+                self._write(key, schema)
+            finally:
+                self._depth -= 1
         return self._rules[key]
+
+    def _write(self, key: str, schema: Read) -> None:
+        """Write the rule for a value; tools share the rules of equal values without references."""
+        if '"$ref"' not in key and schema != {}:
+            self._rules[key] = self._grammar.rule("value", self._body(schema))
+            return
+        shared = key if schema == {} else ""  # any value is the one that is part of itself without a reference
+        known = self._grammar.declared("value", shared) if shared else None
+        self._rules[key] = known or self._grammar.declare("value", shared)
+        if not known:
+            self._grammar.define(self._rules[key], self._body(schema))
 
     def _body(self, schema: Read) -> str:
         if isinstance(schema, dict) and schema.keys() == {"$ref"}:
             return self.value(self._tool.schema.target(schema["$ref"]))
         found = self.variants.of(schema)
         if not found:
-            raise refusal("A part of it can have no value.", self._tool.param, ())
+            raise SchemaFault("A part of it can have no value.")
         return one_of(map(self._variant, found))
 
     def _variant(self, variant: JsonObject) -> str:
         if "enum" in variant:
             values = [value for value in variant["enum"] if _QUOTE_IN_JSON not in json.dumps(value)]
             if not values:
-                message = f"This model's calls cannot have {QUOTE} in a value."
-                raise refusal(message, self._tool.param, (), "unsupported_schema")
+                raise unsupported(f"This model's calls cannot have {QUOTE} in a value.")
             return one_of(map(self._constant, values))
         if variant["type"] in {"integer", "number"}:
             return self._number(variant)
@@ -87,7 +110,7 @@ class _Values:
         if variant["type"] == "array":
             return f"{literal('[')} {self._items(variant)} {literal(']')}"
         if variant["type"] == "object":
-            inner = self.members(members(variant, self._tool.param))
+            inner = self.members(members(variant))
             return f"{literal('{')} {inner} {literal('}')}"
         return literal("null") if variant["type"] == "null" else '( "true" | "false" )'
 
@@ -125,8 +148,7 @@ class _Values:
 
     def _key(self, name: str) -> str:
         if QUOTE in name:
-            message = f"This model's calls cannot name a parameter {json.dumps(name)}."
-            raise refusal(message, self._tool.param, ("properties",), "unsupported_schema")
+            raise unspellable(name)
         return literal(f"{name}:") if _BARE.fullmatch(name) else f"{self._constant(name)} {literal(':')}"
 
     def _other(self, members: Members) -> str:

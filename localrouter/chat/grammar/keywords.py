@@ -59,6 +59,9 @@ UNSUPPORTED: dict[str, tuple[object, ...]] = {
 }
 """Keywords that a grammar cannot enforce, with the values that have no effect and are accepted."""
 
+ANCHORS = frozenset({"$dynamicAnchor", "$recursiveAnchor"})
+"""Unsupported keywords that restrict nothing by themselves, but change the meaning of references."""
+
 TYPES = ("null", "boolean", "integer", "number", "string", "array", "object")
 
 OF_TYPE = {

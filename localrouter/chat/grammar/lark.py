@@ -32,11 +32,30 @@ class LarkGrammar:
         """Return the name of a terminal with this body."""
         return self._name(stem.upper(), "", body)
 
-    def declare(self, stem: str) -> str:
-        """Return the name of a rule that is defined later, with `define`, and may therefore be part of itself."""
+    @property
+    def position(self) -> tuple[int, int]:
+        """Place in the grammar for `return_to`."""
+        return len(self._lines), len(self._named)
+
+    def return_to(self, position: tuple[int, int]) -> None:
+        """Remove all rules and terminals that were written since `position`."""
+        lines, named = position
+        del self._lines[lines:]
+        while len(self._named) > named:
+            self._named.popitem()
+
+    def declare(self, stem: str, key: str = "") -> str:
+        """Return the name of a rule that is defined later, with `define`, and may therefore be part of itself.
+
+        `key`, if not empty, is what `declared` finds the rule by.
+        """
         name = f"{stem}_{len(self._named)}"
-        self._named["", name] = name
+        self._named[f"{stem} declared", key or name] = name
         return name
+
+    def declared(self, stem: str, key: str) -> str | None:
+        """Return the name of the rule that was declared with this stem and key, or None."""
+        return self._named.get((f"{stem} declared", key))
 
     def define(self, name: str, body: str) -> None:
         """Define the rule that `declare` has named."""

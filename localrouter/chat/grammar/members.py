@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from localrouter.chat.grammar.callable_tool import CallableTool
 from localrouter.chat.grammar.pattern import whole
 from localrouter.chat.grammar.plain import Read
+from localrouter.chat.grammar.schema_fault import Gaps, SchemaFault, unsupported
 from localrouter.chat.grammar.variants import Variants
-from localrouter.errors import InvalidRequest
 from localrouter.schema.field_kinds import JsonObject
 
 
@@ -25,52 +25,53 @@ class Members:
     most_others: int | None = None
 
 
-def members_of(tool: CallableTool, variants: Variants) -> list[Members]:
-    """Return the alternatives for the arguments of a function. Raises InvalidRequest where the schema has none."""
+def members_of(tool: CallableTool, variants: Variants, gaps: Gaps | None) -> list[Members]:
+    """Return the alternatives for the arguments of a function. Raises SchemaFault where the schema has none.
+
+    Rules for undeclared properties that are not supported are noted in `gaps`; None: they raise SchemaFault.
+    """
     found = [variant for variant in variants.of(tool.schema.root) if variant.get("type") == "object"]
     if not found:
-        raise InvalidRequest(f"The schema at '{tool.param}' admits no object.", param=tool.param, code="invalid_schema")
-    return [members(variant, tool.param) for variant in found]
+        raise SchemaFault("It admits no object.")
+    return [members(variant, gaps) for variant in found]
 
 
-def members(variant: JsonObject, param: str) -> Members:
+def members(variant: JsonObject, gaps: Gaps | None = None) -> Members:
     """Return the members of the objects of one variant.
 
     Objects with declared properties have others only where the schema mentions them. Where the schema limits the number
-    of properties, all declared ones must be required. Raises InvalidRequest, naming `param`.
+    of properties, all declared ones must be required. Raises SchemaFault for other schemas.
     """
     properties: dict[str, Read] = {
         name: each for name, each in variant.get("properties", {}).items() if each is not False
     }
     required = variant.get("required", [])
-    others, pattern = _others(variant, param)
+    others, pattern = _others(variant, gaps)
     for name in required:
         if name in variant.get("properties", {}) and name not in properties:
-            raise _unsupported(f"The required property '{name}' can have no value.", param)
+            raise unsupported(f"The required property '{name}' can have no value.")
         properties.setdefault(name, variant.get("additionalProperties", {}))
     least = max(0, variant.get("minProperties", 0) - len(required))
     most = variant.get("maxProperties")
     optional = len(properties) - len(set(required))
     if optional and (least or (most is not None and most < len(properties))):
-        raise _unsupported("'minProperties' and 'maxProperties' are not supported beside optional properties.", param)
+        raise unsupported("'minProperties' and 'maxProperties' are not supported beside optional properties.")
     if least and others is False:
-        raise _unsupported("'minProperties' is more than there are properties.", param)
+        raise unsupported("'minProperties' is more than there are properties.")
     left = None if most is None else max(0, most - len(properties))
     return Members(properties, frozenset(required), others, pattern, least, left)
 
 
-def _others(variant: JsonObject, param: str) -> tuple[Read, str | None]:
+def _others(variant: JsonObject, gaps: Gaps | None) -> tuple[Read, str | None]:
     """Return the schema of undeclared properties and the regular expression that their names match."""
     patterns = variant.get("patternProperties", {})
     if patterns:
         if len(patterns) > 1 or variant.get("additionalProperties", True) is not False or variant.get("properties"):
-            raise _unsupported(
-                "'patternProperties' is supported as one pattern, and beside no other properties.", param
-            )
+            message = "'patternProperties' is supported as one pattern, and beside no other properties."
+            if gaps is None:
+                raise unsupported(message)
+            gaps.add(unsupported(message, ("patternProperties",)))
+            return {}, None
         [(pattern, schema)] = patterns.items()
         return schema, whole(pattern)
     return variant.get("additionalProperties", False if "properties" in variant else {}), None
-
-
-def _unsupported(message: str, param: str) -> InvalidRequest:
-    return InvalidRequest(f"Invalid schema at '{param}': {message}", param=param, code="unsupported_schema")

@@ -1,17 +1,19 @@
 """The grammar of a whole output: reasoning, text, tool calls and structured output."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from localrouter.chat.families.family import Family
 from localrouter.chat.grammar.callable_tool import CallableTool
 from localrouter.chat.grammar.gemma_calls import gemma_call
-from localrouter.chat.grammar.json_schema import read_schema
+from localrouter.chat.grammar.json_schema import Schema, read_schema, unenforced
 from localrouter.chat.grammar.lark import LarkGrammar, literal, one_of, regex, text_without
 from localrouter.chat.grammar.parameter_calls import parameters_call
 from localrouter.chat.grammar.pattern import anchored, check_pattern
+from localrouter.chat.grammar.schema_fault import Gaps, SchemaFault
 from localrouter.errors import InvalidRequest
+from localrouter.schema.explain import NotEnforced
 
 _BREAK = regex(r"\n{1,2}")
 """Line breaks that may follow reasoning and separate calls."""
@@ -28,6 +30,16 @@ class JsonSchema:
 
     schema: Any
     param: str = "response_format.json_schema.schema"
+    is_strict: bool = True
+    """Whether a part of the schema that cannot be enforced is an error; otherwise it is not enforced."""
+    fault: str | None = None
+    """Reason why nothing but the type of the schema is enforced; None: there is none."""
+
+    def read(self) -> Schema:
+        """Return the schema, read for grammars. Raises InvalidRequest where `is_strict`, as `read_schema` does."""
+        if self.fault is not None:
+            return unenforced(self.schema, self.param, self.fault)
+        return read_schema(self.schema, self.param, is_strict=self.is_strict)
 
 
 @dataclass(frozen=True)
@@ -67,19 +79,45 @@ class OutputRules:
     has_shown_tools: bool = False
     """Whether the prompt shows functions: even where none may be called, the text must not look like a call."""
 
+    def unenforced(self, why: str) -> "OutputRules | None":
+        """Return rules that enforce nothing of the schemas that are not strict, or None where there are none."""
+        content, tools = self.content, self.tools
+        is_loose = isinstance(content, JsonSchema) and not content.is_strict
+        if not is_loose and all(tool.is_strict for tool in tools):
+            return None
+        if isinstance(content, JsonSchema) and is_loose:
+            content = replace(content, fault=why)
+        return replace(
+            self, content=content, tools=[tool if tool.is_strict else tool.unenforced(why) for tool in tools]
+        )
+
+
+@dataclass(frozen=True)
+class OutputGrammar:
+    """The grammar of an output, in llguidance's dialect of Lark; None where the rules allow any text."""
+
+    lark: str | None
+    not_enforced: tuple[NotEnforced, ...] = ()
+    """Parts of schemas that the output may violate."""
+
 
 def output_grammar(rules: OutputRules, family: Family, special_tokens: Mapping[str, int]) -> str | None:
-    """Return the grammar of an output, in llguidance's dialect of Lark; None where the rules allow any text.
+    """Return the text of `enforced`'s grammar."""
+    return enforced(rules, family, special_tokens).lark
 
-    `special_tokens` has the token ids of the model's special tokens by text. Raises InvalidRequest for a schema or a
-    regular expression that is wrong or cannot be enforced; the error names its place.
+
+def enforced(rules: OutputRules, family: Family, special_tokens: Mapping[str, int]) -> OutputGrammar:
+    """Return the grammar of an output and the parts of schemas that it does not enforce.
+
+    `special_tokens` has the token ids of the model's special tokens by text. Raises InvalidRequest for a regular
+    expression or a strict schema that is wrong or cannot be enforced; the error names its place.
     """
     if isinstance(rules.content, AnyText) and not rules.tools and not rules.has_shown_tools:
-        return None
+        return OutputGrammar(None)
     if isinstance(rules.content, Lark) and not rules.tools and rules.reasoning == "none":
-        return rules.content.grammar
+        return OutputGrammar(rules.content.grammar)
     writer = _Writer(rules, family, special_tokens)
-    return writer.written()
+    return OutputGrammar(writer.written(), tuple(writer.not_enforced))
 
 
 def _check_regex(regex: Regex) -> None:
@@ -95,6 +133,8 @@ class _Writer:
         self._rules = rules
         self._family = family
         self._grammar = LarkGrammar(special_tokens)
+        self.not_enforced: list[NotEnforced] = []
+        """Parts of schemas that what was written so far does not enforce."""
 
     def written(self) -> str:
         return self._grammar.written(f"{self._reasoning()} {self._rest()}".strip())
@@ -128,7 +168,8 @@ class _Writer:
         content = self._rules.content
         match content:
             case JsonSchema():
-                schema = read_schema(content.schema, content.param)
+                schema = content.read()
+                self.not_enforced += schema.not_enforced
                 return schema.embedded(schema.root)
             case Regex():
                 _check_regex(content)
@@ -164,11 +205,25 @@ class _Writer:
         return self._grammar.rule("call", f"{one_of(bodies)} {self._grammar.delimiter(self._family.call.end)}")
 
     def _written_call(self, tool: CallableTool) -> str:
+        gaps = None if tool.is_strict else Gaps(tool.param)
+        before = self._grammar.position
+        try:
+            body = self._call_of(tool, gaps)
+        except SchemaFault as fault:
+            if gaps is None or tool.fault is not None:
+                raise fault.refused(tool.param) from None
+            self._grammar.return_to(before)
+            return self._written_call(tool.unenforced(fault.message))
+        self.not_enforced += [*tool.schema.not_enforced, *(gaps.listed if gaps else ())]
+        return body
+
+    def _call_of(self, tool: CallableTool, gaps: Gaps | None) -> str:
         match self._family.syntax:
             case "json":
                 head, tail = f'\n{{"name": "{tool.name}", "arguments": ', "}\n"
-                return f"{literal(head)} {tool.schema.embedded(tool.schema.root)} {literal(tail)}"
+                arguments = self._grammar.rule("arguments", tool.schema.embedded(tool.schema.root))
+                return f"{literal(head)} {arguments} {literal(tail)}"
             case "parameters":
-                return parameters_call(self._grammar, tool)
+                return parameters_call(self._grammar, tool, gaps)
             case "gemma":
-                return gemma_call(self._grammar, tool)
+                return gemma_call(self._grammar, tool, gaps)

@@ -1,15 +1,14 @@
 """Grammar of tool calls in the syntax of Qwen3-Coder and Qwen3.5: strings as they are, other values as JSON."""
 
-import json
-
 from localrouter.chat.grammar.callable_tool import CallableTool
 from localrouter.chat.grammar.json_schema import Schema
 from localrouter.chat.grammar.lark import EMPTY, LarkGrammar, escaped, literal, one_of, regex, times
 from localrouter.chat.grammar.members import Members, members_of
 from localrouter.chat.grammar.plain import Read
+from localrouter.chat.grammar.property_body import property_body, unspellable
 from localrouter.chat.grammar.raw_strings import INTEGER, NUMBER, bounded_text, not_read_as
+from localrouter.chat.grammar.schema_fault import Gaps
 from localrouter.chat.grammar.variants import Variants
-from localrouter.errors import InvalidRequest
 from localrouter.schema.field_kinds import JsonObject
 
 CLOSING = "</parameter>"
@@ -18,26 +17,30 @@ _NAME = r"[a-zA-Z_][a-zA-Z0-9_.-]{0,63}"
 _PLAIN = {"null": '"null"', "boolean": '( "true" | "false" )', "integer": INTEGER, "number": NUMBER}
 
 
-def parameters_call(grammar: LarkGrammar, tool: CallableTool) -> str:
-    """Return a body for a call between its delimiters. Raises InvalidRequest for a schema beyond this syntax."""
-    writer = _Parameters(grammar, tool)
-    arguments = one_of(writer.arguments(members) for members in members_of(tool, writer.variants))
+def parameters_call(grammar: LarkGrammar, tool: CallableTool, gaps: Gaps | None) -> str:
+    """Return a body for a call between its delimiters. Raises SchemaFault for a schema beyond this syntax.
+
+    With `gaps` a property beyond this syntax is noted there and is not enforced.
+    """
+    writer = _Parameters(grammar, tool, gaps)
+    arguments = one_of(writer.arguments(members) for members in members_of(tool, writer.variants, gaps))
     begin, end = f"\n<function={tool.name}>\n", "</function>\n"
     return f"{literal(begin)} {arguments} {literal(end)}"
 
 
 class _Parameters:
-    def __init__(self, grammar: LarkGrammar, tool: CallableTool) -> None:
+    def __init__(self, grammar: LarkGrammar, tool: CallableTool, gaps: Gaps | None) -> None:
         self._grammar = grammar
-        self._tool = tool
+        self._gaps = gaps
         self._schema: Schema = tool.schema
-        self.variants = Variants(tool.schema, tool.param)
+        self.variants = Variants(tool.schema)
 
     def arguments(self, members: Members) -> str:
         """Return a body for all arguments: the declared ones in their order, then others if the schema allows them."""
         bodies = [
-            self._declared(name, schema) + ("" if name in members.required else "?")
+            body + ("" if name in members.required else "?")
             for name, schema in members.properties.items()
+            if (body := property_body(self._grammar, self._gaps, name, schema, self._declared)) is not None
         ]
         if members.others is not False:
             bodies.append(times(self._other(members), members.least_others, members.most_others))
@@ -45,11 +48,7 @@ class _Parameters:
 
     def _declared(self, name: str, schema: Read) -> str:
         if not name or {">", "\n"} & set(name):
-            raise InvalidRequest(
-                f"This model's calls cannot name a parameter {json.dumps(name)}.",
-                param=f"{self._tool.param}.properties",
-                code="unsupported_schema",
-            )
+            raise unspellable(name)
         begin = f"<parameter={name}>\n"
         return self._grammar.rule("parameter", f"{literal(begin)} {self._value(schema)}")
 

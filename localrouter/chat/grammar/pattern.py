@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 
 from localrouter.errors import InvalidRequest
 
@@ -23,30 +25,44 @@ _OPERATORS = {"[", "&", "~"}
 _ANYTHING = "(?s:.*)"
 
 
+@dataclass(frozen=True)
+class PatternFault:
+    """The reason why a regular expression is rejected; `message` follows "The regular expression"."""
+
+    message: str
+    reason: str
+
+
 def check_pattern(pattern: str, param: str) -> None:
     """Raise InvalidRequest, naming `param`, for a pattern that is invalid or that an automaton cannot match."""
-    for step, in_class in _steps(pattern):
+    fault = pattern_fault(pattern)
+    if fault is not None:
+        message = f"The regular expression in '{param}' {fault.message}"
+        raise InvalidRequest(message, param=param, code=fault.reason)
+
+
+def pattern_fault(pattern: str) -> PatternFault | None:
+    """Return the reason why a pattern is invalid or an automaton cannot match it; None: neither was found."""
+    for step, in_class in pattern_steps(pattern):
         what = None if in_class else _UNSUPPORTED.get(step)
         if not in_class and re.fullmatch(r"\\[1-9]", step):
             what = "a reference back to a group"
         if what or re.fullmatch(r"\\c[A-Za-z]", step):
-            raise InvalidRequest(
-                f"The regular expression in '{param}' has {what or 'a control character'} ({step}), which is not"
-                " supported.",
-                param=param,
-                code="unsupported_schema",
-            )
+            message = f"has {what or 'a control character'} ({step}), which is not supported."
+            return PatternFault(message, "unsupported_schema")
     if (len(pattern) - len(pattern.rstrip("\\"))) % 2:
-        raise InvalidRequest(
-            f"The regular expression in '{param}' ends with a backslash.", param=param, code="invalid_schema"
-        )
+        return PatternFault("ends with a backslash.", "invalid_schema")
+    return None
 
 
 def without_operators(pattern: str) -> str:
     """Return a JavaScript pattern with the operators of llguidance's dialect escaped inside of classes."""
-    return "".join(f"\\{step}" if in_class and step in _OPERATORS else step for step, in_class in _steps(pattern))
+    return "".join(
+        f"\\{step}" if in_class and step in _OPERATORS else step for step, in_class in pattern_steps(pattern)
+    )
 
 
+@lru_cache(maxsize=256)
 def whole(pattern: str) -> str:
     """Return the expression that matches the whole of every string in which `pattern` matches any part."""
     return "|".join(_whole(branch) for branch in _branches(pattern))
@@ -54,7 +70,7 @@ def whole(pattern: str) -> str:
 
 def anchored(pattern: str) -> str:
     """Return `pattern` in llguidance's dialect, for a place where an expression always matches a whole string."""
-    return "".join(_translated(step) for step, _ in _steps(pattern))
+    return "".join(_translated(step) for step, _ in pattern_steps(pattern))
 
 
 def _whole(steps: list[str]) -> str:
@@ -68,7 +84,7 @@ def _branches(pattern: str) -> list[list[str]]:
     """Return the alternatives of a pattern, each as its steps: the parts between bars outside of groups."""
     branches: list[list[str]] = [[]]
     depth = 0
-    for step, in_class in _steps(pattern):
+    for step, in_class in pattern_steps(pattern):
         if not in_class:
             depth += step.startswith("(") - (step == ")")
             if step == "|" and depth == 0:
@@ -82,7 +98,7 @@ def _translated(step: str) -> str:
     return _ASCII.get(step) or _ESCAPES.get(step) or step
 
 
-def _steps(pattern: str) -> Iterator[tuple[str, bool]]:
+def pattern_steps(pattern: str) -> Iterator[tuple[str, bool]]:
     """Yield the smallest parts of a pattern, and whether each is inside of a character class."""
     in_class = False
     for found in _STEP.finditer(pattern):

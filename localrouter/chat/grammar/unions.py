@@ -57,12 +57,18 @@ class _Admitted:
             return _Admitted(frozenset(map(_type, listed)), frozenset(map(_canonical, listed)))
         types = schema.get("type", TYPES)
         named = types if isinstance(types, list | tuple) else [types]
-        return _Admitted(frozenset("number" if name == "integer" else str(name) for name in named))
+        return _Admitted(frozenset(_folded(name) for name in named))
 
     def excludes(self, other: "_Admitted") -> bool:
         if not self.types & other.types:
             return True
         return self.values is not None and other.values is not None and not self.values & other.values
+
+
+def _folded(name: object) -> str:
+    """Return the name of a type in small letters; integers are numbers."""
+    folded = str(name).lower()
+    return "number" if folded == "integer" else folded
 
 
 def _properties(schema: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from localrouter.chat.grammar.json_schema import Schema
 from localrouter.chat.grammar.keywords import OF_TYPE
 from localrouter.chat.grammar.plain import Read
-from localrouter.errors import InvalidRequest
+from localrouter.chat.grammar.schema_fault import unsupported
 from localrouter.schema.field_kinds import JsonObject
 
 BUDGET = 50_000
@@ -28,27 +28,21 @@ class Impossible(Exception):
 class Variants:
     """The alternatives of the parts of one schema."""
 
-    def __init__(self, schema: Schema, param: str) -> None:
-        """`param` is the place of the schema in the request."""
+    def __init__(self, schema: Schema) -> None:
         self._schema = schema
-        self._param = param
         self._budget = BUDGET
 
     def of(self, part: Read) -> list[JsonObject]:
         """Return the alternatives of a part, each `{"enum": [...]}` or one `type` with keywords that restrict it.
 
-        `patterns` has the list of the patterns of a string. Raises InvalidRequest for schemas with too many
+        `patterns` has the list of the patterns of a string. Raises SchemaFault for schemas with too many
         alternatives, or with a conjunction that is not supported.
         """
         try:
             return self._of(part, frozenset())
         except Impossible as error:
-            raise InvalidRequest(
-                f"The schema at '{self._param}' joins schemas in a way that is not supported for this model's calls:"
-                f" {error}.",
-                param=self._param,
-                code="unsupported_schema",
-            ) from None
+            message = f"It joins schemas in a way that is not supported for this model's calls: {error}."
+            raise unsupported(message) from None
 
     def _of(self, schema: Read, seen: frozenset[str]) -> list[JsonObject]:
         self._budget -= 1

@@ -103,8 +103,8 @@ def _resolved(reference: str, root: Schema) -> Any:
 
 
 def _typed(value: Any) -> Kinds:
-    """Return the types that the keyword `type` names; "number" includes integers."""
-    names = {value} if isinstance(value, str) else {name for name in _items(value) if isinstance(name, str)}
+    """Return the types that the keyword `type` names, in letters of any case; "number" includes integers."""
+    names = {name.lower() for name in ([value] if isinstance(value, str) else _items(value)) if isinstance(name, str)}
     return EVERY & (names | {"integer"} if "number" in names else names)
 
 

@@ -1,13 +1,13 @@
 """A chat request prepared for an engine: the rendered prompt, sampling parameters, and the rules for the output."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import msgspec
 
 from localrouter.chat.families.family import Family
 from localrouter.chat.grammar.callable_tool import CallableTool
-from localrouter.chat.grammar.output_grammar import AnyText, OutputRules, output_grammar
+from localrouter.chat.grammar.output_grammar import AnyText, OutputRules, enforced
 from localrouter.chat.model_facts import ModelFacts
 from localrouter.chat.parsing.parser import Parser
 from localrouter.chat.prompt.chat_prompt import Prompt, PromptRequest, Renderer
@@ -44,14 +44,30 @@ class PreparedRequest:
     """Whether the request sets a `response_format`, a regular expression or a grammar for the content."""
     grammar_param: str | None
     """The field of the request that the grammar comes from; errors of the grammar name this field."""
+    rules: OutputRules
+    """The rules from which the grammar was written."""
+    special_tokens: Mapping[str, int]
+    """Token ids of the model's special tokens, by text."""
     not_enforced: Sequence[NotEnforced] = ()
-    """Parts of the request's schemas that no grammar can enforce."""
+    """Parts of the request's schemas that the grammar does not enforce."""
     alias_defaults: Sequence[str] = ()
     """Names of the fields whose values come from the alias: sampling parameters, and `system`."""
 
     def parser(self) -> Parser:
         """Return a new parser, for the output of one choice."""
         return Parser(self.family, {function.name: function.parameters or {} for function in self.tools.callable})
+
+    def relaxed(self, why: str) -> "PreparedRequest | None":
+        """Return the request with a grammar that enforces nothing of schemas that are not strict, for the reason `why`.
+
+        None: the request has no such schema.
+        """
+        rules = self.rules.unenforced(why)
+        if rules is None:
+            return None
+        output = enforced(rules, self.family, self.special_tokens)
+        grammar = None if output.lark is None else Grammar(output.lark)
+        return replace(self, rules=rules, grammar=grammar, not_enforced=output.not_enforced)
 
     def sampling_for(self, index: int) -> Sampling:
         """Return the sampling parameters of one choice: the request's seed plus the index of the choice."""
@@ -88,8 +104,8 @@ async def prepare(request: ChatRequest, model: ModelFacts, renderer: Renderer) -
         parallel=tools.parallel,
         has_shown_tools=bool(tools.functions),
     )
-    lark = output_grammar(rules, model.family, model.info.special_tokens)
-    may_reason = reasoning == "open" or (model.can_reason and not (lark is not None and reasoning == "none"))
+    output = enforced(rules, model.family, model.info.special_tokens)
+    may_reason = reasoning == "open" or (model.can_reason and not (output.lark is not None and reasoning == "none"))
     return PreparedRequest(
         prompt=with_system_step(prompt, system),
         sampling=sampling if is_structured else _with_stop(sampling, model.template_stop),
@@ -100,10 +116,13 @@ async def prepare(request: ChatRequest, model: ModelFacts, renderer: Renderer) -
         reasoning=reasoning,
         # Without a grammar a model may also begin to reason where its template has just ended reasoning.
         thinking=thinking_of(request, model.family, is_open=reasoning == "open") if may_reason else None,
-        grammar=None if lark is None else Grammar(lark),
+        grammar=None if output.lark is None else Grammar(output.lark),
         has_response_format=is_structured,
         grammar_param=grammar_param(request),
         alias_defaults=from_alias if system is None else [*from_alias, "system"],
+        rules=rules,
+        special_tokens=model.info.special_tokens,
+        not_enforced=output.not_enforced,
     )
 
 
@@ -129,7 +148,10 @@ def _callable_tools(tools: ToolSet) -> list[CallableTool]:
     """Return the tools that may be called, each with the place of its schema in the request."""
     place = "functions[{}].parameters" if tools.is_old_form else "tools[{}].function.parameters"
     places = {function.name: place.format(index) for index, function in enumerate(tools.functions)}
-    return [CallableTool(function.name, function.parameters, places[function.name]) for function in tools.callable]
+    return [
+        CallableTool(function.name, function.parameters, places[function.name], is_strict=bool(function.strict))
+        for function in tools.callable
+    ]
 
 
 def _with_stop(sampling: Sampling, stop: tuple[str, ...]) -> Sampling:

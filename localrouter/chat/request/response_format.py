@@ -9,7 +9,8 @@ def content_of(request: ChatRequest) -> Content:
     """Return the rules for the content of the output."""
     match request.response_format:
         case JsonSchemaFormat(json_schema=named):
-            return JsonSchema({} if named.schema_ is None else named.schema_, "response_format.json_schema.schema")
+            schema = {} if named.schema_ is None else named.schema_
+            return JsonSchema(schema, "response_format.json_schema.schema", is_strict=bool(named.strict))
         case JsonObjectFormat():
             return JsonSchema(ANY_OBJECT, "response_format")
     if request.regex is not None:

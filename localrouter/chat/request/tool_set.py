@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from localrouter.chat.request.shown_schema import shown_schema
 from localrouter.errors import InvalidRequest
 from localrouter.schema.chat_request import ChatRequest
 from localrouter.schema.field_kinds import JsonObject
@@ -83,11 +84,11 @@ def _names(
     """Return the names that the model may call, whether it must call one, and the path of the names in the choice."""
     match choice:
         case NamedTool():
-            return [choice.function.name], True, ".function.name"
+            return [choice.chosen], True, ".name" if choice.function is None else ".function.name"
         case FunctionName():
             return [choice.name], True, ".name"
         case AllowedToolChoice(allowed_tools=allowed):
-            return [tool.function.name for tool in allowed.tools], allowed.mode == "required", ".allowed_tools.tools"
+            return [tool.chosen for tool in allowed.tools], allowed.mode == "required", ".allowed_tools.tools"
         case "none":
             return [], False, ""
         case _:
@@ -99,7 +100,7 @@ def _shown(function: FunctionDefinition) -> JsonObject:
     return {
         "name": function.name,
         "description": function.description or "",
-        "parameters": function.parameters or {"type": "object", "properties": {}},
+        "parameters": shown_schema(function.parameters or {"type": "object", "properties": {}}),
     }
 
 

@@ -39,9 +39,10 @@ class Completion(CompletionStream[ChunkChoice, ChatCompletionChunk]):
         """
         model = facts_of(engine.model, engine.info, defaults)
         prepared = await prepare(request, model, renderer)
+        generations, prepared = await _begin(engine, prepared)
         streams = [_stream(index, request, prepared) for index in range(prepared.choices)]
         return cls(
-            generations=await _begin(engine, prepared),
+            generations=generations,
             streams=streams,
             opening=[stream.begin() for stream in streams],
             choices=prepared.choices,
@@ -77,7 +78,24 @@ def _stream(index: int, request: ChatRequest, prepared: PreparedRequest) -> Choi
     )
 
 
-async def _begin(engine: LoadedEngine, prepared: PreparedRequest) -> list[Generation]:
+async def _begin(engine: LoadedEngine, prepared: PreparedRequest) -> tuple[list[Generation], PreparedRequest]:
+    """Submit the request. Return the generations and the request that the engine accepted.
+
+    A grammar that does not compile is replaced once by one that enforces nothing of the schemas that are not strict:
+    one tool must not fail all requests of a client. The compiler does not tell which schema is at fault. The engine
+    caches the rejected grammar as well, so that the next request of the conversation costs no second compilation.
+    """
+    try:
+        return await _submitted(engine, prepared), prepared
+    except InvalidRequest as error:
+        why = f"The grammar of the request cannot be compiled: {error.message}"
+        relaxed = prepared.relaxed(why) if error.reason == "invalid_grammar" else None
+        if relaxed is None:
+            raise
+    return await _submitted(engine, relaxed), relaxed
+
+
+async def _submitted(engine: LoadedEngine, prepared: PreparedRequest) -> list[Generation]:
     """Submit the prompt once per choice; the engine computes a prompt that several requests share only once."""
 
     def worded(_: int, error: RequestError) -> RequestError:

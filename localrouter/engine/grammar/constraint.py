@@ -3,7 +3,8 @@
 A client's grammar must not slow other requests down. So it is compiled, and its first mask computed, in another thread
 than the engine's, within limits that reject grammars of seconds; the cost of each later token is limited too. The
 limits were found with a vocabulary of 152k tokens: an object of 2,000 optional properties takes 0.3 s to compile and
-10 ms for each place between properties; one of 10,000 is rejected in 0.1 s.
+10 ms for each place between properties. 512 tools of ten properties each need twice the symbols of such an object and
+take 0.3 to 1 s to compile.
 """
 
 import re
@@ -21,8 +22,8 @@ from localrouter.engine.messages import Grammar
 _CACHED = 32
 """Grammars that are cached: compiled ones, and the errors of rejected ones."""
 _LIMITS = LLParserLimits(
-    max_grammar_size=25_000,
-    initial_lexer_fuel=300_000,
+    max_grammar_size=60_000,
+    initial_lexer_fuel=700_000,
     max_items_in_row=8_000,
     step_max_items=50_000,
     step_lexer_fuel=200_000,

@@ -8,7 +8,9 @@ import llguidance
 import pytest
 
 from localrouter.chat.grammar import formats, keywords
-from localrouter.chat.grammar.json_schema import MAX_DEPTH, MAX_NODES, MAX_OPTIONAL, read_schema
+from localrouter.chat.grammar.json_schema import read_schema
+from localrouter.chat.grammar.schema_reader import MAX_DEPTH, MAX_NODES
+from localrouter.chat.grammar.weakening import MAX_OPTIONAL
 from localrouter.errors import InvalidRequest
 
 WHERE = "response_format.json_schema.schema"
