@@ -53,8 +53,12 @@ THOUGHT = {"type": "thinking", "thinking": "Hm."}
 SCHEMA = "response_format.json_schema.schema"
 
 
-def tool(name: str, parameters: object = None) -> dict[str, object]:
+def tool(name: str, parameters: object = None) -> dict[str, Any]:
     return {"type": "function", "function": {"name": name, "parameters": parameters}}
+
+
+def strict(function: dict[str, Any]) -> dict[str, object]:
+    return {**function, "function": {**function["function"], "strict": True}}
 
 
 def named(name: str) -> dict[str, object]:
@@ -62,9 +66,11 @@ def named(name: str) -> dict[str, object]:
 
 
 def with_schema(schema: object) -> dict[str, object]:
-    return {**HELLO, "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}}
+    return {**HELLO, "response_format": {"type": "json_schema", "json_schema": {"schema": schema, "strict": True}}}
 
 
+MISSING = "missing_required_parameter"
+STRICT = "tools[0].function.strict"
 WRONG: list[tuple[Any, str | None, str]] = [
     # not JSON
     (b"", None, "invalid_json"),
@@ -108,7 +114,7 @@ WRONG: list[tuple[Any, str | None, str]] = [
     (with_message(role="tool", content="x"), "messages[0].tool_call_id", "invalid_value"),
     (with_message(role="tool", content="x", tool_call_id="1"), "messages[0].tool_call_id", "invalid_value"),
     (with_message(role="function", content="x"), "messages[0].name", "missing_required_parameter"),
-    (with_message(role="user", content="x", name="A" * 65), "messages[0].name", "invalid_value"),
+    (with_message(role="user", content="x", name="A" * 257), "messages[0].name", "invalid_value"),
     (with_message(role="user", content="x", tool_calls=[CALL]), "messages[0].tool_calls", "invalid_value"),
     (with_message(role="assistant", content="x", tool_call_id="1"), "messages[0].tool_call_id", "invalid_value"),
     (with_message(role="assistant", content="x", audio={"id": "a"}), "messages[0].audio", "unsupported_parameter"),
@@ -232,16 +238,36 @@ WRONG: list[tuple[Any, str | None, str]] = [
         "tools[0].function.inputSchema",
         "unsupported_parameter",
     ),
-    ({**HELLO, "tools": [tool("a b")]}, "tools[0].function.name", "invalid_value"),
-    ({**HELLO, "tools": [tool("a" * 65)]}, "tools[0].function.name", "invalid_value"),
+    *(
+        ({**HELLO, "tools": [tool(name)]}, "tools[0].function.name", "invalid_value")
+        for name in ("", "a" * 257, "a\nb", "a\x7f", "a\x85", "a<b", "a>b", 'a"b', "a\\b", "a{b", "a}b")
+    ),
+    ({**HELLO, "functions": [{"name": "a>b"}]}, "functions[0].name", "invalid_value"),
+    ({**HELLO, "tools": [tool("a")], "tool_choice": {"type": "function"}}, "tool_choice.function", MISSING),
+    (
+        {**HELLO, "tools": [tool("a")], "tool_choice": {**named("a"), "name": "b"}},
+        "tool_choice",
+        "invalid_value",
+    ),
+    (
+        {**HELLO, "tools": [tool("a")], "tool_choice": {"type": "function", "name": "b"}},
+        "tool_choice.name",
+        "invalid_value",
+    ),
+    (
+        {**HELLO, "tools": [tool("a")], "tool_choice": {"type": "allowed_tools", "tools": [named("a")]}},
+        "tool_choice.allowed_tools.mode",
+        MISSING,
+    ),
+    ({**HELLO, "tools": [{**tool("a"), "function": {"name": "a", "strict": 1}}]}, STRICT, "invalid_type"),
     ({**HELLO, "tools": [tool("a"), tool("a")]}, "tools[1].function.name", "invalid_value"),
-    ({**HELLO, "tools": [tool(f"a{number}") for number in range(129)]}, "tools", "invalid_value"),
+    ({**HELLO, "tools": [tool(f"a{number}") for number in range(513)]}, "tools", "invalid_value"),
     ({**HELLO, "tools": [tool("a")], "tool_choice": "any"}, "tool_choice", "invalid_value"),
     ({**HELLO, "tools": [tool("a")], "tool_choice": 1}, "tool_choice", "invalid_type"),
     ({**HELLO, "tools": [tool("a")], "tool_choice": named("b")}, "tool_choice.function.name", "invalid_value"),
     ({**HELLO, "tool_choice": "required"}, "tool_choice", "invalid_value"),
     (
-        {**HELLO, "tools": [tool("a", {"type": "object", "properties": {"x": {"type": "wrong"}}})]},
+        {**HELLO, "tools": [strict(tool("a", {"type": "object", "properties": {"x": {"type": "wrong"}}}))]},
         "tools[0].function.parameters.properties.x.type",
         "invalid_schema",
     ),
@@ -267,6 +293,11 @@ WRONG: list[tuple[Any, str | None, str]] = [
     (with_schema({"type": "object", "properties": 1}), f"{SCHEMA}.properties", "invalid_schema"),
     (with_schema({"properties": {"a": {"$ref": "#/$defs/b"}}}), f"{SCHEMA}.properties.a.$ref", "invalid_schema"),
     (with_schema({"not": {"type": "string"}}), f"{SCHEMA}.not", "unsupported_schema"),
+    (
+        {**HELLO, "response_format": {"type": "json_schema", "json_schema": {"name": "a" * 257, "schema": {}}}},
+        "response_format.json_schema.name",
+        "invalid_value",
+    ),
     ({**HELLO, "regex": "(?=a)"}, "regex", "invalid_grammar"),
     ({**HELLO, "regex": "a", "grammar": "start: /a/"}, "grammar", "invalid_value"),
     ({**HELLO, "regex": "a", "response_format": {"type": "json_object"}}, "response_format", "invalid_value"),

@@ -30,12 +30,12 @@ def nested(depth: int) -> dict[str, Any]:
     return schema
 
 
-def form(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": schema}}}
+def form(schema: dict[str, Any], *, strict: bool = True) -> dict[str, Any]:
+    return {"response_format": {"type": "json_schema", "json_schema": {"schema": schema, "strict": strict}}}
 
 
-def tool(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"tools": [{"type": "function", "function": {"name": "f", "parameters": schema}}]}
+def tool(schema: dict[str, Any], *, strict: bool = True) -> dict[str, Any]:
+    return {"tools": [{"type": "function", "function": {"name": "f", "parameters": schema, "strict": strict}}]}
 
 
 def chain(length: int) -> str:
@@ -66,6 +66,15 @@ HOSTILE: dict[str, tuple[dict[str, Any], str | None]] = {
     "no grammar at all": ({"grammar": "start: foo bar("}, "grammar"),
 }
 """What is asked for, and the field that the refusal names."""
+LOOSE: dict[str, tuple[dict[str, Any], str]] = {
+    "10,000 properties": (form(MANY, strict=False), "response_format.json_schema.schema"),
+    "10,000 properties of a function": (tool(MANY, strict=False), "tools[0].function.parameters"),
+    "thirty patterns that must all match": (
+        tool({"type": "object", "properties": {"a": all_of(30)}}, strict=False),
+        "tools[0].function.parameters",
+    ),
+}
+"""Schemas that are not strict, and the part that the response names as not enforced."""
 
 
 def body(text: str = "hi", **fields: Any) -> dict[str, Any]:
@@ -126,6 +135,17 @@ def test_all_are_refused_while_a_stream_goes_on(busy: RunningServer) -> None:
     assert refused == {name: param for name, (_, param) in HOSTILE.items()}
     assert max(grown) > 20  # the costliest takes two seconds to be refused
     assert listener.text == LONG * (len(listener.text) // len(LONG))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LOOSE)
+def test_loose_schemas_that_are_too_large_are_answered_without_them(busy: RunningServer, name: str) -> None:
+    fields, part = LOOSE[name]
+    url = f"{busy.base_url}/chat/completions"
+    for seconds in (DEADLINE, 5.0):  # the second time the refused grammar is cached
+        answer = httpx.post(url, json=body("{}", **fields, max_tokens=8), timeout=seconds)
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["x-localrouter-not-enforced"] == part
 
 
 def test_of_clients_that_leave_while_their_grammar_compiles_nothing_is_left(busy: RunningServer) -> None:

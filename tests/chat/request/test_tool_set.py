@@ -52,6 +52,58 @@ def test_a_choice_says_what_may_and_what_must_be_called(choice: object, names: l
     assert tools.must_call == must_call
 
 
+FLAT = {"type": "function", "name": "b"}
+
+
+@pytest.mark.parametrize(
+    ("choice", "names", "must_call"),
+    [
+        (FLAT, ["b"], True),
+        ({**named("b"), "name": "b"}, ["b"], True),
+        ({"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [FLAT]}}, ["b"], False),
+        ({"type": "allowed_tools", "mode": "required", "tools": [FLAT]}, ["b"], True),
+    ],
+)
+def test_a_choice_may_have_the_form_of_the_responses_api(choice: object, names: list[str], must_call: bool) -> None:
+    tools = tools_of(tools=[tool("a"), tool("b")], tool_choice=choice)
+
+    assert (callable_names(tools), tools.must_call) == (names, must_call)
+
+
+def test_a_name_may_have_other_characters_and_be_long() -> None:
+    name = "mcp/file system:read.all-" + "x" * 200
+
+    assert callable_names(tools_of(tools=[tool(name), tool("a")], tool_choice=named(name))) == [name]
+    assert callable_names(tools_of(functions=[{"name": name}], function_call={"name": name})) == [name]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "shown"),
+    [
+        ({"type": "object", "properties": []}, {"type": "object"}),
+        ({"properties": {"a": True, "b": 5, "c": {"type": 5}}}, {"properties": {"a": {}, "b": {}, "c": {}}}),
+        (
+            {"properties": {"a": {"type": "STRING", "required": True, "enum": "a", "description": 1}}},
+            {"properties": {"a": {"type": "STRING"}}},
+        ),
+        ({"properties": {"a": {"items": {"properties": 5}}}}, {"properties": {"a": {"items": {}}}}),
+        ({"anyOf": [{"enum": 5}, True], "allOf": {}}, {"anyOf": [{}, True]}),
+    ],
+)
+def test_templates_see_no_keyword_of_a_wrong_type(parameters: object, shown: object) -> None:
+    """Templates loop over properties, and a template that fails would fail every request with this tool."""
+    [function] = tools_of(tools=[tool("a", parameters=parameters)]).shown
+
+    assert function["function"]["parameters"] == shown
+
+
+def test_a_schema_is_shown_as_it_is() -> None:
+    parameters = {"type": "object", "properties": {"type": {"enum": [1]}, "a": {"not": {"x": 1}}}, "required": ["a"]}
+    [function] = tools_of(tools=[tool("a", parameters=parameters)]).shown
+
+    assert function["function"]["parameters"] == parameters
+
+
 def test_the_model_sees_all_tools_whatever_it_may_call() -> None:
     every = tools_of(tools=[tool("a"), tool("b")]).shown
 
