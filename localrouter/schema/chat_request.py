@@ -76,7 +76,7 @@ class ChatRequest(GenerationFields):
         None, description="`text`, `json_object` or `json_schema`, enforced while the output is sampled"
     )
     tools: Annotated[list[Tool], Field(fail_fast=True, max_length=MAX_TOOLS)] | None = Field(
-        None, description="functions that the model may call; their arguments always obey `parameters`"
+        None, description="functions that the model may call, at most 512; their arguments obey `parameters`, see below"
     )
     tool_choice: ToolChoice | None = Field(
         None, description="`none`, `auto`, `required`, a named function, or `allowed_tools`"
