@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from reading import read
 from soak.random_schemas import Schemas
 from walks import Walk, admits
 
+from localrouter.chat.families.family import Family
 from localrouter.chat.families.gemma import GEMMA4
 from localrouter.chat.families.qwen import QWEN3, QWEN3_CODER
 from localrouter.chat.grammar import keywords
@@ -66,6 +68,12 @@ def test_any_object_is_read_as_a_schema_and_shown_to_templates(schema: dict[str,
     argument_kinds(schema, "a")
 
 
+FAMILIES = [
+    (QWEN3, ('"', "}", "]")),
+    (QWEN3_CODER, ("\n</parameter>\n", "</function>\n", '"', "}", "]")),
+    (GEMMA4, ('<|"|>', "}", "]", ":0")),
+]
+"""Families, and what a walk writes to come to an end."""
 FAULTS: list[dict[str, Any]] = [
     {"not": {"const": "a"}},
     {"uniqueItems": True},
@@ -152,3 +160,20 @@ def test_outputs_obey_all_that_is_not_listed_and_all_that_obeys_the_original_is_
         for text in texts(read_schema(right, ""), range(3)):
             assert admits(f"start: {loose.embedded(loose.root)}", text), (seed, text)
     assert made > 30
+
+
+@pytest.mark.parametrize(("family", "endings"), FAMILIES, ids=lambda value: getattr(value, "name", ""))
+def test_arguments_obey_all_that_is_not_listed(family: Family, endings: tuple[str, ...]) -> None:
+    made = 0
+    for seed in range(60):
+        schema, _ = with_faults(Schemas(seed).object_document(), random.Random(seed))
+        tool = CallableTool("f", schema, "", is_strict=False)
+        output = enforced(OutputRules(tools=[tool], must_call=True, parallel=False), family, {})
+        rest = Draft202012Validator(without(schema, {part.field for part in output.not_enforced}))
+        assert output.lark is not None
+        for text in (Walk(output.lark, number, (), endings).text() for number in range(3)):
+            if text is not None:
+                [call] = read(family, text, tools={"f": schema}).calls
+                rest.validate(json.loads(call.arguments))
+                made += 1
+    assert made > 60
