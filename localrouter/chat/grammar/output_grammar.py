@@ -1,7 +1,9 @@
 """The grammar of a whole output: reasoning, text, tool calls and structured output."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 
 from localrouter.chat.families.family import Family
@@ -15,6 +17,8 @@ from localrouter.chat.grammar.schema_fault import Gaps, SchemaFault
 from localrouter.errors import InvalidRequest
 from localrouter.schema.explain import NotEnforced
 
+_MAX_REMEMBERED = 1_000_000
+"""Characters of tools whose grammar is remembered, so that the memory for it is limited."""
 _BREAK = regex(r"\n{1,2}")
 """Line breaks that may follow reasoning and separate calls."""
 
@@ -116,6 +120,26 @@ def enforced(rules: OutputRules, family: Family, special_tokens: Mapping[str, in
         return OutputGrammar(None)
     if isinstance(rules.content, Lark) and not rules.tools and rules.reasoning == "none":
         return OutputGrammar(rules.content.grammar)
+    if rules.tools and not isinstance(rules.content, JsonSchema):
+        tools = json.dumps(
+            [(each.name, each.parameters, each.param, each.is_strict, each.fault) for each in rules.tools]
+        )
+        if len(tools) <= _MAX_REMEMBERED:
+            return _remembered(replace(rules, tools=()), tools, family, tuple(special_tokens.items()))
+    return _written(rules, family, special_tokens)
+
+
+@lru_cache(maxsize=8)
+def _remembered(
+    rules: OutputRules, tools: str, family: Family, special_tokens: tuple[tuple[str, int], ...]
+) -> OutputGrammar:
+    """Return the grammar for rules with these tools, in JSON. An agent sends the same tools with every request."""
+    return _written(
+        replace(rules, tools=[CallableTool(*each) for each in json.loads(tools)]), family, dict(special_tokens)
+    )
+
+
+def _written(rules: OutputRules, family: Family, special_tokens: Mapping[str, int]) -> OutputGrammar:
     writer = _Writer(rules, family, special_tokens)
     return OutputGrammar(writer.written(), tuple(writer.not_enforced))
 

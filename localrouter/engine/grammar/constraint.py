@@ -3,7 +3,7 @@
 A client's grammar must not slow other requests down. So it is compiled, and its first mask computed, in another thread
 than the engine's, within limits that reject grammars of seconds; the cost of each later token is limited too. The
 limits were found with a vocabulary of 152k tokens: an object of 2,000 optional properties takes 0.3 s to compile and
-10 ms for each place between properties. 512 tools of ten properties each need twice the symbols of such an object and
+10 ms for each place between properties. 512 tools of nine properties each need twice the symbols of such an object and
 take 0.3 to 1 s to compile.
 """
 
