@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from real_vocabularies import needs_samples, template_text
 
 from localrouter.chat.prompt.chat_prompt import PromptRequest, prompt_of
+from localrouter.chat.prompt.history import normalised
 from localrouter.chat.prompt.model_template import ModelTemplate
-from localrouter.chat.prompt.normalised_message import normalised
 from localrouter.chat.request.shown_schema import shown_schema
 from localrouter.schema.chat_messages import Message
 
