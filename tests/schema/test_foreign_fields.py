@@ -265,13 +265,12 @@ def test_any_value_is_taken_or_rejected_by_name(path: str, value: object) -> Non
         assert error.reason  # noqa: PT017 - either outcome is right
 
 
-@pytest.mark.parametrize(
-    ("server", "name"), [(server, name) for server in SERVED_FIELDS for name in SERVED_FIELDS[server]]
-)
-def test_every_field_of_every_server_has_a_meaning_here(server: str, name: str) -> None:
+@pytest.mark.parametrize("server", SERVED_FIELDS)
+def test_every_field_of_every_server_has_a_meaning_here(server: str) -> None:
     known = {*ChatRequest.model_fields, *CompletionRequest.model_fields}
     known |= {name for fields in FOREIGN_FIELDS.values() for name in fields}
-    assert name in known, server
+
+    assert [name for name in SERVED_FIELDS[server] if name not in known] == []
 
 
 def test_no_field_is_listed_twice() -> None:
