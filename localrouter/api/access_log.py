@@ -8,10 +8,14 @@ from uuid import uuid4
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from localrouter.api.log_fields import fields, quoted
+
 LOG = logging.getLogger("localrouter.access")
 
 CLIENT_LEFT = 499
 """Status in the log for a client that left before the response."""
+MAX_PATH = 200
+"""Characters of a path in the log."""
 
 
 @dataclass
@@ -28,7 +32,7 @@ class AccessRecord:
     """The code of the error that the request ended with."""
 
     def line(self, method: str, path: str) -> str:
-        """Return the line for the log."""
+        """Return the line for the log: method, path and status, then a field for each known fact."""
         facts = {
             "model": self.model,
             "prompt_tokens": self.prompt_tokens,
@@ -37,8 +41,8 @@ class AccessRecord:
             "ms": round((time.perf_counter() - self.started) * 1000),
             "id": self.id,
         }
-        fields = " ".join(f"{name}={fact}" for name, fact in facts.items() if fact is not None)
-        return f"{method} {path[:200]!r} {self.status or '-'} {fields}"
+        known = {name: fact for name, fact in facts.items() if fact is not None}
+        return f"{quoted(method)} {quoted(path[:MAX_PATH])} {self.status or '-'} {fields(known)}"
 
 
 def record_of(scope: Scope) -> AccessRecord:

@@ -12,6 +12,7 @@ from litestar.types import Send
 
 from localrouter import errors
 from localrouter.api.access_log import AccessRecord, record_of
+from localrouter.api.log_fields import fields
 
 LOG = logging.getLogger("localrouter.api")
 
@@ -73,7 +74,7 @@ def problem_of(error: Exception, record: AccessRecord) -> Problem:
     """Return the response for `error`, and log details that only the operator may see."""
     status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
     if not isinstance(error, errors.RequestError | errors.ServiceError):
-        LOG.error("request %s failed unforeseen", record.id, exc_info=error)
+        LOG.error("request failed unforeseen request=%s", record.id, exc_info=error)
         message, param, code = (
             f"The server failed on this request; its log has the reason under {record.id}.",
             None,
@@ -82,7 +83,8 @@ def problem_of(error: Exception, record: AccessRecord) -> Problem:
     else:
         message, param, code = error.message, error.param, error.reason
         if status == 500:
-            LOG.error("request %s: %s", record.id, message, exc_info=error.__cause__)
+            facts = fields({"request": record.id, "error": message})
+            LOG.error("request failed %s", facts, exc_info=error.__cause__)
     code = code or ("internal_error" if status >= 500 else None)
     record.problem = code or "invalid_request"
     return Problem(status, ErrorBody(ErrorObject(message, _type(status), param, code)), _headers(error))

@@ -14,6 +14,7 @@ from localrouter.api.body import read_body
 from localrouter.api.disconnect import ClientLeft, while_connected
 from localrouter.api.error_responses import problem_of
 from localrouter.api.ignored_headers import IGNORED, NOT_ENFORCED, Headers, named
+from localrouter.api.log_fields import fields
 from localrouter.api.request_parsing import parse_body
 from localrouter.api.service import Service
 from localrouter.api.sse import DONE, EventStream, event
@@ -156,9 +157,11 @@ class Exchange(Generic[Asked]):
 
     def _log_ignored(self, request: BaseModel, ignored: Sequence[IgnoredField], record: AccessRecord) -> None:
         """Write the ignored fields to the debug log, and each unknown field of the body to the log, once."""
-        if ignored:
-            LOG.debug("ignored fields request=%s fields=%s", record.id, [each.field for each in ignored])
+        if ignored and LOG.isEnabledFor(logging.DEBUG):
+            names = ",".join(each.field for each in ignored)
+            LOG.debug("ignored fields %s", fields({"request": record.id, "fields": names}))
         taken_out = request.without_effect() if isinstance(request, GenerationFields) else {}
         for name, why in taken_out.items():
             if why == UNKNOWN and self._service.is_first_time(name):
-                LOG.warning("unknown field ignored field=%r model=%r request=%s", name, record.model, record.id)
+                facts = {"field": name, "model": record.model, "request": record.id}
+                LOG.warning("unknown field ignored %s", fields(facts))

@@ -12,6 +12,7 @@ from click.shell_completion import CompletionItem
 from rich.console import Console
 
 from localrouter.cli.exit_status import exit_statuses
+from localrouter.cli.log_format import LogFormat
 from localrouter.cli.options import named_file
 from localrouter.cli.settings import machine_of, option_of, settings_of, variable_of
 from localrouter.config import Settings
@@ -183,8 +184,8 @@ def announce(url: str, entries: "Sequence[CatalogEntry]", *, locked: bool) -> No
 
 
 def _log_to_stderr(level: str) -> None:
-    logging.basicConfig(
-        stream=sys.stderr, level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogFormat())
+    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     if level != "debug":  # uvicorn logs its start and shutdown at info
         logging.getLogger("uvicorn.error").setLevel("WARNING")
