@@ -78,6 +78,16 @@ def _check_shares(shares: tuple[float, ...]) -> tuple[float, ...]:
     return shares
 
 
+SHORTEST_PING = 0.01
+"""Least number of seconds between two comments of a stream; a shorter time would keep the server busy."""
+
+
+def _check_ping(seconds: float) -> float:
+    if 0 < seconds < SHORTEST_PING:
+        raise ValueError(f"must be 0, or at least {SHORTEST_PING}")
+    return seconds
+
+
 Context = Annotated[int, _limited(CONTEXT_LIMITS)]
 """Longest prompt plus output of one request, in tokens."""
 GpuLayers = Literal["auto", "all"] | Annotated[int, Field(ge=0)]
@@ -157,6 +167,8 @@ class Settings(EngineSettings):
     """Seconds that running requests have to finish after SIGTERM."""
     unknown_fields: Literal["reject", "ignore"] = "reject"
     """What becomes of a request with a field that is not known; ignored fields are named in a response header."""
+    sse_ping_seconds: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False), AfterValidator(_check_ping)] = 15.0
+    """Seconds without an event after which a stream gets a comment; 0: no comments."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     def require_flash_attention_for_quantized_cache(self) -> None:

@@ -24,10 +24,8 @@ from localrouter.chat.prompt.chat_prompt import Renderer
 from localrouter.config import Settings
 
 
-def create_app(
-    router: EngineLender, catalog: ModelCatalog, settings: Settings, renderer: Renderer, *, keep_alive: float = 15.0
-) -> Litestar:
-    """Return the application. After `keep_alive` seconds of silence a stream gets a comment."""
+def create_app(router: EngineLender, catalog: ModelCatalog, settings: Settings, renderer: Renderer) -> Litestar:
+    """Return the application."""
     of_openai = [create_chat_completion, explain_chat_completion, create_completion, list_models, read_model]
     of_llama_server = [tokenize, detokenize]
     app = Litestar(
@@ -40,7 +38,7 @@ def create_app(
         lifespan=[_serving],
         logging_config=None,
         openapi_config=None,
-        state=State({"service": Service(router, catalog, settings, renderer, keep_alive)}, deep_copy=False),
+        state=State({"service": Service(router, catalog, settings, renderer)}, deep_copy=False),
     )
     # Litestar's own middleware runs inside of routing and would miss requests without a route.
     app.asgi_handler = AccessLog(_for_browsers(app.asgi_handler, settings))

@@ -41,18 +41,18 @@ class Reply:
         self,
         send: Send,
         record: AccessRecord,
-        keep_alive: float,
+        ping_seconds: float,
         ignored: Sequence[IgnoredField] = (),
         *,
         model: str | None = None,
     ) -> None:
-        """`ignored` are the fields of the request that have no effect; a header of the response names them.
+        """`ping_seconds` is that of the settings; a header of the response names the fields that are `ignored`.
 
         `model` is the model name of the response; None: the full name of the build.
         """
         self._send = send
         self._record = record
-        self._keep_alive = keep_alive
+        self._ping_seconds = ping_seconds
         self._model = model
         self._headers: Headers = named(IGNORED, (each.field for each in ignored))
 
@@ -86,7 +86,7 @@ class Reply:
             completion.cancel()
 
     async def _stream(self, chunks: AsyncGenerator[list[Chunk], None]) -> None:
-        async with EventStream(self._send, self._keep_alive, self._headers) as stream:
+        async with EventStream(self._send, self._ping_seconds, self._headers) as stream:
             try:
                 async for several in chunks:
                     await stream.write(several)
@@ -149,7 +149,7 @@ class Exchange(Generic[Asked]):
         async with self._service.lease(request.model, request.ttl) as engine:
             record.model = engine.model
             shown = engine.name if self._service.settings.echo_model_name else None
-            reply = Reply(send, record, self._service.keep_alive, ignored, model=shown)
+            reply = Reply(send, record, self._service.settings.sse_ping_seconds, ignored, model=shown)
             try:
                 await self._respond(engine, request, reply)
             except InvalidRequest as error:

@@ -51,13 +51,12 @@ class ModelCatalog(Protocol):
 
 @dataclass
 class Service:
-    """One server. `keep_alive` is the number of seconds of silence after which a stream gets a comment."""
+    """One server: what its routes share."""
 
     router: EngineLender
     catalog: ModelCatalog
     settings: Settings
     renderer: Renderer
-    keep_alive: float = 15.0
     accepting: bool = True
     forecaster: Forecaster = field(init=False)
     _unknown_fields: set[str] = field(default_factory=set, init=False)

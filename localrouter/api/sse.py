@@ -27,10 +27,10 @@ def event(content: object) -> bytes:
 class EventStream:
     """A response that is under way. Enter it to send the headers; `end` it exactly once."""
 
-    def __init__(self, send: Send, keep_alive: float, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
-        """`headers` are sent beside those of every stream."""
+    def __init__(self, send: Send, ping_seconds: float, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        """After `ping_seconds` without an event a comment is sent, 0: never; `headers` beside those of every stream."""
         self._send = send
-        self._keep_alive = keep_alive
+        self._ping_seconds = ping_seconds
         self._headers = [*HEADERS, *headers]
         self._last_write = 0.0
         self._pinging: asyncio.Task[None] | None = None
@@ -38,7 +38,8 @@ class EventStream:
     async def __aenter__(self) -> Self:
         await self._send({"type": "http.response.start", "status": 200, "headers": self._headers})
         self._last_write = asyncio.get_running_loop().time()
-        self._pinging = asyncio.create_task(self._ping())
+        if self._ping_seconds:
+            self._pinging = asyncio.create_task(self._ping())
         return self
 
     async def __aexit__(
@@ -70,8 +71,8 @@ class EventStream:
         with contextlib.suppress(OSError):  # the writer meets the same error and says so
             while True:
                 silent = loop.time() - self._last_write
-                if silent >= self._keep_alive:
+                if silent >= self._ping_seconds:
                     self._last_write = loop.time()
                     await self._body(KEEP_ALIVE)
                 else:
-                    await asyncio.sleep(self._keep_alive - silent)
+                    await asyncio.sleep(self._ping_seconds - silent)

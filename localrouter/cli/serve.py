@@ -98,6 +98,7 @@ def _literals(annotation: object) -> list[str]:
 @_setting("load_timeout", "Seconds allowed for loading a model.", "SECONDS")
 @_setting("grace", "Seconds for running requests to finish during a graceful shutdown.", "SECONDS")
 @_setting("unknown_fields", "Unknown fields of requests: reject (status 400) or ignore.", "POLICY")
+@_setting("sse_ping_seconds", "Seconds without an event after which a stream gets a comment; 0: none.", "SECONDS")
 @_setting("log_level", "debug, info, warning or error.", "LEVEL")
 def serve(models: tuple[str, ...], **options: object) -> None:
     """Serve an OpenAI-compatible API on this machine.

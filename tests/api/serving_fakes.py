@@ -187,8 +187,8 @@ def make_catalog() -> Catalog:
     return Catalog(manifest, Path.cwd(), {"echo": "builtin:echo"})
 
 
-def make_app(router: FakeRouter, settings: Settings | None = None, *, keep_alive: float = 15.0) -> Litestar:
-    return create_app(router, make_catalog(), settings or Settings(), HereRenderer(), keep_alive=keep_alive)
+def make_app(router: FakeRouter, settings: Settings | None = None) -> Litestar:
+    return create_app(router, make_catalog(), settings or Settings(), HereRenderer())
 
 
 def client_of(app: Litestar) -> httpx.AsyncClient:

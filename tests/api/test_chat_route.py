@@ -10,6 +10,8 @@ import httpx
 import pytest
 from serving_fakes import CHAT, HELLO, FakeRouter, client_of, finished, make_app, piece
 
+from localrouter.api.sse import DONE, EventStream
+from localrouter.config import Settings
 from localrouter.errors import EngineFailed, LocalrouterError, ModelLoadFailed, ModelNotFound, Overloaded, ShuttingDown
 
 STREAM = {**HELLO, "stream": True}
@@ -147,12 +149,35 @@ async def test_a_silent_stream_is_kept_alive(router: FakeRouter) -> None:
                 pinged.set()
 
     bodies = Bodies()
-    asking = asyncio.create_task(_call(router, STREAM, bodies, keep_alive=0.001))
+    asking = asyncio.create_task(_call(router, STREAM, bodies, Settings(sse_ping_seconds=0.01)))
     generation = await router.fake.generations.get()
     await pinged.wait()
     generation.say(finished())
     await asking
     assert bodies[-1] == b"data: [DONE]\n\n"
+
+
+async def test_without_pings_a_stream_has_no_task_for_them() -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    before = asyncio.all_tasks()
+    async with EventStream(send, 0.0) as stream:
+        assert asyncio.all_tasks() == before
+        await stream.end(DONE)
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+
+
+@pytest.mark.parametrize("path", ["/chat/completions", "/chat/completions/explain", "/completions"])
+async def test_a_route_without_v1_answers_as_the_one_with_it(client: httpx.AsyncClient, path: str) -> None:
+    body = {**HELLO, "prompt": "Hello"}
+    del body["messages" if path == "/completions" else "prompt"]
+    answers = [await client.post(root + path, json=body) for root in ("", "/v1")]
+    first, second = [{**answer.json(), "id": "", "created": 0} for answer in answers]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert first == second
 
 
 async def test_the_log_has_one_line_without_what_was_said(
@@ -166,9 +191,9 @@ async def test_the_log_has_one_line_without_what_was_said(
     assert "Hello" not in line
 
 
-async def _call(router: FakeRouter, body: object, bodies: list[bytes], *, keep_alive: float = 15.0) -> None:
+async def _call(router: FakeRouter, body: object, bodies: list[bytes], settings: Settings | None = None) -> None:
     """Ask the application as an ASGI server would, and note each write."""
-    app = make_app(router, keep_alive=keep_alive)
+    app = make_app(router, settings)
     content = json.dumps(body).encode()
     received = [{"type": "http.request", "body": content, "more_body": False}]
 

@@ -93,6 +93,12 @@ def test_an_option_goes_before_the_environment_and_that_before_the_default(monke
     assert (settings.port, settings.grace, settings.max_queue) == (8002, 3.0, 256)
 
 
+@pytest.mark.parametrize("seconds", ["0", "0.5", "86400"])
+def test_pings_may_be_far_apart_or_switched_off(monkeypatch: pytest.MonkeyPatch, seconds: str) -> None:
+    monkeypatch.setenv("LOCALROUTER_SSE_PING_SECONDS", seconds)
+    assert read_settings({}).sse_ping_seconds == float(seconds)
+
+
 def test_a_quantized_cache_without_flash_attention_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCALROUTER_FLASH_ATTENTION", "off")
     assert read_settings({"kv_type": "f16"}).flash_attention == "off"
@@ -120,6 +126,11 @@ def test_memory_planning_knows_every_type_of_the_kv_cache() -> None:
         ("tensor_split", "0,0"),
         ("cache_ram", "-1"),
         ("grace", "-1"),
+        ("sse_ping_seconds", "-1"),
+        ("sse_ping_seconds", "0.001"),
+        ("sse_ping_seconds", "nan"),
+        ("sse_ping_seconds", "1e300"),
+        ("sse_ping_seconds", "soon"),
         ("api_key", ""),
         ("allow_host", "http://box"),
         ("allow_origin", "box"),
