@@ -16,8 +16,10 @@ from localrouter.api.completions_route import create_completion
 from localrouter.api.cors import Cors, Origins
 from localrouter.api.error_responses import error_response
 from localrouter.api.explain_route import explain_chat_completion
-from localrouter.api.health_route import live, ready
+from localrouter.api.health_route import health, live, ready
 from localrouter.api.models_route import list_models, read_model
+from localrouter.api.root_route import root
+from localrouter.api.schema_route import read_schema
 from localrouter.api.service import EngineLender, ModelCatalog, Service, service_of
 from localrouter.api.tokenize_route import detokenize, tokenize
 from localrouter.chat.prompt.chat_prompt import Renderer
@@ -26,18 +28,20 @@ from localrouter.config import Settings
 
 def create_app(router: EngineLender, catalog: ModelCatalog, settings: Settings, renderer: Renderer) -> Litestar:
     """Return the application."""
-    of_openai = [create_chat_completion, explain_chat_completion, create_completion, list_models, read_model]
-    of_llama_server = [tokenize, detokenize]
+    api = [
+        *(create_chat_completion, explain_chat_completion, create_completion),
+        *(list_models, read_model, tokenize, detokenize),
+    ]
     app = Litestar(
         [
-            Routes("/v1", route_handlers=[*of_openai, *of_llama_server], guards=[require_key]),
-            Routes("/", route_handlers=of_llama_server, guards=[require_key]),
-            Routes("/health", route_handlers=[live, ready]),
+            Routes("/v1", route_handlers=api, guards=[require_key]),
+            Routes("/", route_handlers=api, guards=[require_key]),
+            *(root, health, live, ready, read_schema),
         ],
         exception_handlers={Exception: error_response},
         lifespan=[_serving],
         logging_config=None,
-        openapi_config=None,
+        openapi_config=None,  # the document of api/openapi has the bodies, which Litestar does not see
         state=State({"service": Service(router, catalog, settings, renderer)}, deep_copy=False),
     )
     # Litestar's own middleware runs inside of routing and would miss requests without a route.

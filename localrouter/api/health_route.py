@@ -1,4 +1,6 @@
-"""`GET /health/live` and `GET /health/ready`: for monitoring. They need no key."""
+"""`GET /health`, `/health/live` and `/health/ready`: for monitoring. They need no key."""
+
+from typing import Literal
 
 import msgspec
 from litestar import Request, Response, route
@@ -13,10 +15,16 @@ from localrouter.router.router import EngineStatus
 READ = [HttpMethod.GET, HttpMethod.HEAD]
 
 
+class HealthResponse(msgspec.Struct, frozen=True):
+    """Whether new requests are accepted, in the form of llama-server's response."""
+
+    status: Literal["ok", "shutting_down"]
+
+
 class LiveResponse(msgspec.Struct, frozen=True):
     """The process responds."""
 
-    status: str = "live"
+    status: Literal["live"] = "live"
 
 
 class ModelHealth(msgspec.Struct, frozen=True):
@@ -42,17 +50,25 @@ class ModelHealth(msgspec.Struct, frozen=True):
 class ReadyResponse(msgspec.Struct, frozen=True):
     """Whether new requests are accepted, and the state of the loaded models."""
 
-    status: str
+    status: Literal["ready", "shutting_down"]
     models: list[ModelHealth]
 
 
-@route("/live", http_method=READ, sync_to_thread=False)
+@route(["/health", "/v1/health"], http_method=READ, sync_to_thread=False)
+def health(request: Request[None, None, State]) -> Response[HealthResponse]:
+    """Return whether new requests are accepted: 200 or 503."""
+    if service_of(request.app.state).accepting:
+        return Response(HealthResponse("ok"))
+    return Response(HealthResponse("shutting_down"), status_code=503, headers={"retry-after": RETRY_WHILE_STOPPING})
+
+
+@route("/health/live", http_method=READ, sync_to_thread=False)
 def live() -> Response[LiveResponse]:
     """Return that the process responds."""
     return Response(LiveResponse())
 
 
-@route("/ready", http_method=READ, sync_to_thread=False)
+@route("/health/ready", http_method=READ, sync_to_thread=False)
 def ready(request: Request[None, None, State]) -> Response[ReadyResponse]:
     """Return whether new requests are accepted: 200 or 503."""
     service = service_of(request.app.state)

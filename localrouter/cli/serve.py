@@ -58,7 +58,7 @@ def _literals(annotation: object) -> list[str]:
 @click.command(epilog=exit_statuses("stopped by a signal"))
 @_setting("host", "Address to bind; other than loopback needs an API key.", "ADDRESS")
 @_setting("port", "Port to bind; 0 takes a free one.", "PORT")
-@_setting("api_key", "API key required for every request under /v1.", "KEY")
+@_setting("api_key", "API key required by all routes but /, /schema and those of health.", "KEY")
 @_repeatable("allow_host", "Host name accepted without an API key, beside localhost and IP addresses.", "NAME")
 @_repeatable(
     "allow_origin", "Origin of web pages that may use the server (CORS), such as http://localhost:3000.", "ORIGIN"

@@ -8,7 +8,7 @@ are generated from the models.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Self, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar
 
 import msgspec
 from pydantic import (
@@ -18,9 +18,11 @@ from pydantic import (
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     StringConstraints,
     model_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 JsonObject: TypeAlias = dict[str, Any]
@@ -48,6 +50,10 @@ class Unsupported:
             {"unless": f" with this value; leave it out or send {' or '.join(self.accepted)}" if self.neutral else ""},
         )
 
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Return the JSON schema of the accepted values, marked as deprecated."""
+        return {"enum": [None, *self.neutral], "deprecated": True, "description": "not supported"}
+
     @property
     def accepted(self) -> list[str]:
         """The neutral values as they are written in JSON."""
@@ -64,6 +70,10 @@ class Ignored:
     """Annotates a field that is accepted and ignored; `why` is the reason that this is harmless."""
 
     why: str
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Return the JSON schema of the field's type, marked as deprecated, with the reason."""
+        return {**handler(schema), "deprecated": True, "description": f"accepted and ignored: {self.why}"}
 
 
 def reject(kinds: tuple[str, ...], message: str) -> BeforeValidator:
@@ -138,7 +148,12 @@ def _limit(value: object) -> object:
     return MAX_TOKENS if is_same(value, -1) else value
 
 
-Tokens = Annotated[int, Field(ge=1, le=MAX_TOKENS), BeforeValidator(_whole), BeforeValidator(_limit)]
+Tokens = Annotated[
+    int,
+    Field(ge=1, le=MAX_TOKENS),
+    BeforeValidator(_whole),
+    BeforeValidator(_limit, json_schema_input_type=Literal[-1] | Annotated[int, Field(ge=1, le=MAX_TOKENS)]),
+]
 """A limit of tokens; -1 is none."""
 MAX_NAME = 256
 """Characters of the name of a function or a schema. OpenAI allows 64, which MCP servers exceed."""

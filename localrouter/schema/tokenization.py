@@ -1,5 +1,6 @@
 """`POST /tokenize` and `POST /detokenize`, in the form of llama-server's: requests and responses."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
@@ -49,7 +50,7 @@ class TokenizeResponse(msgspec.Struct, frozen=True, kw_only=True):
 
     model: str
     count: int
-    tokens: list[int] | list[TokenPiece]
+    tokens: Sequence[int | TokenPiece]
 
 
 class DetokenizeResponse(msgspec.Struct, frozen=True, kw_only=True):

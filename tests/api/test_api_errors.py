@@ -96,9 +96,13 @@ async def test_what_nobody_foresaw_is_told_to_the_log_alone(
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
-        ("GET", "/", 404, "unknown_url"),
+        ("GET", "/chat", 404, "unknown_url"),
         ("GET", "/v1", 404, "unknown_url"),
-        ("GET", "/schema", 404, "unknown_url"),
+        ("GET", "/schema/swagger", 404, "unknown_url"),
+        ("POST", "/", 405, "method_not_allowed"),
+        ("POST", "/schema", 405, "method_not_allowed"),
+        ("POST", "/health", 405, "method_not_allowed"),
+        ("GET", "/chat/completions", 405, "method_not_allowed"),
         ("POST", "/v1/embeddings", 404, "unknown_url"),
         ("POST", "/v1/" + "x" * 5000, 404, "unknown_url"),
         ("GET", "/%ff%00", 404, "unknown_url"),
@@ -138,7 +142,10 @@ LOCKED = Settings(api_key=SecretStr("sésame"))
     [
         ("GET", "/v1/models"),
         ("GET", "/v1/models/echo"),
+        ("GET", "/models"),
+        ("GET", "/models/echo"),
         *(("POST", path) for path in (CHAT, "/v1/completions", "/v1/tokenize", "/tokenize", "/detokenize")),
+        *(("POST", path) for path in ("/chat/completions", "/chat/completions/explain", "/completions")),
     ],
 )
 async def test_without_the_key_no_route_but_health_answers(
@@ -149,6 +156,16 @@ async def test_without_the_key_no_route_but_health_answers(
         answer = await client.request(method, path, headers=headers, content=b"not even JSON")
     assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
     assert answer.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/v1/health", "/health/live", "/health/ready", "/schema"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_routes_about_the_server_need_no_key(router: FakeRouter, method: str, path: str) -> None:
+    async with client_of(make_app(router, LOCKED)) as client:
+        answer = await client.request(method, path)
+    assert answer.status_code == 200
+    assert bool(answer.content) == (method == "GET")
+    assert "localrouter-echo" not in answer.text
 
 
 async def test_with_the_key_it_is_and_health_needs_none(router: FakeRouter) -> None:

@@ -365,7 +365,7 @@ async def test_the_log_counts_the_tokens(client: httpx.AsyncClient, caplog: pyte
     with caplog.at_level("INFO", "localrouter.access"):
         await client.post(COMPLETIONS, json={**ONCE, "prompt": ["a", "b"]})
     (line,) = [record.getMessage() for record in caplog.records if record.name == "localrouter.access"]
-    assert "'/v1/completions' 200 model=localrouter-echo prompt_tokens=10 completion_tokens=4" in line
+    assert "/v1/completions 200 model=localrouter-echo prompt_tokens=10 completion_tokens=4" in line
 
 
 async def test_its_ttl_reaches_the_router(router: FakeRouter, client: httpx.AsyncClient) -> None:

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from serving_fakes import INFO, FakeRouter, client_of, make_app, ready_status
 
+from localrouter import __version__
 from localrouter.api.service import service_of
 from localrouter.engine.fallbacks import Fallback
 from localrouter.engine.messages import Gauge
@@ -76,6 +77,37 @@ async def test_a_model_is_found_by_every_name(client: httpx.AsyncClient, name: s
 async def test_a_model_that_cannot_answer_is_a_404(client: httpx.AsyncClient, name: str, code: str) -> None:
     answer = await client.get(f"/v1/models/{name}")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, code)
+
+
+@pytest.mark.parametrize("path", ["/models", "/models/echo", "/models/localrouter-echo"])
+async def test_models_are_found_without_v1(client: httpx.AsyncClient, path: str) -> None:
+    assert (await client.get(path)).json() == (await client.get(f"/v1{path}")).json()
+    assert (await client.head(path)).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/health", "/v1/health"])
+async def test_health_answers_as_llama_server_does(client: httpx.AsyncClient, path: str) -> None:
+    answer = await client.get(path)
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+@pytest.mark.parametrize("path", ["/health", "/v1/health"])
+async def test_health_of_a_server_that_stops_is_a_503(router: FakeRouter, path: str) -> None:
+    app = make_app(router)
+    service_of(app.state).accepting = False
+    async with client_of(app) as client:
+        answer = await client.get(path)
+    assert (answer.status_code, answer.json()) == (503, {"status": "shutting_down"})
+    assert answer.headers["retry-after"] == "5"
+
+
+async def test_the_root_names_routes_that_exist(client: httpx.AsyncClient) -> None:
+    info = (await client.get("/")).json()
+    assert (info["name"], info["version"]) == ("localrouter", __version__)
+    paths = [info[name] for name in ("chat_completions", "completions", "models", "health", "schema")]
+    statuses = [(await client.options(path)).status_code for path in paths]
+    assert statuses == [204] * len(paths)
+    assert all(path.startswith(info["base_path"]) for path in paths[:3])
 
 
 async def test_live(client: httpx.AsyncClient) -> None:

@@ -1,0 +1,1 @@
+"""The OpenAPI document of all routes, made from the types of requests and responses."""
