@@ -74,7 +74,7 @@ async def test_unknown_fields_can_be_ignored_and_are_logged_once(
         answer = await lenient_client.post(CHAT, json={**HELLO, "fancy": 1})
         assert (answer.status_code, answer.headers[HEADER]) == (200, "fancy")
 
-    assert [record.levelname for record in caplog.records if "'fancy'" in record.getMessage()] == ["WARNING"]
+    assert [record.levelname for record in caplog.records if "field=fancy" in record.getMessage()] == ["WARNING"]
 
 
 async def test_a_known_field_with_a_wrong_value_is_rejected_all_the_same(lenient_client: httpx.AsyncClient) -> None:
