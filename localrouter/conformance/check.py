@@ -19,6 +19,8 @@ class CheckOutcome(StrEnum):
     FAILED = "failed"
     REJECTED = "rejected"
     """The server reports that it does not support the feature. That is no failure; ignoring a field silently is one."""
+    EXEMPT = "exempt"
+    """The server accepts on purpose what the reference rejects, and has the effect of it."""
     UNDECIDED = "undecided"
     """The output of this model proves neither success nor failure."""
     NOT_RUN = "not run"

@@ -14,6 +14,7 @@ _STYLES = {
     CheckOutcome.PASSED: "green",
     CheckOutcome.FAILED: "bold red",
     CheckOutcome.REJECTED: "yellow",
+    CheckOutcome.EXEMPT: "yellow",
     CheckOutcome.UNDECIDED: "dim",
     CheckOutcome.NOT_RUN: "dim",
 }

@@ -9,6 +9,7 @@ from exemplary_rules import MODEL, Refusal
 from exemplary_server import exemplary_server
 
 from localrouter.conformance.check import Broken, Check, CheckOutcome, thrice
+from localrouter.conformance.exemptions import EXEMPTIONS, exemptions_of
 from localrouter.conformance.server_under_test import ServerUnderTest
 from localrouter.conformance.suite import GROUPS, chosen, run, run_one
 
@@ -283,3 +284,26 @@ def test_nobody_who_answers_is_a_failure_and_not_the_end() -> None:
         result = run_one(Check("group", check, ("n",)), server)
     assert result.outcome == CheckOutcome.FAILED
     assert "no whole answer came" in result.reason
+
+
+@pytest.mark.parametrize(
+    ("owner", "outcome"), [("localrouter", CheckOutcome.EXEMPT), ("somebody else", CheckOutcome.FAILED)]
+)
+def test_only_localrouter_may_accept_more_than_the_reference(owner: str, outcome: CheckOutcome) -> None:
+    def rename(answer: Any) -> Any:
+        for model in answer.get("data", []):
+            model["owned_by"] = owner
+        return answer
+
+    def shorten(request: Any) -> Any:
+        return {**request, "stop": request["stop"][:4]} if request.get("stop") else request
+
+    changed = exemplary_server(answers=rename, requests=shorten)
+    with changed as served, ServerUnderTest(served.base_url, "none", MODEL, 10) as server:
+        [result] = run(server, [CHECKS["five stops are rejected"]], exemptions_of(server))
+    assert result.outcome is outcome
+    assert bool(result.reason == EXEMPTIONS["five stops are rejected"]) is (outcome is CheckOutcome.EXEMPT)
+
+
+def test_every_exemption_is_of_a_check() -> None:
+    assert EXEMPTIONS.keys() <= CHECKS.keys()

@@ -13,6 +13,7 @@ from real_vocabularies import needs_samples
 from running_server import RunningServer, serving
 
 from localrouter.cli import main
+from localrouter.conformance.exemptions import EXEMPTIONS
 
 
 @contextmanager
@@ -36,21 +37,14 @@ def others(server: RunningServer, model: str, file: Path, *outcomes: str) -> lis
     return [(check["outcome"], check["name"], check["reason"]) for check in checks if check["outcome"] not in outcomes]
 
 
-EXEMPT = {
-    "a schema without a name is rejected": "clients that drop the name are answered; it has no effect",
-    "an illegal name is rejected": "MCP servers have names with dots, slashes and spaces",
-    "a name of 65 characters is rejected": "MCP servers have longer names",
-}
-"""Rejections of the reference that localrouter does without, each with the reason; other servers are checked."""
-
-
 def test_demo_keeps_every_promise(server: RunningServer, tmp_path: Path) -> None:
-    every = others(server, "demo", tmp_path / "results.json", "passed")
-    found = [each for each in every if each[1] not in EXEMPT]
+    found = others(server, "demo", tmp_path / "results.json", "passed")
+    exempt = {name for outcome, name, _ in found if outcome == "exempt"}
+    undecided = [each for each in found if each[0] == "undecided"]
 
-    assert {name for _, name, _ in every} >= EXEMPT.keys()
-    assert [each for each in found if each[0] != "undecided"] == []
-    assert len(found) <= 3, "what demo happens to say seldom leaves a question open"
+    assert exempt == EXEMPTIONS.keys()
+    assert [each for each in found if each[0] not in ("exempt", "undecided")] == []
+    assert len(undecided) <= 3, "what demo happens to say seldom leaves a question open"
 
 
 @needs_samples
@@ -58,5 +52,4 @@ def test_demo_keeps_every_promise(server: RunningServer, tmp_path: Path) -> None
 @pytest.mark.parametrize("family", NOISE)
 def test_a_model_of_noise_breaks_no_promise(family: str, tmp_path: Path) -> None:
     with noise(tmp_path, family) as running:
-        found = others(running, "noise", tmp_path / "results.json", "passed", "undecided")
-        assert [each for each in found if each[1] not in EXEMPT] == []
+        assert others(running, "noise", tmp_path / "results.json", "passed", "undecided", "exempt") == []
