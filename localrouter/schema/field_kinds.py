@@ -107,6 +107,10 @@ class Strict(BaseModel):
             raise PydanticCustomError("unknown_parameter", "", {"name": name})
         return self
 
+    def without_effect(self) -> Mapping[str, str]:
+        """Return supported fields of this object that have no effect beside its other fields, each with the reason."""
+        return {}
+
 
 class Nested(BaseModel):
     """Base of the objects inside a body: unknown fields are annotations, accepted without effect and named.

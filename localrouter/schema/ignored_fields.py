@@ -6,8 +6,7 @@ from functools import lru_cache
 import msgspec
 from pydantic import BaseModel
 
-from localrouter.schema.field_kinds import Ignored, Nested, Unsupported
-from localrouter.schema.generation_fields import GenerationFields
+from localrouter.schema.field_kinds import Ignored, Nested, Strict, Unsupported
 
 NEUTRAL = "this value asks for what is the case anyway"
 UNKNOWN = "not a field of localrouter's API"
@@ -53,7 +52,7 @@ def _ignored(part: BaseModel, prefix: str) -> Iterator[tuple[str, str]]:
             yield prefix + name, kinds[name]
         elif isinstance(value, BaseModel | list):
             yield from _inside(value, prefix + name)
-    if isinstance(part, GenerationFields | Nested):
+    if isinstance(part, Strict | Nested):
         for name, why in part.without_effect().items():
             yield prefix + name, why
     for name, value in (part.model_extra or {}).items():
