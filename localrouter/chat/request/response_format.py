@@ -1,12 +1,13 @@
 """Structured output: the `response_format`, regular expression or grammar that a request sets for the content."""
 
+from localrouter.chat.grammar.client_grammar import client_grammar
 from localrouter.chat.grammar.output_grammar import ANY_OBJECT, AnyText, Content, JsonSchema, Lark, Regex
 from localrouter.schema.chat_request import ChatRequest
 from localrouter.schema.tools import JsonObjectFormat, JsonSchemaFormat
 
 
 def content_of(request: ChatRequest) -> Content:
-    """Return the rules for the content of the output."""
+    """Return the rules for the content of the output. Raises InvalidRequest for an invalid GBNF grammar."""
     match request.response_format:
         case JsonSchemaFormat(json_schema=named):
             schema = {} if named.schema_ is None else named.schema_
@@ -15,7 +16,7 @@ def content_of(request: ChatRequest) -> Content:
             return JsonSchema(ANY_OBJECT, "response_format")
     if request.regex is not None:
         return Regex(request.regex, "regex")
-    return AnyText() if request.grammar is None else Lark(request.grammar)
+    return AnyText() if request.grammar is None else Lark(client_grammar(request.grammar))
 
 
 def grammar_param(request: ChatRequest) -> str | None:
