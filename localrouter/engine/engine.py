@@ -82,6 +82,9 @@ class Engine:
         if not batch:
             return []
         begin = time.perf_counter()
+        for sequence, _ in batch.chunks:
+            if sequence.started is None:
+                sequence.started = begin
         try:
             logits = self.backend.decode(batch)
         except CacheFull:
@@ -120,8 +123,8 @@ class Engine:
         """Sample the next token of a sequence, from the logits of output number `output`, and return its events."""
         try:
             sampled_token = self._sample(sequence, output, row)
-            sequence.tokens.append(sampled_token.token)
-            if self.backend.is_end(sampled_token.token):
+            sequence.append(sampled_token.token)
+            if self.backend.is_end(sampled_token.token) or sampled_token.token in sequence.sampling.stop_tokens:
                 return self._finish(sequence, "stop")
             if sequence.constraint is not None:
                 sequence.constraint.take(sampled_token.token)
@@ -144,7 +147,9 @@ class Engine:
         if token is not None:
             return SampledToken(token)
         allowed = sequence.next_allowed()
-        return self.sampler.sample(row, sequence.sampling, sequence.rng, sequence.penalties, allowed)
+        return self.sampler.sample(
+            row, sequence.sampling, sequence.rng, sequence.penalties, allowed, banned=sequence.banned
+        )
 
     def _bytes_of(self, token: int, sequence: Sequence) -> bytes:
         """Return the bytes of a token in a sequence's output; special tokens have none, except its delimiters."""
@@ -165,7 +170,8 @@ class Engine:
         events = _pieces(sequence, sequence.output.flush())
         if sequence.output.is_stopped:
             reason = "stop"
-        return [*events, Finished(sequence.id, reason, sequence.usage)]
+        timings = sequence.timings if sequence.reports_progress else None
+        return [*events, Finished(sequence.id, reason, sequence.usage, timings=timings)]
 
     def _fail(self, sequences: Iterable[Sequence], code: str, message: str) -> list[Event]:
         """End requests with an error, keep nothing of them in the cache, and return their Finished."""
@@ -195,4 +201,5 @@ class Engine:
 
 
 def _pieces(sequence: Sequence, spans: Iterable[OutputSpan]) -> list[Event]:
-    return [Piece(sequence.id, span.text, logprobs, span.kind, span.edge) for span, logprobs in spans]
+    progress = sequence.progress
+    return [Piece(sequence.id, span.text, logprobs, span.kind, span.edge, progress) for span, logprobs in spans]

@@ -54,6 +54,12 @@ class Sampling(msgspec.Struct, array_like=True, frozen=True):
     """Number of the likeliest tokens reported with log probabilities beside the sampled one; None: no logprobs."""
     stop: tuple[str, ...] = ()
     """Stop strings: the output ends before the first of them; none is empty."""
+    stop_tokens: tuple[int, ...] = ()
+    """Tokens that end the output, beside the model's own end tokens; the vocabulary has all of them."""
+    min_tokens: int = 0
+    """Output tokens before which no end token and no stop token is sampled, and no stop string ends the output."""
+    ignore_eos: bool = False
+    """Whether end tokens are not sampled at all."""
 
 
 class TokenUsage(msgspec.Struct, array_like=True, frozen=True):
@@ -64,6 +70,24 @@ class TokenUsage(msgspec.Struct, array_like=True, frozen=True):
     cached_tokens: int = 0
     reasoning_tokens: int = 0
     """Sampled tokens that are reasoning, its delimiters included."""
+
+
+class Timings(msgspec.Struct, array_like=True, frozen=True):
+    """Durations of one request so far, in milliseconds."""
+
+    queued_ms: float
+    """From the end of preprocessing to the first step that computes tokens of the request."""
+    prompt_ms: float
+    """From the beginning of that step to the first sampled token."""
+    predicted_ms: float
+    """From the first sampled token to the latest one."""
+
+
+class Progress(msgspec.Struct, array_like=True, frozen=True):
+    """Token usage and durations of a request that has not ended."""
+
+    usage: TokenUsage
+    timings: Timings
 
 
 class Thinking(msgspec.Struct, array_like=True, frozen=True):
@@ -130,6 +154,8 @@ class GenerationRequest(msgspec.Struct, frozen=True):
     """Tokens of the prompt, used as they are in place of `prompt`; the vocabulary has all of them."""
     structured: bool = False
     """Whether the output is structured: once its text has begun, white space aside, nothing is a delimiter."""
+    reports_progress: bool = False
+    """Whether every `Piece` has the progress, and the `Finished` the durations."""
 
 
 class Generate(msgspec.Struct, tag=True, frozen=True):
@@ -221,6 +247,8 @@ class Piece(msgspec.Struct, tag=True, frozen=True, omit_defaults=True):
     kind: PieceKind = "text"
     edge: Edge | None = None
     """Set where the text is a delimiter: it begins, or ends, a span of this kind."""
+    progress: Progress | None = None
+    """Progress of the request at this piece, where the request wants it."""
 
 
 class Finished(msgspec.Struct, tag=True, frozen=True):
@@ -231,6 +259,8 @@ class Finished(msgspec.Struct, tag=True, frozen=True):
     usage: TokenUsage
     code: str | None = None
     message: str | None = None
+    timings: Timings | None = None
+    """Durations of the whole request, where it wants them."""
 
 
 class Tokens(msgspec.Struct, tag=True, frozen=True):

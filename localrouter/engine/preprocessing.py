@@ -7,9 +7,10 @@ thread of its own, so that neither running streams nor cancellations wait.
 from localrouter.engine.backends.base import Backend
 from localrouter.engine.grammar.constraint import Constraint, GrammarRefused, Grammars
 from localrouter.engine.grammar.sandbox import GrammarSandbox
-from localrouter.engine.messages import Finished, Generate, Segment, Thinking, TokenUsage
+from localrouter.engine.messages import Finished, Generate, Sampling, Segment, Thinking, TokenUsage
 from localrouter.engine.output.reasoning_budget import Budget, Reading
 from localrouter.engine.output.spans import Spans
+from localrouter.engine.sampling.banned_ends import BannedEnds
 from localrouter.engine.scheduling.sequence import Sequence
 
 _MIN_CHUNK = 512
@@ -65,8 +66,14 @@ class RequestPreprocessor:
             reading,
             self._reasoning_budget(request.thinking, reading),
             frozenset(token for text, token in special_tokens.items() if text in delimiters),
+            banned_ends=self._banned_ends(request.sampling),
+            reports_progress=request.reports_progress,
             chunk_boundaries=self._chunk_boundaries(tokens),
         )
+
+    def _banned_ends(self, sampling: Sampling) -> BannedEnds | None:
+        is_free = not sampling.ignore_eos and not sampling.min_tokens
+        return None if is_free else BannedEnds(sampling, self._backend.end_tokens)
 
     def _reasoning_budget(self, thinking: Thinking | None, reading: Reading) -> Budget | None:
         if thinking is None or thinking.budget is None:

@@ -1,5 +1,6 @@
 """Interface of a backend: tokens in, logits out. `llama/` computes with llama.cpp, `echo.py` needs no weights."""
 
+from collections.abc import Sequence
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -60,6 +61,10 @@ class Backend(Protocol):
 
     def is_end(self, token: int) -> bool:
         """Whether the token ends the model's turn."""
+
+    @property
+    def end_tokens(self) -> Sequence[int]:
+        """All tokens for which `is_end` is true."""
 
     def decode(self, batch: Batch) -> Logits:
         """Compute the rows of `batch`, and store their keys and values in the KV cache.

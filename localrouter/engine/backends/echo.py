@@ -1,4 +1,4 @@
-"""Backend without weights, whose output is the user's last message, byte by byte.
+"""Backend without weights, whose output is the user's last message, byte by byte; again where it may not end.
 
 It ships with the package so that clients and test suites can be tried against a real server that starts at once and has
 the same output each time. Tokens are bytes, and three control tokens of ChatML.
@@ -23,6 +23,8 @@ from localrouter.memory.pool import sizes_without_weights
 CONTROL = ["<|im_start|>", "<|im_end|>", "<|endoftext|>"]
 START, END, PADDING = 256, 257, 258
 VOCABULARY = 259
+_UNLIKELY = -1000.0
+"""Logit of a token that is sampled only where the end token must not be."""
 
 
 class EchoBackend:
@@ -80,14 +82,19 @@ class EchoBackend:
     def grammar_vocabulary(self) -> GrammarVocabulary:
         """Return bytes and control tokens in the form that grammars need."""
         pieces = [self.text(token) for token in range(VOCABULARY)]
-        return GrammarVocabulary(pieces, range(START, VOCABULARY), [END, PADDING], lambda text: list(text.encode()))
+        return GrammarVocabulary(pieces, range(START, VOCABULARY), self.end_tokens, lambda text: list(text.encode()))
 
     def is_end(self, token: int) -> bool:
         """Whether the token is `<|im_end|>` or `<|endoftext|>`."""
-        return token in (END, PADDING)
+        return token in self.end_tokens
+
+    @property
+    def end_tokens(self) -> list[int]:
+        """Return `<|im_end|>` and `<|endoftext|>`."""
+        return [END, PADDING]
 
     def decode(self, batch: Batch) -> Logits:
-        """Store the rows in their slots; return logits that allow one token for each output."""
+        """Store the rows in their slots; return logits that allow one token for each output, but for its end."""
         if self._step_seconds:
             time.sleep(self._step_seconds)
         for token, position, slot in zip(batch.tokens, batch.positions, batch.slots, strict=True):
@@ -97,7 +104,10 @@ class EchoBackend:
         assert self.cells_used <= self.limits.cells
         logits = np.full((len(batch.outputs), VOCABULARY), -np.inf, np.float32)
         for row, output in enumerate(batch.outputs):
-            logits[row, next_of_echo([token for token, _ in self._slots[batch.slots[output]]])] = 0
+            byte, is_over = next_of_echo([token for token, _ in self._slots[batch.slots[output]]])
+            logits[row, byte] = _UNLIKELY if is_over else 0
+            if is_over:
+                logits[row, END] = 0
         return logits
 
     def sampled_token(self, output: int) -> int | None:
@@ -145,12 +155,18 @@ class EchoBackend:
         return len({cell for held in self._slots.values() for _, cell in held})
 
 
-def next_of_echo(tokens: list[int]) -> int:
-    """Return the byte of the last user message that follows the assistant's output so far, or the end token."""
+def next_of_echo(tokens: list[int]) -> tuple[int, bool]:
+    """Return the byte of the repeated last user message that follows the assistant's output, and whether that is whole.
+
+    An empty message is repeated as spaces.
+    """
     turns = _turns(tokens)
     output = turns[-1][1] if turns else []
     message = next((content for role, content in reversed(turns) if role == b"user"), [])
-    return message[len(output)] if len(output) < len(message) else END
+    repeated = [byte for byte in message if byte < START] or [ord(" ")]
+    if len(output) < len(message):
+        return message[len(output)], False
+    return repeated[len(output) % len(repeated)], True
 
 
 def _turns(tokens: list[int]) -> list[tuple[bytes, list[int]]]:

@@ -20,7 +20,8 @@ class OutputSpan(NamedTuple):
 class Output:
     """Turns the tokens of one output into spans: no character is cut, and no part of a stop string is returned.
 
-    Stop strings apply to text only: reasoning and tool calls are not searched for them.
+    Stop strings apply to text only: reasoning and tool calls are not searched for them, nor is text that becomes
+    certain before `min_tokens` tokens.
     """
 
     def __init__(self, sampling: Sampling, reading: Reading | None = None) -> None:
@@ -28,6 +29,8 @@ class Output:
         self._detokenizer = Detokenizer()
         self._reading = reading or Reading()
         self._stops = StopStrings(sampling.stop) if sampling.stop else None
+        self._missing_tokens = sampling.min_tokens
+        """Tokens before which no stop string is searched."""
         self._logprobs = None if sampling.logprobs is None else Logprobs()
 
     @property
@@ -45,6 +48,7 @@ class Output:
 
         A token without bytes has no text, so its log probability is not listed.
         """
+        self._missing_tokens -= 1
         text = self._detokenizer.feed(piece)
         certain = self._certain(self._reading.feed(text, token))
         if self._logprobs is None:
@@ -67,7 +71,7 @@ class Output:
 
     def _certain(self, spans: list[Span]) -> list[Span]:
         """Return the part of these spans that cannot be in or after a stop string."""
-        if self._stops is None:
+        if self._stops is None or self._missing_tokens > 0:
             return spans
         certain: list[Span] = []
         for span in spans:

@@ -1,8 +1,9 @@
 """Finds the first stop string in text that comes in pieces, and holds back text that may be the beginning of one.
 
-Each character is looked at once, by the automaton of Knuth, Morris and Pratt (1977, "Fast Pattern Matching in
-Strings") of each stop string. Its state is the number of characters at the end of the text that are the beginning of
-the string: exactly these have to be held back.
+Each stop string has an automaton of Knuth, Morris and Pratt (1977, "Fast Pattern Matching in Strings"). Its state is
+the number of characters at the end of the text that are the beginning of the string: exactly these are held back. A
+character is looked at by the automata that have begun and by those whose string it begins, so that the time for a text
+hardly grows with the number of stop strings.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,12 @@ class StopStrings:
 
     def __init__(self, stops: Sequence[str]) -> None:
         """None of the strings in `stops` is empty."""
-        self._automata = [Automaton(stop) for stop in stops]
+        self._by_first: dict[str, list[Automaton]] = {}
+        """All automata, by the first character of their strings."""
+        for stop in stops:
+            self._by_first.setdefault(stop[0], []).append(Automaton(stop))
+        self._begun: list[Automaton] = []
+        """Automata of which the text ends with the beginning of the string."""
         self._held = ""
         self.found = False
         """Whether the text contains a stop string; later text is ignored."""
@@ -27,19 +33,25 @@ class StopStrings:
             return ""
         text = self._held + text
         for end in range(len(self._held), len(text)):
-            complete = [len(each.string) for each in self._automata if each.step(text[end])]
+            beginning = self._by_first.get(text[end], ())
+            if not self._begun and not beginning:
+                continue
+            looking = [*self._begun, *(each for each in beginning if not each.matched)]
+            complete = [len(each.string) for each in looking if each.step(text[end])]
+            self._begun = [each for each in looking if each.matched]
             if complete:
                 self.found, self._held = True, ""
                 return text[: end + 1 - max(complete)]
-        certain = len(text) - max((each.matched for each in self._automata), default=0)
+        certain = len(text) - max((each.matched for each in self._begun), default=0)
         self._held = text[certain:]
         return text[:certain]
 
     def flush(self) -> str:
         """Return the held-back text, which is no part of a stop string."""
         held, self._held = self._held, ""
-        for each in self._automata:
+        for each in self._begun:
             each.reset()
+        self._begun = []
         return held
 
 

@@ -31,13 +31,13 @@ GREEDY = ChainParams(0.0)
 def chain_params_of(sampling: Sampling) -> ChainParams | None:
     """Return the parameters of a sampler chain that samples as these fields say; None where no chain can.
 
-    No chain serves a seed, whose output has to be the same on every backend, log probabilities, and penalties or
-    biases, which need all logits.
+    No chain serves a seed, whose output has to be the same on every backend, log probabilities, penalties or biases,
+    which need all logits, and outputs that may not end yet, for a change of the chain costs more than it saves.
     """
     is_greedy = sampling.temperature == 0 or sampling.top_k == 1 or sampling.top_p == 0
     chain_only = Sampling(sampling.temperature, sampling.top_p, top_k=sampling.top_k, min_p=sampling.min_p)
     seed = sampling.seed if is_greedy else None
-    if sampling != msgspec.structs.replace(chain_only, seed=seed, stop=sampling.stop):
+    if sampling != msgspec.structs.replace(chain_only, seed=seed, stop=sampling.stop, stop_tokens=sampling.stop_tokens):
         return None
     if is_greedy:
         return GREEDY

@@ -11,7 +11,8 @@ The order of the steps is fixed:
    `top_p` of the mass that steps 3 and 4 kept (Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration").
 
 Where a grammar allows some tokens only, all others have probability 0 from step 2 on. If it allows a single token, this
-token is taken, and no random number is used.
+token is taken, and no random number is used. Tokens that must not come next (the end tokens of an output that may not
+end yet) have probability 0 too, unless all others have: a complete structured output ends all the same.
 
 Steps 3 and 4 do not depend on each other's result nor on the sum of the probabilities, so their order does not matter
 and they are cheap. `top_p` depends on both, and comes last so that it is a share of the tokens that are left. Tokens of
@@ -88,11 +89,13 @@ class Sampler:
         rng: np.random.Generator,
         penalties: Penalties | None = None,
         allowed: Allowed = None,
+        *,
+        banned: NDArray[np.intp] | None = None,
     ) -> SampledToken:
         """Return a token sampled from one row of logits, which is not changed.
 
-        `penalties` are those of `sampling`, with its logit bias; None: neither. Raises CannotSample, also for a row
-        with a NaN anywhere, unless a single token is allowed.
+        `penalties` are those of `sampling`, with its logit bias; None: neither. `banned` tokens are sampled only where
+        no other can be. Raises CannotSample, also for a row with a NaN anywhere, unless a single token is allowed.
         """
         if isinstance(allowed, int):
             token = allowed
@@ -100,6 +103,8 @@ class Sampler:
             processed = row if penalties is None else penalties.apply(row, self._processed)
             if allowed is not None:
                 processed = self._restrict(processed, allowed)
+            if banned is not None:
+                processed = self._without(processed, banned)
             try:
                 token = self._token(processed, sampling, rng)
             except NotFinite:
@@ -115,6 +120,16 @@ class Sampler:
         """
         np.take(_LOGITS, allowed[: len(self._mask)], axis=0, out=self._mask, mode="clip")
         return np.add(row, self._mask.reshape(-1)[: len(row)], out=self._processed)
+
+    def _without(self, row: NDArray[np.float32], banned: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Return the row with -inf for the banned tokens, or as it is where no other token is possible."""
+        if row is not self._processed:
+            np.copyto(self._processed, row)
+        logits = self._processed[banned]
+        self._processed[banned] = -np.inf
+        if self._processed.max() == -np.inf:
+            self._processed[banned] = logits
+        return self._processed
 
     def _token(self, row: NDArray[np.float32], sampling: Sampling, rng: np.random.Generator) -> int:
         if sampling.temperature == 0 or sampling.top_k == 1 or sampling.top_p == 0:

@@ -3,13 +3,16 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from time import perf_counter
 
 import numpy as np
+from numpy.typing import NDArray
 
 from localrouter.engine.grammar.constraint import Constraint
-from localrouter.engine.messages import Sampling, TokenUsage
+from localrouter.engine.messages import Progress, Sampling, Timings, TokenUsage
 from localrouter.engine.output.output import Output
 from localrouter.engine.output.reasoning_budget import Budget, Reading
+from localrouter.engine.sampling.banned_ends import BannedEnds
 from localrouter.engine.sampling.chain_params import ChainParams, chain_params_of
 from localrouter.engine.sampling.penalties import Penalties
 from localrouter.engine.sampling.sampler import Allowed, rng_of
@@ -43,6 +46,10 @@ class Sequence:
     """Ends the reasoning when its tokens are used up; None for no limit."""
     delimiters: frozenset[int] = frozenset()
     """Special tokens whose text is part of the output; that of all others is left out."""
+    banned_ends: BannedEnds | None = None
+    """End tokens that must not be sampled yet; None for an output that may end at any token."""
+    reports_progress: bool = False
+    """Whether the events of this sequence have its progress."""
     state: SequenceState = SequenceState.WAITING
     slot: int = -1
     """Slot of the KV cache; -1 while waiting."""
@@ -58,6 +65,14 @@ class Sequence:
     """While waiting: a running sequence in prefill, whose first `shared` tokens this one will reuse."""
     shared: int = 0
     """Number of tokens shared with `leader`."""
+    started: float | None = None
+    """Time at which the first step with tokens of this sequence began, in seconds of `perf_counter`."""
+    first_sampled: float | None = None
+    """Time of the first sampled token."""
+    last_sampled: float | None = None
+    """Time of the latest sampled token."""
+    created: float = field(init=False, default_factory=perf_counter)
+    """Time at which this sequence was created."""
     prompt_tokens: int = field(init=False)
     """Number of tokens of the prompt."""
     rng: np.random.Generator = field(init=False)
@@ -95,6 +110,31 @@ class Sequence:
     def usage(self) -> TokenUsage:
         """Token usage so far."""
         return TokenUsage(self.prompt_tokens, self.completion_tokens, self.cached, self.reading.reasoning_tokens)
+
+    @property
+    def timings(self) -> Timings:
+        """Durations so far."""
+        started = self.created if self.started is None else self.started
+        first = started if self.first_sampled is None else self.first_sampled
+        last = first if self.last_sampled is None else self.last_sampled
+        return Timings(1000 * (started - self.created), 1000 * (first - started), 1000 * (last - first))
+
+    @property
+    def progress(self) -> Progress | None:
+        """Token usage and durations so far, where the request wants them."""
+        return Progress(self.usage, self.timings) if self.reports_progress else None
+
+    @property
+    def banned(self) -> NDArray[np.intp] | None:
+        """Tokens that must not come next, unless no others can; None for none."""
+        return None if self.banned_ends is None else self.banned_ends.after(self.completion_tokens)
+
+    def append(self, token: int) -> None:
+        """Add a sampled token to the output."""
+        self.tokens.append(token)
+        self.last_sampled = perf_counter()
+        if self.first_sampled is None:
+            self.first_sampled = self.last_sampled
 
     @property
     def is_decoding(self) -> bool:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localrouter.engine.output.stop_strings import StopStrings
+from localrouter.engine.output.stop_strings import Automaton, StopStrings
 
 few = st.text("ab€", max_size=30)
 stops = st.lists(st.text("ab€", min_size=1, max_size=5), min_size=1, max_size=4)
@@ -72,3 +72,21 @@ def test_text_after_a_stop_string_is_dropped() -> None:
     watch = StopStrings(["."])
 
     assert (watch.feed("a.b"), watch.feed("c"), watch.flush()) == ("a", "", "")
+
+
+def test_many_long_stop_strings_take_hardly_more_time_than_one() -> None:
+    """Each character is looked at by the automata that have begun: by none, for text in which no string begins."""
+    watch = StopStrings([f"{chr(256 + number)}{'b' * 1023}" for number in range(64)])
+    looks = 0
+
+    class Counting(Automaton):
+        def step(self, character: str) -> bool:
+            nonlocal looks
+            looks += 1
+            return super().step(character)
+
+    watch._by_first = {first: [Counting(each.string) for each in some] for first, some in watch._by_first.items()}
+    assert watch.feed("ab" * 500) == "ab" * 500
+    assert looks == 0
+    assert watch.feed("\u0100b\u0101a") == "\u0100b\u0101a"
+    assert looks <= 8

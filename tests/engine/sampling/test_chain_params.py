@@ -8,7 +8,12 @@ from localrouter.engine.sampling.chain_params import GREEDY, ChainParams, chain_
 
 @pytest.mark.parametrize(
     "sampling",
-    [Sampling(temperature=0), Sampling(top_k=1), Sampling(top_p=0), Sampling(temperature=0, seed=3, stop=("x",))],
+    [
+        Sampling(temperature=0),
+        Sampling(top_k=1),
+        Sampling(top_p=0),
+        Sampling(temperature=0, seed=3, stop=("x",), stop_tokens=(1,)),
+    ],
 )
 def test_greedy_sampling_has_a_chain_whatever_the_other_fields(sampling: Sampling) -> None:
     assert chain_params_of(sampling) == GREEDY
@@ -35,6 +40,8 @@ def test_a_few_of_the_likeliest_are_a_recipe() -> None:
         Sampling(temperature=0, frequency_penalty=-0.1),
         Sampling(temperature=0, repeat_penalty=1.1),
         Sampling(temperature=0, logit_bias={3: 1.0}),
+        Sampling(temperature=0, min_tokens=1),
+        Sampling(temperature=0, ignore_eos=True),
     ],
 )
 def test_parameters_that_a_chain_would_apply_otherwise_have_none(sampling: Sampling) -> None:

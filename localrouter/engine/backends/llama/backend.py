@@ -103,6 +103,11 @@ class LlamaBackend:
         """Whether llama.cpp counts the token among the ends of generation of this vocabulary."""
         return self._vocabulary.is_end(token)
 
+    @property
+    def end_tokens(self) -> Sequence[int]:
+        """All tokens for which `is_end` is true."""
+        return self._vocabulary.ends
+
     def decode(self, batch: Batch) -> Logits:
         """Compute the rows of `batch`; the logits are a view into llama.cpp's own memory."""
         assert 0 < len(batch) <= self._rows.capacity

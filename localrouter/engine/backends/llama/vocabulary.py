@@ -4,6 +4,7 @@ import ctypes
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -135,8 +136,7 @@ class Vocabulary:
         """Return the vocabulary in the form that grammars need."""
         everything = range(self.size)
         pieces = [self._bytes(token, control=True) for token in everything]
-        ends = [token for token in everything if self.is_end(token)]
-        return GrammarVocabulary(pieces, list(self.special_tokens.values()), ends, self._plain())
+        return GrammarVocabulary(pieces, list(self.special_tokens.values()), self.ends, self._plain())
 
     def _plain(self) -> Callable[[str], list[int]]:
         """Return a function that tokenises plain text in the middle of an output.
@@ -155,6 +155,11 @@ class Vocabulary:
         if known is None:
             known = self._ends[token] = bool(api.llama_vocab_is_eog(self._native, token))
         return known
+
+    @cached_property
+    def ends(self) -> list[int]:
+        """All tokens for which `is_end` is true."""
+        return [token for token in range(self.size) if self.is_end(token)]
 
     @property
     def bos(self) -> str:
