@@ -22,6 +22,7 @@ from localrouter.chat.engine_interface import LeasedEngine
 from localrouter.chat.response.completion_stream import CompletionStream
 from localrouter.errors import InvalidRequest
 from localrouter.schema.chat_request import ChatRequest
+from localrouter.schema.explain import NotEnforced
 from localrouter.schema.generation_fields import GenerationFields
 from localrouter.schema.ignored_fields import UNKNOWN, IgnoredField, ignored_fields
 from localrouter.schema.text_completions import CompletionRequest
@@ -54,7 +55,20 @@ class Reply:
         self._record = record
         self._ping_seconds = ping_seconds
         self._model = model
-        self._headers: Headers = named(IGNORED, (each.field for each in ignored))
+        self._ignored = list(ignored)
+        self._not_enforced: list[str] = []
+
+    def name(self, ignored: Sequence[IgnoredField], not_enforced: Sequence[NotEnforced] = ()) -> None:
+        """Name in headers more fields without effect, and schemas that are not enforced. Called before the response."""
+        if ignored:
+            LOG.debug("fields without effect request=%s fields=%s", self._record.id, [each.field for each in ignored])
+        known = {each.field for each in self._ignored}
+        self._ignored += [each for each in ignored if each.field not in known]
+        self._not_enforced += [each.field for each in not_enforced]
+
+    @property
+    def _headers(self) -> Headers:
+        return [*named(IGNORED, (each.field for each in self._ignored)), *named(NOT_ENFORCED, self._not_enforced)]
 
     async def plain(self, content: object) -> None:
         """Send one JSON body."""
@@ -75,7 +89,7 @@ class Reply:
     ) -> None:
         """Send the chunks of `completion` as they arrive, or the response that they `fold` to, then cancel it."""
         completion.model = self._model or completion.model
-        self._headers += named(NOT_ENFORCED, (each.field for each in completion.not_enforced))
+        self.name(completion.ignored, completion.not_enforced)
         try:
             async with aclosing(self._counted(completion)) as chunks:
                 if stream:

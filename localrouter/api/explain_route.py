@@ -23,4 +23,6 @@ async def explain_chat_completion(request: Request[None, None, State]) -> ASGIAp
 
 
 async def _respond(renderer: Renderer, engine: LeasedEngine, request: ChatRequest, reply: Reply) -> None:
-    await reply.plain(await explain(engine, request, renderer, engine.defaults))
+    explanation = await explain(engine, request, renderer, engine.defaults)
+    reply.name(explanation.ignored, explanation.not_enforced)
+    await reply.plain(explanation)

@@ -106,6 +106,10 @@ class ChatRequest(GenerationFields):
         None, description="not OpenAI's: default false; true: the output continues the last message, the assistant's"
     )
 
+    verbosity: Literal["low", "medium", "high"] | None = Field(
+        None, description="given to a chat template that reads it, else without effect"
+    )
+
     add_generation_prompt: Annotated[
         bool | None, Ignored("the assistant's turn begins, or with `continue_final_message` its last one goes on")
     ] = None
@@ -124,7 +128,6 @@ class ChatRequest(GenerationFields):
     audio: Annotated[object, Unsupported()] = None
     modalities: Annotated[object, Unsupported((["text"],))] = None
     moderation: Annotated[object, Unsupported()] = None
-    verbosity: Annotated[object, Unsupported(("medium",))] = None
     web_search_options: Annotated[object, Unsupported()] = None
 
     @field_validator("top_logprobs")

@@ -32,6 +32,28 @@ class Usage(msgspec.Struct, frozen=True):
     completion_tokens_details: CompletionTokensDetails
 
 
+class Timings(msgspec.Struct, frozen=True, kw_only=True):
+    """Durations of a request, with llama-server's names. Rates are null where nothing can be divided."""
+
+    queued_ms: float
+    """Milliseconds from the acceptance of the prompt to the first step that computes it."""
+    cache_n: int
+    """Prompt tokens that were cached."""
+    prompt_n: int
+    """Prompt tokens that were computed."""
+    prompt_ms: float
+    """Milliseconds from that step to the first sampled token."""
+    prompt_per_token_ms: float | None
+    prompt_per_second: float | None
+    predicted_n: int
+    """Completion tokens."""
+    predicted_ms: float
+    """Milliseconds from the first sampled token to the last one."""
+    predicted_per_token_ms: float | None
+    """Milliseconds per token after the first one, whose time is part of `prompt_ms`."""
+    predicted_per_second: float | None
+
+
 class FunctionCall(msgspec.Struct, frozen=True):
     """A function to call, and its arguments as JSON text."""
 
@@ -102,6 +124,7 @@ class ChatCompletionResponse(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage
     system_fingerprint: str
     service_tier: Literal["default"] = "default"
+    timings: Timings | UnsetType = UNSET
 
 
 class DeltaFunction(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -140,7 +163,7 @@ class ChunkChoice(msgspec.Struct, frozen=True):
 
 
 class ChatCompletionChunk(msgspec.Struct, kw_only=True):
-    """One event of a streamed response. `usage` is omitted unless the request asks for it."""
+    """One event of a streamed response. `usage` and `timings` are omitted unless the request asks for them."""
 
     id: str
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
@@ -149,3 +172,4 @@ class ChatCompletionChunk(msgspec.Struct, kw_only=True):
     system_fingerprint: str
     choices: list[ChunkChoice]
     usage: Usage | UnsetType | None = UNSET
+    timings: Timings | UnsetType = UNSET

@@ -47,6 +47,9 @@ class ExplainedSampling(msgspec.Struct, frozen=True, kw_only=True):
     logit_bias: dict[str, float]
     seed: int | None
     stop: list[str]
+    stop_token_ids: list[int]
+    min_tokens: int
+    ignore_eos: bool
 
 
 class ExplainedReasoning(msgspec.Struct, frozen=True):

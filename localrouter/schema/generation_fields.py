@@ -39,6 +39,7 @@ class StreamOptions(Nested):
     """Options of a streamed response."""
 
     include_usage: Annotated[bool, BeforeValidator(lambda value: False if value is None else value)] = False
+    continuous_usage_stats: Annotated[bool, BeforeValidator(lambda value: False if value is None else value)] = False
     include_obfuscation: Annotated[bool | None, Ignored("there is no intermediary to hide lengths from")] = None
 
 
@@ -68,10 +69,12 @@ def _all_tokens(value: object) -> object:
 
 
 Penalty = Annotated[Number, Field(ge=-2, le=2)]
-StopString = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+MAX_STOPS = 64
+"""Stop strings of one request; editors send a dozen."""
+StopString = Annotated[str, StringConstraints(max_length=1024)]
 Stop: TypeAlias = Annotated[
     Annotated[StopString, Tag("<text>")]
-    | Annotated[list[StopString], Field(fail_fast=True, max_length=4), Tag("<parts>")],
+    | Annotated[list[StopString], Field(fail_fast=True, max_length=MAX_STOPS), Tag("<parts>")],
     Discriminator(kind_of_content, custom_error_type="stop_type", custom_error_message="neither string nor array"),
 ]
 ModelName = Annotated[str, StringConstraints(max_length=512)]
@@ -80,12 +83,18 @@ MODEL_NAME = "alias or full name; may be left out where one model is served, or 
 """Description of the field `model` for the tables of docs/api.md."""
 
 
+TokenId = Annotated[int, Field(ge=0, le=MAX_TOKENS)]
+"""Number of a token in the model's vocabulary."""
+
+
 class GenerationFields(Strict):
     """Fields of every request that generates text."""
 
     model: ModelName | None = Field(None, description=MODEL_NAME)
     stream: bool | None = Field(None, description="default false")
-    stream_options: StreamOptions | None = Field(None, description="only with `stream`; `include_usage`")
+    stream_options: StreamOptions | None = Field(
+        None, description="`include_usage`, `continuous_usage_stats`; no effect without `stream`"
+    )
     temperature: Annotated[Number, Field(ge=0, le=2)] | None = Field(None, description="0 to 2, default 1; 0 is greedy")
     top_p: Annotated[Number, Field(ge=0, le=1)] | None = Field(None, description="0 to 1, default 1")
     seed: Annotated[Integer, Field(ge=-(2**63), lt=2**63)] | None = Field(
@@ -96,7 +105,7 @@ class GenerationFields(Strict):
     logit_bias: Bias | None = Field(
         None, description=f"at most {MAX_BIASED} tokens by number, each -100 to 100; see below"
     )
-    stop: Stop | None = Field(None, description="a string, or up to 4; see below")
+    stop: Stop | None = Field(None, description=f"a string, or up to {MAX_STOPS}; see below")
     top_k: Annotated[int, Field(ge=0, le=MAX_TOKENS), BeforeValidator(_all_tokens)] | None = Field(
         None, description="not OpenAI's: sample from so many of the likeliest tokens; default 0, as -1: from all"
     )
@@ -110,10 +119,22 @@ class GenerationFields(Strict):
         None, description="not OpenAI's: a regular expression that the whole output matches"
     )
     grammar: Annotated[str, StringConstraints(min_length=1, max_length=1_000_000)] | None = Field(
-        None, description="not OpenAI's: a grammar that the output obeys, in llguidance's dialect of Lark"
+        None, description="not OpenAI's: a grammar that the output obeys, in llguidance's dialect of Lark or in GBNF"
     )
     ttl: Annotated[Integer, Field(ge=0, le=MAX_TOKENS)] | None = Field(
         None, description="not OpenAI's: seconds without a request after which the model may leave memory"
+    )
+    min_tokens: Annotated[Integer, Field(ge=0, le=MAX_TOKENS)] | None = Field(
+        None, description="not OpenAI's: tokens before which the output does not end by itself; default 0"
+    )
+    ignore_eos: bool | None = Field(
+        None, description="not OpenAI's: default false; true: the model cannot end the output"
+    )
+    stop_token_ids: Annotated[list[TokenId], Field(fail_fast=True, max_length=MAX_STOPS)] | None = Field(
+        None, description=f"not OpenAI's: up to {MAX_STOPS} tokens by number that end the output"
+    )
+    timings_per_token: bool | None = Field(
+        None, description="not OpenAI's: default false; true: `timings` in the response, and in every chunk"
     )
     user: Annotated[str | None, UNSTORED] = None
 
@@ -137,16 +158,20 @@ class GenerationFields(Strict):
                     return source + rest
         return path
 
-    def without_effect(self) -> Mapping[str, str]:
-        """Return the fields without effect that the types of the fields do not show, each with the reason."""
-        return self._taken_out
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The stop strings, each once; an empty one stops nothing and is left out."""
+        given = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+        return tuple(dict.fromkeys(filter(None, given)))
 
-    @field_validator("stream_options")
-    @classmethod
-    def _options_need_a_stream(cls, value: StreamOptions | None, info: ValidationInfo) -> StreamOptions | None:
-        if value is not None and not info.data.get("stream"):
-            raise invalid("The 'stream_options' parameter is only allowed with 'stream'.")
-        return value
+    def without_effect(self) -> Mapping[str, str]:
+        """Return `stream_options` without `stream`, and a `stop` that has only empty strings, each with the reason."""
+        found = dict(self._taken_out)
+        if self.stream_options is not None and not self.stream:
+            found["stream_options"] = "the response is not streamed"
+        if self.stop is not None and self.stop != [] and not self.stops:
+            found["stop"] = "an empty string stops nothing"
+        return found
 
     @field_validator("grammar")
     @classmethod

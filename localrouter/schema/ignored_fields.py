@@ -54,7 +54,8 @@ def _ignored(part: BaseModel, prefix: str) -> Iterator[tuple[str, str]]:
             yield from _inside(value, prefix + name)
     if isinstance(part, Strict | Nested):
         for name, why in part.without_effect().items():
-            yield prefix + name, why
+            if getattr(part, name, "") is not None:  # foreign fields are no attributes
+                yield prefix + name, why
     for name, value in (part.model_extra or {}).items():
         if value is not None:
             yield prefix + (name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 3]}..."), UNKNOWN

@@ -8,7 +8,7 @@ from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from localrouter.schema.chat_request import MAX_CHOICES
-from localrouter.schema.chat_response import Usage
+from localrouter.schema.chat_response import Timings, Usage
 from localrouter.schema.field_kinds import MAX_TOKENS, Integer, Tokens, Unsupported, invalid
 from localrouter.schema.generation_fields import GenerationFields
 
@@ -122,7 +122,10 @@ class TextChoice(msgspec.Struct, frozen=True):
 
 
 class TextCompletionResponse(msgspec.Struct, kw_only=True):
-    """The body of a response, or one event of a stream, which has `usage` only if the request asks for it."""
+    """The body of a response, or one event of a stream, which has `usage` only if the request asks for it.
+
+    `timings` are omitted unless the request asks for them.
+    """
 
     id: str
     object: Literal["text_completion"] = "text_completion"
@@ -131,3 +134,4 @@ class TextCompletionResponse(msgspec.Struct, kw_only=True):
     system_fingerprint: str
     choices: list[TextChoice]
     usage: Usage | UnsetType | None = UNSET
+    timings: Timings | UnsetType = UNSET

@@ -127,7 +127,7 @@ async def test_a_request_that_is_answered_is_valid(client: httpx.AsyncClient, ch
         {"seed": 2**63},
         {"max_tokens": 0},
         {"modalities": ["audio"]},
-        {"stop": [""]},
+        {"stop": [1]},
         {"tools": [{"type": "function", "function": {"name": ""}}]},
     ],
 )

@@ -184,8 +184,11 @@ WRONG: list[tuple[Any, str | None, str]] = [
     ({**HELLO, "seed": 2**63}, "seed", "invalid_value"),
     # streams
     ({**HELLO, "stream": 1}, "stream", "invalid_type"),
-    ({**HELLO, "stream_options": {}}, "stream_options", "invalid_value"),
-    ({**HELLO, "stream": False, "stream_options": {"include_usage": True}}, "stream_options", "invalid_value"),
+    (
+        {**HELLO, "stream_options": {"continuous_usage_stats": 1}},
+        "stream_options.continuous_usage_stats",
+        "invalid_type",
+    ),
     # sampling
     ({**HELLO, "frequency_penalty": False}, "frequency_penalty", "invalid_type"),
     ({**HELLO, "frequency_penalty": 2.1}, "frequency_penalty", "invalid_value"),
@@ -219,11 +222,21 @@ WRONG: list[tuple[Any, str | None, str]] = [
     ({**HELLO, "logprobs": True, "top_logprobs": -1}, "top_logprobs", "invalid_value"),
     # what ends them
     ({**HELLO, "stop": 1}, "stop", "invalid_type"),
-    ({**HELLO, "stop": ""}, "stop", "invalid_value"),
     ({**HELLO, "stop": "x" * 1025}, "stop", "invalid_value"),
-    ({**HELLO, "stop": ["a", ""]}, "stop[1]", "invalid_value"),
     ({**HELLO, "stop": ["a", None]}, "stop[1]", "invalid_type"),
-    ({**HELLO, "stop": ["a", "b", "c", "d", "e"]}, "stop", "invalid_value"),
+    ({**HELLO, "stop": ["a"] * 65}, "stop", "invalid_value"),
+    # the end of the output
+    ({**HELLO, "min_tokens": -1}, "min_tokens", "invalid_value"),
+    ({**HELLO, "min_tokens": "5"}, "min_tokens", "invalid_type"),
+    ({**HELLO, "min_tokens": 6, "max_tokens": 5}, "min_tokens", "invalid_value"),
+    ({**HELLO, "min_tokens": 6, "max_completion_tokens": 5}, "min_tokens", "invalid_value"),
+    ({**HELLO, "ignore_eos": 1}, "ignore_eos", "invalid_type"),
+    ({**HELLO, "stop_token_ids": [256]}, "stop_token_ids", "invalid_value"),
+    ({**HELLO, "stop_token_ids": [-1]}, "stop_token_ids[0]", "invalid_value"),
+    ({**HELLO, "stop_token_ids": ["1"]}, "stop_token_ids[0]", "invalid_type"),
+    ({**HELLO, "stop_token_ids": [1] * 65}, "stop_token_ids", "invalid_value"),
+    ({**HELLO, "timings_per_token": "yes"}, "timings_per_token", "invalid_type"),
+    ({**HELLO, "grammar": "root ::= ("}, "grammar", "invalid_grammar"),
     # how many
     ({**HELLO, "n": 0}, "n", "invalid_value"),
     ({**HELLO, "n": 129}, "n", "invalid_value"),
@@ -307,7 +320,7 @@ WRONG: list[tuple[Any, str | None, str]] = [
     ({**HELLO, "chat_template_kwargs": {"messages": []}}, "chat_template_kwargs.messages", "invalid_value"),
     ({**HELLO, "continue_final_message": True}, "continue_final_message", "invalid_value"),
     # what is not done here
-    ({**HELLO, "verbosity": "low"}, "verbosity", "unsupported_parameter"),
+    ({**HELLO, "verbosity": "loud"}, "verbosity", "invalid_value"),
     ({**HELLO, "modalities": ["text", "audio"]}, "modalities", "unsupported_parameter"),
     ({**HELLO, "audio": {"voice": "alloy"}}, "audio", "unsupported_parameter"),
     ({**HELLO, "web_search_options": {}}, "web_search_options", "unsupported_parameter"),
@@ -413,7 +426,15 @@ async def test_an_unknown_field_is_named_whatever_its_name(client: httpx.AsyncCl
         },
         {"prediction": {"type": "content", "content": "x"}, "service_tier": "flex", "ttl": 600},
         {"stream": True, "stream_options": {"include_obfuscation": True}},
-        {"stop": ["a", "b", "c", "d"]},
+        {"stop": ["a", "b", "c", "d"] * 16},
+        {"stop": ""},
+        {"stop": ["", "a"]},
+        {"stream_options": {}},
+        {"stream": False, "stream_options": {"include_usage": True}},
+        {"min_tokens": 0, "ignore_eos": False, "stop_token_ids": [], "timings_per_token": False},
+        {"min_tokens": 5, "max_tokens": 5, "ignore_eos": True, "stop_token_ids": [0, 255]},
+        {"verbosity": "low"},
+        {"grammar": 'root ::= "a" | [b-c]+'},
         {"stream": True, "stream_options": None},
         {"stream": True, "stream_options": {"include_usage": None}},
         {"messages": [{"role": "user", "content": "\U0001f600"}]},
@@ -497,6 +518,7 @@ OWN = {
     "top_k",
     "ttl",
 }
+OWN |= {"min_tokens", "ignore_eos", "stop_token_ids", "timings_per_token"}
 
 
 def test_the_fields_are_those_of_openais_sdk_and_our_own() -> None:

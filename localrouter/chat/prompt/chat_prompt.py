@@ -31,6 +31,8 @@ class Prompt(msgspec.Struct, frozen=True):
     steps: list[PromptChange]
     in_reasoning: bool
     """Whether the prompt ends inside reasoning."""
+    unread: list[str] = []
+    """Variables of the request that the template does not read."""
 
 
 class Renderer(Protocol):
@@ -65,7 +67,8 @@ def prompt_of(model: ModelTemplate, request: PromptRequest) -> Prompt:
             [*segments, Segment(opening, control=True)],
             [*steps, PromptChange("added_opening", None, why)],
         )
-    return Prompt(segments, steps, ends_in_reasoning(segments, model.family))
+    unread = [name for name in request.variables if name not in template.variables]
+    return Prompt(segments, steps, ends_in_reasoning(segments, model.family), unread)
 
 
 def _missing_opening(template: ChatTemplate, segments: list[Segment], variables: dict[str, Any]) -> str:

@@ -14,15 +14,22 @@ from localrouter.chat.prompt.chat_prompt import Prompt, PromptRequest, Renderer
 from localrouter.chat.prompt.history import normalised
 from localrouter.chat.request.alias_system import alias_system, with_system, with_system_step
 from localrouter.chat.request.continuation import continues_last
-from localrouter.chat.request.reasoning import ReasoningState, reasoning_state, template_variables, thinking_of
+from localrouter.chat.request.reasoning import (
+    ReasoningState,
+    reasoning_state,
+    template_variables,
+    thinking_of,
+    unread_fields,
+)
 from localrouter.chat.request.response_format import content_of, grammar_param
-from localrouter.chat.request.sampling_params import sampling_of
+from localrouter.chat.request.sampling_params import check_min_tokens, sampling_of
 from localrouter.chat.request.tool_set import ToolSet, tool_set
 from localrouter.engine.messages import Grammar, Sampling, Thinking, ToolCalls
 from localrouter.engine.model_info import ModelInfo
 from localrouter.errors import InvalidRequest
 from localrouter.schema.chat_request import ChatRequest
 from localrouter.schema.explain import NotEnforced
+from localrouter.schema.ignored_fields import IgnoredField
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,12 @@ class PreparedRequest:
     """Parts of the request's schemas that the grammar does not enforce."""
     alias_defaults: Sequence[str] = ()
     """Names of the fields whose values come from the alias: sampling parameters, and `system`."""
+    ignored: Sequence[IgnoredField] = ()
+    """Fields of the request that have no effect on this model."""
+
+    def not_enforced_as_sent(self, request: ChatRequest) -> list[NotEnforced]:
+        """Return the parts that are not enforced, by their paths in the body of the client."""
+        return [NotEnforced(request.as_sent(each.field), each.why) for each in self.not_enforced]
 
     def parser(self) -> Parser:
         """Return a new parser, for the output of one choice."""
@@ -94,6 +107,8 @@ async def prepare(request: ChatRequest, model: ModelFacts, renderer: Renderer) -
     tools, content = tool_set(request), content_of(request)
     is_structured = not isinstance(content, AnyText)
     sampling = sampling_of(request, model.info, logprobs=(request.top_logprobs or 0) if request.logprobs else None)
+    max_tokens = request.max_completion_tokens or request.max_tokens
+    check_min_tokens(sampling, max_tokens, "max_tokens" if request.max_tokens else "max_completion_tokens")
     prompt = await renderer.render(model.template, _prompt_request(request, tools, system))
     reasoning = reasoning_state(prompt, model.family, can_reason=model.can_reason)
     rules = OutputRules(
@@ -108,8 +123,8 @@ async def prepare(request: ChatRequest, model: ModelFacts, renderer: Renderer) -
     may_reason = reasoning == "open" or (model.can_reason and not (output.lark is not None and reasoning == "none"))
     return PreparedRequest(
         prompt=with_system_step(prompt, system),
-        sampling=sampling if is_structured else _with_stop(sampling, model.template_stop),
-        max_tokens=request.max_completion_tokens or request.max_tokens,
+        sampling=sampling if is_structured or sampling.ignore_eos else _with_stop(sampling, model.template_stop),
+        max_tokens=max_tokens,
         choices=choices,
         tools=tools,
         family=model.family,
@@ -123,6 +138,7 @@ async def prepare(request: ChatRequest, model: ModelFacts, renderer: Renderer) -
         rules=rules,
         special_tokens=model.info.special_tokens,
         not_enforced=output.not_enforced,
+        ignored=unread_fields(request, prompt.unread),
     )
 
 

@@ -1,5 +1,6 @@
 """Reasoning of one request: whether the model reasons, whether the output begins inside reasoning, and its budget."""
 
+from collections.abc import Collection
 from typing import Literal, TypeAlias
 
 from localrouter.chat.families.family import Family
@@ -7,6 +8,7 @@ from localrouter.chat.prompt.chat_prompt import Prompt
 from localrouter.engine.messages import Thinking
 from localrouter.schema.chat_request import ChatRequest
 from localrouter.schema.field_kinds import JsonObject
+from localrouter.schema.ignored_fields import IgnoredField
 
 ReasoningState: TypeAlias = Literal["none", "open", "optional"]
 """Where an output begins: after or without reasoning, inside reasoning, or where the model may begin to reason."""
@@ -16,14 +18,31 @@ BUDGETS = {"minimal": 256, "low": 1024, "medium": 4096, "high": 16_384}
 
 
 def template_variables(request: ChatRequest) -> JsonObject:
-    """Return the variables of the chat template: the client's own, and `enable_thinking` for a `reasoning_effort`.
+    """Return the variables of the chat template: the client's own, and those that fields of the request stand for.
 
-    Qwen's and Gemma's templates read `enable_thinking`; others ignore it.
+    These are `reasoning_effort`, `enable_thinking` for it, which Qwen's and Gemma's templates read, and `verbosity`. A
+    template ignores those that it does not read.
     """
     variables = dict(request.chat_template_kwargs or {})
     if request.enable_thinking is not None or request.reasoning_effort is not None:
         variables.setdefault("enable_thinking", not _is_switched_off(request))
+    if request.reasoning_effort is not None:
+        variables.setdefault("reasoning_effort", request.reasoning_effort)
+    if request.verbosity is not None:
+        variables.setdefault("verbosity", request.verbosity)
     return variables
+
+
+def unread_fields(request: ChatRequest, unread: Collection[str]) -> list[IgnoredField]:
+    """Return the fields of a request that have no effect, for they are only for variables that no template reads.
+
+    `unread` are the variables that the model's chat template does not read.
+    """
+    own = request.chat_template_kwargs or {}
+    names = [f"chat_template_kwargs.{name}" for name in own if name in unread]
+    if request.verbosity is not None and "verbosity" in unread:
+        names.append("verbosity")
+    return [IgnoredField(name, "the model's chat template does not read it") for name in names]
 
 
 def _is_switched_off(request: ChatRequest) -> bool:

@@ -12,10 +12,12 @@ from localrouter.schema.text_completions import CompletionRequest
 def sampling_of(request: ChatRequest | CompletionRequest, info: ModelInfo, *, logprobs: int | None) -> Sampling:
     """Return the sampling parameters. `logprobs`: likeliest tokens reported per position; None for no logprobs.
 
-    Raises InvalidRequest for a bias on a token that is not in the model's vocabulary.
+    Raises InvalidRequest for a biased or a stop token that is not in the model's vocabulary.
     """
     bias = request.logit_bias or {}
     check_tokens(list(bias), info.vocabulary, "logit_bias")
+    stop_tokens = request.stop_token_ids or []
+    check_tokens(stop_tokens, info.vocabulary, "stop_token_ids")
     return Sampling(
         temperature=1.0 if request.temperature is None else request.temperature,
         top_p=1.0 if request.top_p is None else request.top_p,
@@ -27,8 +29,21 @@ def sampling_of(request: ChatRequest | CompletionRequest, info: ModelInfo, *, lo
         repeat_penalty=1.0 if request.repeat_penalty is None else request.repeat_penalty,
         logit_bias=bias,
         logprobs=logprobs,
-        stop=(request.stop,) if isinstance(request.stop, str) else tuple(request.stop or ()),
+        stop=request.stops,
+        stop_tokens=tuple(dict.fromkeys(stop_tokens)),
+        min_tokens=request.min_tokens or 0,
+        ignore_eos=bool(request.ignore_eos),
     )
+
+
+def check_min_tokens(sampling: Sampling, max_tokens: int | None, name: str) -> None:
+    """Raise InvalidRequest for more `min_tokens` than `max_tokens`, whose field in the request has this name."""
+    if max_tokens is not None and sampling.min_tokens > max_tokens:
+        raise InvalidRequest(
+            f"'min_tokens' is {sampling.min_tokens}, more than the {max_tokens} of '{name}'.",
+            param="min_tokens",
+            code="invalid_value",
+        )
 
 
 def check_tokens(tokens: Sequence[int], vocabulary: int, param: str) -> None:

@@ -8,18 +8,20 @@ from dataclasses import dataclass
 from typing import Self
 from uuid import uuid4
 
-from localrouter.chat.engine_interface import Generation, LoadedEngine
+from msgspec import UNSET, UnsetType
+
+from localrouter.chat.engine_interface import LoadedEngine
 from localrouter.chat.model_facts import facts_of
 from localrouter.chat.prompt.chat_prompt import Renderer
 from localrouter.chat.request.prepared_request import PreparedRequest, prepare
 from localrouter.chat.response.choice import ChoiceStream
-from localrouter.chat.response.completion_stream import CompletionStream, wants_usage
-from localrouter.chat.response.generations import accepted
+from localrouter.chat.response.completion_stream import CompletionStream, Reports
+from localrouter.chat.response.generations import Admission, accepted
 from localrouter.engine.messages import GenerationRequest
 from localrouter.errors import InvalidRequest, RequestError
 from localrouter.schema.alias_defaults import NO_DEFAULTS, AliasDefaults
 from localrouter.schema.chat_request import ChatRequest
-from localrouter.schema.chat_response import ChatCompletionChunk, ChunkChoice, Usage
+from localrouter.schema.chat_response import ChatCompletionChunk, ChunkChoice, Timings, Usage
 
 
 @dataclass
@@ -39,33 +41,36 @@ class Completion(CompletionStream[ChunkChoice, ChatCompletionChunk]):
         """
         model = facts_of(engine.model, engine.info, defaults)
         prepared = await prepare(request, model, renderer)
-        generations, prepared = await _begin(engine, prepared)
+        reports = Reports.of(request)
+        admission, prepared = await _begin(engine, prepared, reports)
         streams = [_stream(index, request, prepared) for index in range(prepared.choices)]
         return cls(
-            generations=generations,
+            admission=admission,
             streams=streams,
             opening=[stream.begin() for stream in streams],
             choices=prepared.choices,
-            includes_usage=wants_usage(request.stream, request.stream_options),
+            reports=reports,
             model=engine.model,
             fingerprint=model.fingerprint,
             id=f"chatcmpl-{uuid4().hex}",
             created=int(time.time()),
-            not_enforced=prepared.not_enforced,
+            not_enforced=prepared.not_enforced_as_sent(request),
+            ignored=prepared.ignored,
         )
 
-    def chunk(self, choices: list[ChunkChoice], usage: Usage | None) -> ChatCompletionChunk:
+    def chunk(
+        self, choices: list[ChunkChoice], usage: Usage | UnsetType | None, timings: Timings | UnsetType = UNSET
+    ) -> ChatCompletionChunk:
         """Return one chunk of a chat completion."""
-        chunk = ChatCompletionChunk(
+        return ChatCompletionChunk(
             id=self.id,
             created=self.created,
             model=self.model,
             choices=choices,
             system_fingerprint=self.fingerprint,
+            usage=usage,
+            timings=timings,
         )
-        if self.includes_usage:
-            chunk.usage = usage
-        return chunk
 
 
 def _stream(index: int, request: ChatRequest, prepared: PreparedRequest) -> ChoiceStream:
@@ -78,7 +83,9 @@ def _stream(index: int, request: ChatRequest, prepared: PreparedRequest) -> Choi
     )
 
 
-async def _begin(engine: LoadedEngine, prepared: PreparedRequest) -> tuple[list[Generation], PreparedRequest]:
+async def _begin(
+    engine: LoadedEngine, prepared: PreparedRequest, reports: Reports
+) -> tuple[Admission, PreparedRequest]:
     """Submit the request. Return the generations and the request that the engine accepted.
 
     A grammar that does not compile is replaced once by one that enforces nothing of the schemas that are not strict:
@@ -86,16 +93,16 @@ async def _begin(engine: LoadedEngine, prepared: PreparedRequest) -> tuple[list[
     caches the rejected grammar as well, so that the next request of the conversation costs no second compilation.
     """
     try:
-        return await _submitted(engine, prepared), prepared
+        return await _submitted(engine, prepared, reports), prepared
     except InvalidRequest as error:
         why = f"The grammar of the request cannot be compiled: {error.message}"
         relaxed = prepared.relaxed(why) if error.reason == "invalid_grammar" else None
         if relaxed is None:
             raise
-    return await _submitted(engine, relaxed), relaxed
+    return await _submitted(engine, relaxed, reports), relaxed
 
 
-async def _submitted(engine: LoadedEngine, prepared: PreparedRequest) -> list[Generation]:
+async def _submitted(engine: LoadedEngine, prepared: PreparedRequest, reports: Reports) -> Admission:
     """Submit the prompt once per choice; the engine computes a prompt that several requests share only once."""
 
     def worded(_: int, error: RequestError) -> RequestError:
@@ -114,6 +121,7 @@ async def _submitted(engine: LoadedEngine, prepared: PreparedRequest) -> list[Ge
                 prepared.delimiters,
                 prepared.calls,
                 structured=prepared.has_response_format,
+                reports_progress=reports.progress,
             )
         )
         for index in range(prepared.choices)

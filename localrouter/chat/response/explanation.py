@@ -53,8 +53,8 @@ async def explain(
         callable=[function.name for function in prepared.tools.callable],
         must_call=prepared.tools.must_call,
         grammar=prepared.grammar.lark if prepared.grammar else None,
-        ignored=ignored_fields(request),
-        not_enforced=list(prepared.not_enforced),
+        ignored=[*ignored_fields(request), *prepared.ignored],
+        not_enforced=prepared.not_enforced_as_sent(request),
     )
 
 
@@ -70,4 +70,7 @@ def _sampling(sampling: Sampling) -> ExplainedSampling:
         logit_bias={str(token): bias for token, bias in sampling.logit_bias.items()},
         seed=sampling.seed,
         stop=list(sampling.stop),
+        stop_token_ids=list(sampling.stop_tokens),
+        min_tokens=sampling.min_tokens,
+        ignore_eos=sampling.ignore_eos,
     )

@@ -100,4 +100,5 @@ async def fold(chunks: AsyncIterator[list[ChatCompletionChunk]]) -> ChatCompleti
         choices=[choices[index].folded(index) for index in sorted(choices)],
         usage=last.usage,
         system_fingerprint=last.system_fingerprint,
+        timings=last.timings,
     )

@@ -3,33 +3,41 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing
+from typing import NamedTuple
 
 from localrouter.chat.engine_interface import Generation
 from localrouter.engine.messages import Event
 from localrouter.errors import RequestError
 
 
-async def accepted(
-    submitted: Iterable[Generation], worded: Callable[[int, RequestError], RequestError]
-) -> list[Generation]:
+class Admission(NamedTuple):
+    """Generations that the engine has accepted."""
+
+    generations: list[Generation]
+    prompt_tokens: list[int]
+    """Number of prompt tokens of each."""
+
+
+async def accepted(submitted: Iterable[Generation], worded: Callable[[int, RequestError], RequestError]) -> Admission:
     """Return all generations once the engine has accepted each. Cancels all of them, and raises, when it rejects one.
 
     `worded` turns the error of the generation with this index into the error for the client.
     """
     generations: list[Generation] = []
+    prompt_tokens: list[int] = []
     try:
         for generation in submitted:
             generations.append(generation)  # noqa: PERF402 - an error must leave the earlier ones in the list
         for index, generation in enumerate(generations):
             try:
-                await generation.accepted()
+                prompt_tokens.append(await generation.accepted())
             except RequestError as error:
                 raise worded(index, error) from None
     except BaseException:
         for generation in generations:
             generation.cancel()
         raise
-    return generations
+    return Admission(generations, prompt_tokens)
 
 
 async def merged(generations: Sequence[Generation]) -> AsyncGenerator[tuple[int, list[Event]], None]:

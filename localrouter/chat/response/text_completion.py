@@ -10,18 +10,20 @@ from typing import NamedTuple, Self
 from uuid import uuid4
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from localrouter.chat.engine_interface import Generation, LoadedEngine
+from localrouter.chat.grammar.client_grammar import client_grammar
 from localrouter.chat.grammar.output_grammar import OutputRules, Regex, output_grammar
 from localrouter.chat.model_facts import ModelFacts, facts_of
-from localrouter.chat.request.sampling_params import check_tokens, sampling_of
-from localrouter.chat.response.completion_stream import CompletionStream, wants_usage
-from localrouter.chat.response.generations import accepted
+from localrouter.chat.request.sampling_params import check_min_tokens, check_tokens, sampling_of
+from localrouter.chat.response.completion_stream import CompletionStream, Reports
+from localrouter.chat.response.generations import Admission, accepted
 from localrouter.chat.response.text_choice import TextChoiceStream
 from localrouter.engine.messages import GenerationRequest, Grammar, Sampling, Segment
 from localrouter.errors import ContextLengthExceeded, EngineFailed, InvalidRequest, RequestError
 from localrouter.schema.alias_defaults import NO_DEFAULTS, AliasDefaults
-from localrouter.schema.chat_response import Usage
+from localrouter.schema.chat_response import Timings, Usage
 from localrouter.schema.text_completions import (
     DEFAULT_MAX_TOKENS,
     CompletionRequest,
@@ -57,36 +59,39 @@ class TextCompletion(CompletionStream[TextChoice, TextCompletionResponse]):
         """
         model = facts_of(engine.model, engine.info, defaults)
         sampling = sampling_of(defaults.complete(request), engine.info, logprobs=request.logprobs)
+        check_min_tokens(sampling, request.max_tokens or DEFAULT_MAX_TOKENS, "max_tokens")
+        reports = Reports.of(request)
         prompts = await _prompts(engine, request)
         choices = request.n or 1
         echoed = [prompt.echoed for prompt in prompts for _ in range(choices)]
         return cls(
-            generations=await _begin(engine, request, prompts, sampling),
+            admission=await _begin(engine, request, prompts, sampling, reports),
             streams=[
                 TextChoiceStream(index, has_logprobs=request.logprobs is not None)
                 for index in range(len(prompts) * choices)
             ],
             opening=[TextChoice(index, prompt) for index, prompt in enumerate(echoed)] if request.echo else [],
             choices=choices,
-            includes_usage=wants_usage(request.stream, request.stream_options),
+            reports=reports,
             model=engine.model,
             fingerprint=model.fingerprint,
             id=f"cmpl-{uuid4().hex}",
             created=int(time.time()),
         )
 
-    def chunk(self, choices: list[TextChoice], usage: Usage | None) -> TextCompletionResponse:
+    def chunk(
+        self, choices: list[TextChoice], usage: Usage | UnsetType | None, timings: Timings | UnsetType = UNSET
+    ) -> TextCompletionResponse:
         """Return one chunk of a text completion."""
-        chunk = TextCompletionResponse(
+        return TextCompletionResponse(
             id=self.id,
             created=self.created,
             model=self.model,
             system_fingerprint=self.fingerprint,
             choices=choices,
+            usage=usage,
+            timings=timings,
         )
-        if self.includes_usage:
-            chunk.usage = usage
-        return chunk
 
 
 async def fold_text(chunks: AsyncIterator[list[TextCompletionResponse]]) -> TextCompletionResponse:
@@ -131,8 +136,8 @@ async def _prompts(engine: LoadedEngine, request: CompletionRequest) -> list[_Pr
 
 
 async def _begin(
-    engine: LoadedEngine, request: CompletionRequest, prompts: list[_Prompt], sampling: Sampling
-) -> list[Generation]:
+    engine: LoadedEngine, request: CompletionRequest, prompts: list[_Prompt], sampling: Sampling, reports: Reports
+) -> Admission:
     """Submit each prompt once per choice; the engine computes a prompt that several requests share only once."""
     grammar = _grammar(request, facts_of(engine.model, engine.info))
     max_tokens = request.max_tokens or DEFAULT_MAX_TOKENS
@@ -145,7 +150,14 @@ async def _begin(
                 seed = None if sampling.seed is None else sampling.seed + choice
                 drawn = msgspec.structs.replace(sampling, seed=seed)
                 yield engine.submit(
-                    GenerationRequest(prompt.segments, drawn, max_tokens, grammar, tokens=prompt.tokens)
+                    GenerationRequest(
+                        prompt.segments,
+                        drawn,
+                        max_tokens,
+                        grammar,
+                        tokens=prompt.tokens,
+                        reports_progress=reports.progress,
+                    )
                 )
 
     return await accepted(submitted(), lambda index, error: _worded(error, request, prompts[index // choices].param))
@@ -168,8 +180,8 @@ def _worded(error: RequestError, request: CompletionRequest, param: str) -> Requ
 
 
 def _grammar(request: CompletionRequest, model: ModelFacts) -> Grammar | None:
-    """Return the grammar of the output. Raises InvalidRequest for an invalid regular expression."""
+    """Return the grammar of the output. Raises InvalidRequest for an invalid regular expression or GBNF."""
     if request.regex is None:
-        return None if request.grammar is None else Grammar(request.grammar)
+        return None if request.grammar is None else Grammar(client_grammar(request.grammar))
     lark = output_grammar(OutputRules(Regex(request.regex, "regex")), model.family, model.info.special_tokens)
     return None if lark is None else Grammar(lark)

@@ -4,7 +4,7 @@ import pytest
 
 from localrouter.chat.families.family import Delimiters, Family
 from localrouter.chat.prompt.chat_prompt import Prompt
-from localrouter.chat.request.reasoning import BUDGETS, reasoning_state, template_variables, thinking_of
+from localrouter.chat.request.reasoning import BUDGETS, reasoning_state, template_variables, thinking_of, unread_fields
 from localrouter.engine.messages import Segment
 from localrouter.schema.chat_request import ChatRequest
 
@@ -22,13 +22,13 @@ def test_who_says_nothing_gets_what_the_template_does_by_itself() -> None:
 
 @pytest.mark.parametrize("effort", ["minimal", "low", "medium", "high", "xhigh", "max"])
 def test_any_effort_turns_reasoning_on(effort: str) -> None:
-    assert template_variables(request(reasoning_effort=effort)) == {"enable_thinking": True}
+    assert template_variables(request(reasoning_effort=effort)) == {"enable_thinking": True, "reasoning_effort": effort}
 
 
 def test_no_effort_turns_them_off_and_ends_those_that_come_anyway() -> None:
     asked = request(reasoning_effort="none")
 
-    assert template_variables(asked) == {"enable_thinking": False}
+    assert template_variables(asked) == {"enable_thinking": False, "reasoning_effort": "none"}
     assert thinking_of(asked, FAMILY, is_open=True).budget == 0
 
 
@@ -48,7 +48,20 @@ def test_a_budget_counts_before_the_effort() -> None:
 def test_the_client_s_own_variables_count_before_the_effort() -> None:
     asked = request(reasoning_effort="none", chat_template_kwargs={"enable_thinking": True, "mood": "calm"})
 
-    assert template_variables(asked) == {"enable_thinking": True, "mood": "calm"}
+    assert template_variables(asked) == {"enable_thinking": True, "mood": "calm", "reasoning_effort": "none"}
+
+
+def test_the_verbosity_is_a_variable_of_the_template() -> None:
+    assert template_variables(request(verbosity="low")) == {"verbosity": "low"}
+
+
+def test_fields_for_variables_that_no_template_reads_have_no_effect() -> None:
+    asked = request(verbosity="low", reasoning_effort="low", chat_template_kwargs={"mood": "calm", "read": 1})
+
+    unread = unread_fields(asked, ["mood", "verbosity", "reasoning_effort", "enable_thinking"])
+
+    assert [each.field for each in unread] == ["chat_template_kwargs.mood", "verbosity"]
+    assert unread_fields(asked, []) == []
 
 
 def test_a_template_that_writes_nothing_leaves_nothing_to_look_at() -> None:

@@ -65,7 +65,7 @@ async def test_all_choices_are_submitted_again() -> None:
     completion = await begun(engine, tools=[tool("a")], n=2)
 
     assert [given.cancelled for given in engine.generations] == [1, 1, 0, 0]
-    assert len(completion.generations) == 2
+    assert len(completion.admission.generations) == 2
 
 
 @pytest.mark.parametrize(
