@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from localrouter.load_options import DEFAULTS, KvType
-from localrouter.memory.plan import KV_NUMBERS, ROWS
+from localrouter.memory.plan import KV_NUMBERS, ROWS, SCORED_ROWS
 
 MIB = 1 << 20
 _BUFFER = re.compile(r"(\S+) +(model|KV|RS|compute|output) buffer size = +([\d.]+) MiB")
@@ -90,7 +90,8 @@ def _context_params(setup: Setup) -> Any:
     params.n_ctx = setup.cells
     params.n_batch = setup.sequences + setup.rows
     params.n_ubatch = min(params.n_batch, setup.ubatch)
-    params.n_seq_max = params.n_outputs_max = setup.sequences
+    params.n_seq_max = setup.sequences
+    params.n_outputs_max = setup.sequences + SCORED_ROWS
     params.kv_unified = True
     params.swa_full = setup.swa_full
     params.type_k = params.type_v = KV_NUMBERS[setup.kv]

@@ -14,13 +14,24 @@ from numpy.typing import NDArray
 
 from localrouter.engine.backends.base import Backend, BatchRefused, CacheFull, Logits
 from localrouter.engine.grammar.constraint import GrammarFailed
-from localrouter.engine.messages import Accepted, Event, Finished, FinishReason, Gauge, Generate, Logprob, Piece
+from localrouter.engine.messages import (
+    Accepted,
+    Event,
+    Finished,
+    FinishReason,
+    Gauge,
+    Generate,
+    Logprob,
+    Piece,
+    PromptLogprobs,
+)
 from localrouter.engine.output.output import OutputSpan
 from localrouter.engine.preprocessing import RequestPreprocessor
+from localrouter.engine.sampling.prompt_logprobs import score
 from localrouter.engine.sampling.sampler import CannotSample, NotFinite, SampledToken, Sampler
-from localrouter.engine.scheduling.batch import Batch
+from localrouter.engine.scheduling.batch import Batch, ScoredTokens
 from localrouter.engine.scheduling.scheduler import Scheduler
-from localrouter.engine.scheduling.sequence import Sequence
+from localrouter.engine.scheduling.sequence import Sequence, SequenceState
 
 log = logging.getLogger(__name__)
 
@@ -115,17 +126,34 @@ class Engine:
             if (checkpoint := self.backend.save_state(sequence.slot)) is not None:
                 self.scheduler.add_checkpoint(sequence, checkpoint)
         events: list[Event] = []
-        for output, (sequence, row) in enumerate(zip(batch.sampled, logits, strict=True)):
-            events += self._advance(sequence, output, row)
+        for scored in batch.scored:
+            events += self._report(scored, logits)
+        for sequence, output in zip(batch.sampled, batch.sampled_outputs, strict=True):
+            if sequence.state is SequenceState.RUNNING:
+                events += self._advance(sequence, output, logits[output])
         return events
+
+    def _report(self, scored: ScoredTokens, logits: Logits) -> list[Event]:
+        """Return the log probabilities of some prompt tokens, reduced from views of the rows of logits."""
+        sequence = scored.sequence
+        assert sequence.prompt_scores is not None
+        rows, top = logits[scored.output :], sequence.prompt_scores.top
+        try:
+            tokens = score(sequence.tokens, scored.tokens, rows, top, self.sampler, self.backend.text)
+        except NotFinite as error:
+            return self._fail([sequence], error.code, str(error))
+        sequence.prompt_scores.reported = scored.tokens.stop
+        return [PromptLogprobs(sequence.id, tokens, is_last=sequence.prompt_scores.is_complete)]
 
     def _advance(self, sequence: Sequence, output: int, row: NDArray[np.float32]) -> list[Event]:
         """Sample the next token of a sequence, from the logits of output number `output`, and return its events."""
+        if not sequence.max_tokens:
+            return self._finish(sequence, "length")
         try:
             sampled_token = self._sample(sequence, output, row)
             sequence.append(sampled_token.token)
             if self.backend.is_end(sampled_token.token) or sampled_token.token in sequence.sampling.stop_tokens:
-                return self._finish(sequence, "stop")
+                return self._finish(sequence, "stop", self._silent(sampled_token, sequence))
             if sequence.constraint is not None:
                 sequence.constraint.take(sampled_token.token)
         except (CannotSample, GrammarFailed) as error:
@@ -133,8 +161,9 @@ class Engine:
                 self.kv_cache.invalidate_prefix(sequence.tokens, sequence.cached)
             return self._fail([sequence], error.code, str(error))
         piece = self._bytes_of(sampled_token.token, sequence)
+        silent = [] if piece else self._silent(sampled_token, sequence)
         spans = sequence.output.feed(sampled_token.token, piece, self._logprob(sampled_token, sequence))
-        events = _pieces(sequence, spans)
+        events = [*_pieces(sequence, spans), *silent]
         if sequence.constraint is not None and sequence.constraint.is_complete:
             events += self._finish(sequence, "stop")
         elif sequence.output.is_stopped or sequence.completion_tokens >= sequence.max_tokens:
@@ -161,8 +190,16 @@ class Engine:
         top = tuple((self._bytes_of(token, sequence), value) for token, value in sampled_token.top)
         return Logprob(self._bytes_of(sampled_token.token, sequence), sampled_token.logprob, top)
 
-    def _finish(self, sequence: Sequence, reason: FinishReason) -> list[Event]:
-        """End a request and return its last events.
+    def _silent(self, sampled_token: SampledToken, sequence: Sequence) -> list[Event]:
+        """Return a piece without text for a token that has none, where the request lists such tokens."""
+        if sampled_token.logprob is None or not sequence.lists_silent:
+            return []
+        top = tuple((self.backend.text(token), value) for token, value in sampled_token.top)
+        token = Logprob(self.backend.text(sampled_token.token), sampled_token.logprob, top)
+        return [Piece(sequence.id, "", (token,))]
+
+    def _finish(self, sequence: Sequence, reason: FinishReason, end: Iterable[Event] = ()) -> list[Event]:
+        """End a request and return its last events; `end` comes after the text.
 
         A stop string may be complete only with the last characters; then the reason is "stop".
         """
@@ -171,7 +208,7 @@ class Engine:
         if sequence.output.is_stopped:
             reason = "stop"
         timings = sequence.timings if sequence.reports_progress else None
-        return [*events, Finished(sequence.id, reason, sequence.usage, timings=timings)]
+        return [*events, *end, Finished(sequence.id, reason, sequence.usage, timings=timings)]
 
     def _fail(self, sequences: Iterable[Sequence], code: str, message: str) -> list[Event]:
         """End requests with an error, keep nothing of them in the cache, and return their Finished."""

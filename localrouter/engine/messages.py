@@ -6,7 +6,8 @@ step with its events, and `Tokens`. On the wire each message is a 4-byte big-end
 msgpack.
 
 For every `Generate` the worker sends one `Accepted`, any number of `Piece`s and exactly one `Finished`; a request that
-is rejected, or cancelled before its preprocessing, gets the `Finished` alone.
+is rejected, or cancelled before its preprocessing, gets the `Finished` alone. `PromptLogprobs`, where a request asks for
+them, come before the first `Piece`.
 """
 
 from typing import Literal, TypeAlias
@@ -138,7 +139,10 @@ class Load(msgspec.Struct, tag=True, frozen=True):
 
 
 class GenerationRequest(msgspec.Struct, frozen=True):
-    """Request to continue a prompt, up to the context's end where `max_tokens` is None."""
+    """Request to continue a prompt, up to the context's end where `max_tokens` is None.
+
+    With `max_tokens` 0 the prompt is computed, and the output ends with `length` before its first token.
+    """
 
     prompt: list[Segment]
     sampling: Sampling = Sampling()
@@ -152,6 +156,16 @@ class GenerationRequest(msgspec.Struct, frozen=True):
     """Delimiters of tool calls. None: there are none, and text that looks like one is text."""
     tokens: list[int] | None = None
     """Tokens of the prompt, used as they are in place of `prompt`; the vocabulary has all of them."""
+    prompt_logprobs: int | None = None
+    """Number of the likeliest tokens reported with log probabilities in the place of each prompt token.
+
+    None: no log probabilities of the prompt.
+    """
+    lists_silent: bool = False
+    """Whether tokens without text, the end token among them, are reported with log probabilities as well.
+
+    Each comes in a `Piece` without text. Only where `sampling.logprobs` is set.
+    """
     structured: bool = False
     """Whether the output is structured: once its text has begun, white space aside, nothing is a delimiter."""
     reports_progress: bool = False
@@ -233,6 +247,32 @@ class Logprob(msgspec.Struct, array_like=True, frozen=True):
     """Bytes and log probabilities of the likeliest tokens in its place, likeliest first; control tokens: no bytes."""
 
 
+class PromptToken(msgspec.Struct, array_like=True, frozen=True):
+    """Log probability of one token of a prompt, and of the likeliest tokens in its place."""
+
+    token: int
+    piece: bytes
+    """Bytes of the token; of a control token those of its spelling."""
+    logprob: float | None = None
+    """Natural logarithm of its probability in the model's own distribution; None for the first token of a prompt."""
+    rank: int | None = None
+    """1 for the likeliest token, one more for each likelier one; None for the first token of a prompt."""
+    top: tuple[tuple[int, bytes, float], ...] = ()
+    """Id, bytes and log probability of the likeliest tokens in its place, likeliest first."""
+
+
+class PromptLogprobs(msgspec.Struct, tag=True, frozen=True):
+    """Event: log probabilities of the next tokens of a prompt, before the first piece of the output.
+
+    The tokens of these events, joined, are those of the whole prompt.
+    """
+
+    id: int
+    tokens: tuple[PromptToken, ...]
+    is_last: bool = False
+    """Whether these tokens end the prompt."""
+
+
 class Piece(msgspec.Struct, tag=True, frozen=True, omit_defaults=True):
     """Event: more text of an output, all of one kind and never cut inside a character.
 
@@ -271,7 +311,7 @@ class Tokens(msgspec.Struct, tag=True, frozen=True):
     pieces: list[bytes]
 
 
-Event: TypeAlias = Accepted | Piece | Finished
+Event: TypeAlias = Accepted | PromptLogprobs | Piece | Finished
 
 
 class Gauge(msgspec.Struct, array_like=True, frozen=True):

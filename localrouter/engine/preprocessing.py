@@ -33,8 +33,9 @@ class RequestPreprocessor:
         context = self._backend.info.context
         if not tokens:
             return _refused(command, 0, "empty_prompt", "The prompt has no tokens.")
-        if len(tokens) + 1 > context:
-            message = f"{len(tokens)} prompt tokens and one more do not fit into a context of {context}."
+        if len(tokens) + (request.max_tokens != 0) > context:
+            more = "" if request.max_tokens == 0 else " and one more"
+            message = f"{len(tokens)} prompt tokens{more} do not fit into a context of {context}."
             return _refused(command, len(tokens), "context_length_exceeded", message)
         try:
             constraint = self._grammars.constraint(request.grammar) if request.grammar else None
@@ -69,6 +70,8 @@ class RequestPreprocessor:
             banned_ends=self._banned_ends(request.sampling),
             reports_progress=request.reports_progress,
             chunk_boundaries=self._chunk_boundaries(tokens),
+            prompt_logprobs=request.prompt_logprobs,
+            lists_silent=request.lists_silent,
         )
 
     def _banned_ends(self, sampling: Sampling) -> BannedEnds | None:

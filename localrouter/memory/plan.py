@@ -22,6 +22,8 @@ IDLE_SLOTS = 32
 """Slots beside the running ones, in which ended sequences stay cached for requests with the same prefix."""
 FEW_IDLE_SLOTS = 4
 """Most idle slots where memory is allocated up front for each sequence."""
+SCORED_ROWS = 32
+"""Rows of one step that may have logits beside one row of each sequence: for log probabilities of prompts."""
 ROWS = 256
 """Prefill rows of one step on a CPU: more gain nothing, and a cancel waits for the end of a step."""
 ROWS_ON_GPU = 512
@@ -153,6 +155,11 @@ def slots(shape: Shape, params: ContextParams) -> int:
     return min(sequences(shape, params) + idle, SEQUENCES_LIMITS.most)
 
 
+def outputs(shape: Shape, params: ContextParams) -> int:
+    """Return the most rows of one step that have logits, `n_outputs_max`."""
+    return max(slots(shape, params), sequences(shape, params) + SCORED_ROWS)
+
+
 def largest_batch(shape: Shape, params: ContextParams) -> int:
     """Return the rows of the largest step, `n_batch`: one of each sequence and all prefill rows."""
     return sequences(shape, params) + params.rows
@@ -201,7 +208,8 @@ def compute(shape: Shape, params: ContextParams) -> int:
         attended.append(sliding_cells(shape, params))
     masks = rows * sum(attended) * _MASK[params.flash_attention]
     inside = max(_phases(shape, params, rows))
-    return max(masks + inside, _logits(shape, params) + inside // 2)
+    logits = min(rows, outputs(shape, params)) * shape.vocabulary * FLOAT
+    return max(masks + inside, logits + inside // 2)
 
 
 def _on_gpus(shape: Shape, params: ContextParams, first: int, count: int) -> tuple[Memory, ...]:
@@ -258,7 +266,10 @@ def _layers(shape: Shape, params: ContextParams, layers: tuple[Layer, ...]) -> M
 
 
 def _logits(shape: Shape, params: ContextParams) -> int:
-    """Return the bytes of the logits: a row for each sequence (`output_reserve` of llama-context.cpp)."""
+    """Return the bytes of the logits: a row for each sequence (`output_reserve` of llama-context.cpp).
+
+    With log probabilities of prompts they grow to `outputs` rows, where there are fewer slots.
+    """
     return slots(shape, params) * shape.vocabulary * FLOAT
 
 

@@ -101,8 +101,9 @@ class Faults:
 
     def _spoilt(self, logits: Logits, batch: Batch) -> Logits:
         self.counts["not_finite"] += 1
-        row = self._draw.randrange(len(batch.sampled))
-        self.codes[batch.sampled[row].id].add("not_finite")
+        index = self._draw.randrange(len(batch.sampled))
+        row = batch.sampled_outputs[index]
+        self.codes[batch.sampled[index].id].add("not_finite")
         logits = logits.copy()
         logits[row, self._draw.randrange(logits.shape[1])] = np.nan
         return logits

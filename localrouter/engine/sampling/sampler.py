@@ -111,7 +111,7 @@ class Sampler:
                 if allowed is None or not np.isfinite(row.max()):
                     raise
                 raise CannotSample("The model finds impossible what the grammar allows.", "grammar_dead_end") from None
-        return SampledToken(token) if sampling.logprobs is None else self._describe(row, token, sampling.logprobs)
+        return SampledToken(token) if sampling.logprobs is None else self.describe(row, token, sampling.logprobs)
 
     def _restrict(self, row: NDArray[np.float32], allowed: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the row with -inf for all tokens that are not allowed, and NaN where it has NaN.
@@ -152,8 +152,11 @@ class Sampler:
         if not self._distribution.fill(row, temperature, kept):
             raise NotFinite
 
-    def _describe(self, row: NDArray[np.float32], token: int, count: int) -> SampledToken:
-        """Return the token with log probabilities, limited to 0, which rounding may exceed for a certain token."""
+    def describe(self, row: NDArray[np.float32], token: int, count: int) -> SampledToken:
+        """Return a token with its log probability in a row of logits, and those of the `count` likeliest tokens.
+
+        They are limited to 0, which rounding may exceed for a certain token. Raises NotFinite.
+        """
         total = self._distribution.log_total(row)
         if not math.isfinite(total):
             raise NotFinite
@@ -161,6 +164,11 @@ class Sampler:
         logprobs = np.minimum(row[likeliest].astype(np.float64) - total, 0).tolist()
         possible = (each for each in zip(likeliest.tolist(), logprobs, strict=True) if each[1] > -math.inf)
         return SampledToken(token, min(float(row[token]) - total, 0.0), tuple(possible))
+
+
+def rank_of(row: NDArray[np.float32], token: int) -> int:
+    """Return the rank of a token in a row of logits: 1 for the likeliest, one more for each likelier token."""
+    return 1 + int(np.count_nonzero(row > row[token]))
 
 
 def rng_of(seed: int | None) -> np.random.Generator:

@@ -41,14 +41,19 @@ class BatchPlanner:
                 batch.add(sequence, 1)
         if prompts := self._prompts(running):
             budget = self._token_budget(batch, prompts, waiting, cells_running)
-            self._add_chunks(batch, prompts, budget)
+            self._add_chunks(batch, prompts, budget, self._limits.max_outputs - len(running))
         if batch and self._limits.pads_to_tile:
             padding = self._step_budget.padding(_work(batch, cells_running))
             batch.padding = padding if len(batch) + padding <= cells_free else 0
         return batch
 
     def observe(self, batch: Batch, seconds: float, cells_running: int) -> None:
-        """Learn from a batch that took `seconds`; `cells_running` is the number of KV cells before it."""
+        """Learn from a batch that took `seconds`; `cells_running` is the number of KV cells before it.
+
+        Rows with logits take longer than those of other prompts, so nothing is learned from prompts that are scored.
+        """
+        if batch.scored:
+            return
         self._step_budget.observe(_work(batch, cells_running) + StepWork(batch.padding, batch.padding), seconds)
 
     def _prompts(self, running: SequenceOf[Sequence]) -> list[Sequence]:
@@ -77,12 +82,17 @@ class BatchPlanner:
                 break
         return budget
 
-    def _add_chunks(self, batch: Batch, prompts: list[Sequence], budget: int) -> None:
-        """Add chunks of prompts, `budget` tokens together, to the rows that are decoding."""
+    def _add_chunks(self, batch: Batch, prompts: list[Sequence], budget: int, spare_outputs: int) -> None:
+        """Add chunks of prompts, `budget` tokens together, to the rows that are decoding.
+
+        At most `spare_outputs` of these rows have logits for log probabilities of prompts.
+        """
         is_alone = len(prompts) == 1 and not batch.chunks
         for sequence in prompts:
             count = min(budget, self._max_chunk(sequence))
-            if is_alone and self._limits.can_fork_anywhere:
+            if (scores := sequence.prompt_scores) is not None and not scores.is_complete:
+                count = min(count, scores.max_chunk(sequence.computed, spare_outputs - batch.scored_outputs))
+            elif is_alone and self._limits.can_fork_anywhere:
                 count = _remainder_first(count, sequence.pending, self._limits.tile)
             if count:
                 batch.add(sequence, count)

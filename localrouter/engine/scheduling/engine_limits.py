@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from localrouter.memory.plan import ROWS
+from localrouter.memory.plan import ROWS, SCORED_ROWS
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,8 @@ class EngineLimits:
     """Number of sequences that can be in the cache at the same time."""
     running: int = 0
     """Number of sequences that can run at the same time, 0 for `slots`. The other slots keep ended sequences."""
+    outputs: int = 0
+    """Largest number of rows with logits in one step, more than `running`; 0: 32 more than there are slots."""
     prefill_rows: int = ROWS
     """Largest number of prompt tokens in one step."""
     tile: int = 64
@@ -33,6 +35,11 @@ class EngineLimits:
     """Size of one checkpoint in bytes; 0 if unknown."""
     host_store_cells: int = 0
     """KV cells of which copies can be kept in host memory; 0 where the backend cannot copy cells."""
+
+    @property
+    def max_outputs(self) -> int:
+        """Largest number of rows with logits in one step."""
+        return self.outputs or self.slots + SCORED_ROWS
 
     @property
     def can_fork_anywhere(self) -> bool:

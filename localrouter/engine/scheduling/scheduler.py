@@ -71,7 +71,7 @@ class Scheduler:
     def add(self, sequence: Sequence) -> None:
         """Queue a new sequence. Its prompt and its longest output must fit into an otherwise empty cache."""
         assert sequence.id not in self._by_id
-        assert sequence.prompt_tokens + sequence.max_tokens - 1 <= self.limits.cells
+        assert sequence.prompt_tokens + max(sequence.max_tokens, 1) - 1 <= self.limits.cells
         self._by_id[sequence.id] = sequence
         self.waiting.append(sequence)
 
@@ -191,7 +191,7 @@ class Scheduler:
                 return
             if self._waits_for_leader(sequence):
                 continue
-            match = self.kv_cache.match(sequence.tokens)
+            match = self.kv_cache.match(sequence.reusable_tokens)
             if self._find_leader(sequence, match.count if match else 0):
                 continue
             if not self._start(sequence, match):
@@ -210,6 +210,8 @@ class Scheduler:
 
         If there is one it becomes the leader, with a chunk boundary where the two part. Returns whether there is.
         """
+        if len(sequence.reusable_tokens) < len(sequence.tokens):
+            return False  # its prompt is computed for its own log probabilities
         begin = sequence.tokens[:MIN_SHARED]
         for leader in self.running:
             if leader.tokens[:MIN_SHARED] != begin:
@@ -232,7 +234,7 @@ class Scheduler:
         if slot is None:
             return False
         self.waiting.remove(sequence)
-        sequence.slot, sequence.computed = slot, self.kv_cache.restore(slot, sequence.tokens)
+        sequence.slot, sequence.computed = slot, self.kv_cache.restore(slot, sequence.reusable_tokens)
         if not sequence.completion_tokens:
             # After a preemption the cached prefix may be what this sequence has computed itself.
             sequence.cached = min(sequence.computed, sequence.cached) if sequence.has_computed else sequence.computed
@@ -258,7 +260,7 @@ class Scheduler:
                 continue
             if wanted - cache.cells_free > idle or not cache.evict():
                 return False, match
-            match = cache.match(sequence.tokens)
+            match = cache.match(sequence.reusable_tokens)
         return True, match
 
     def _detach(self, sequence: Sequence) -> None:

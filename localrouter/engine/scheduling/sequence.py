@@ -16,6 +16,7 @@ from localrouter.engine.sampling.banned_ends import BannedEnds
 from localrouter.engine.sampling.chain_params import ChainParams, chain_params_of
 from localrouter.engine.sampling.penalties import Penalties
 from localrouter.engine.sampling.sampler import Allowed, rng_of
+from localrouter.engine.scheduling.prompt_scores import PromptScores
 
 
 class SequenceState(Enum):
@@ -65,6 +66,10 @@ class Sequence:
     """While waiting: a running sequence in prefill, whose first `shared` tokens this one will reuse."""
     shared: int = 0
     """Number of tokens shared with `leader`."""
+    prompt_logprobs: int | None = None
+    """Number of the likeliest tokens reported in the place of each prompt token; None: no logprobs of the prompt."""
+    lists_silent: bool = False
+    """Whether tokens without text are reported with their log probabilities too."""
     started: float | None = None
     """Time at which the first step with tokens of this sequence began, in seconds of `perf_counter`."""
     first_sampled: float | None = None
@@ -83,13 +88,18 @@ class Sequence:
     """Turns output tokens into text."""
     chain_params: ChainParams | None = field(init=False)
     """Parameters with which a backend may sample this sequence by itself; None if only the sampler can."""
+    prompt_scores: PromptScores | None = field(init=False)
+    """Progress of the prompt's log probabilities; None where the request does not ask for them."""
 
     def __post_init__(self) -> None:
         self.prompt_tokens = len(self.tokens)
         self.rng = rng_of(self.sampling.seed)
         self.penalties = Penalties(self.sampling, self.tokens)
         self.output = Output(self.sampling, self.reading)
-        self.chain_params = None if self.constraint or self.reasoning_budget else chain_params_of(self.sampling)
+        asks = self.prompt_logprobs
+        self.prompt_scores = None if asks is None else PromptScores(asks, self.prompt_tokens)
+        needs_logits = self.constraint or self.reasoning_budget or self.prompt_scores
+        self.chain_params = None if needs_logits else chain_params_of(self.sampling)
 
     @property
     def pending(self) -> int:
@@ -100,6 +110,16 @@ class Sequence:
     def until_boundary(self) -> int:
         """Number of pending tokens up to the next chunk boundary, or to the end if there is none."""
         return min([self.pending, *(end - self.computed for end in self.chunk_boundaries if end > self.computed)])
+
+    @property
+    def reusable_tokens(self) -> list[int]:
+        """Tokens to look for in the cache, whose last one is computed in any case.
+
+        A prompt token that has yet to be reported with its log probability needs the logits of the row before it, so
+        this row and those after it are computed.
+        """
+        scores = self.prompt_scores
+        return self.tokens if scores is None or scores.is_complete else self.tokens[: scores.first_row + 1]
 
     @property
     def completion_tokens(self) -> int:

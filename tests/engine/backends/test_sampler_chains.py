@@ -48,7 +48,8 @@ def plain() -> Iterator[LlamaBackend]:
 def first_tokens(sampling: Sampling) -> Batch:
     """Return a batch with the first token of a text in every slot, and the parameters for the token after it."""
     sequences = [Sequence(slot, [300], 1, sampling, slot=slot) for slot in SLOTS]
-    return Batch(tokens=[300] * ROWS, positions=[0] * ROWS, slots=SLOTS, outputs=SLOTS, sampled=sequences)
+    outputs = list(range(ROWS))
+    return Batch([300] * ROWS, [0] * ROWS, SLOTS, SLOTS, sampled=sequences, sampled_outputs=outputs)
 
 
 def sampled_token(backend: LlamaBackend, sampling: Sampling, rounds: int) -> list[int | None]:

@@ -111,12 +111,13 @@ class LlamaBackend:
     def decode(self, batch: Batch) -> Logits:
         """Compute the rows of `batch`; the logits are a view into llama.cpp's own memory."""
         assert 0 < len(batch) <= self._rows.capacity
+        assert len(batch.outputs) <= self.limits.max_outputs
         assert all(0 <= slot < self.limits.slots for slot in batch.slots)
         assert self.limits.pads_to_tile or not batch.padding, (
             "padding needs a scratch sequence: its rows would go to a request's"
         )
         if self._chains:
-            self._chains.prepare(batch, [sequence.chain_params for sequence in batch.sampled])
+            self._chains.prepare(batch, _chain_params(batch))
         return self._decode(batch)
 
     def sampled_token(self, output: int) -> int | None:
@@ -299,3 +300,11 @@ class LlamaBackend:
             options=planned.options,
             fallbacks=planned.fallbacks,
         )
+
+
+def _chain_params(batch: Batch) -> list[ChainParams | None]:
+    """Return the parameters of a sampler chain for each output of a batch; None for those of scored prompts."""
+    params: list[ChainParams | None] = [None] * len(batch.outputs)
+    for sequence, output in zip(batch.sampled, batch.sampled_outputs, strict=True):
+        params[output] = sequence.chain_params
+    return params

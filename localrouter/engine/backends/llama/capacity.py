@@ -2,7 +2,7 @@
 
 from localrouter.engine.scheduling.engine_limits import EngineLimits
 from localrouter.memory.machine import Machine
-from localrouter.memory.plan import ContextParams, Plan, sequences, slots
+from localrouter.memory.plan import ContextParams, Plan, outputs, sequences, slots
 
 _IDLE_SHARE = (1 / 16, 1 / 2)
 """Smallest and largest share of all KV cells that ended sequences may hold where there is no host store."""
@@ -31,6 +31,7 @@ def limits_of(plan: Plan, machine: Machine, cache_ram: int | None, *, recurrent:
         cells=params.cells,
         slots=room,
         running=min(sequences(plan.shape, params), room),
+        outputs=outputs(plan.shape, params),
         prefill_rows=params.rows,
         pads_to_tile=has_scratch and _has_tiles(params),
         recurrent=recurrent,

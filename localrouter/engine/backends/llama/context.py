@@ -9,7 +9,7 @@ from localrouter.engine.backends.base import LoadError
 from localrouter.engine.backends.llama.library import native_log
 from localrouter.engine.backends.threads import physical_cores
 from localrouter.load_options import Switch
-from localrouter.memory.plan import KV_NUMBERS, Plan, largest_batch, slots, ubatch
+from localrouter.memory.plan import KV_NUMBERS, Plan, largest_batch, outputs, slots, ubatch
 
 _FLASH_ATTENTION = {
     "auto": api.LLAMA_FLASH_ATTN_TYPE_AUTO,
@@ -29,8 +29,8 @@ def open_context(model: Any, plan: Plan, flash_attention: Switch, path: Path) ->
     params.n_batch = largest_batch(shape, planned)
     params.n_ubatch = ubatch(shape, planned)
     params.n_seq_max = slots(shape, planned)
-    # Rows with logits per ubatch; the default reserves a row of the vocabulary for every token of a batch.
-    params.n_outputs_max = params.n_seq_max
+    # Rows with logits per batch; the default reserves a row of the vocabulary for every token of a batch.
+    params.n_outputs_max = outputs(shape, planned)
     params.n_outputs_max_per_seq = 1
     params.kv_unified = True
     params.swa_full = planned.swa_full
