@@ -6,8 +6,8 @@ step with its events, and `Tokens`. On the wire each message is a 4-byte big-end
 msgpack.
 
 For every `Generate` the worker sends one `Accepted`, any number of `Piece`s and exactly one `Finished`; a request that
-is rejected, or cancelled before its preprocessing, gets the `Finished` alone. `PromptLogprobs`, where a request asks for
-them, come before the first `Piece`.
+is rejected, or cancelled before its preprocessing, gets the `Finished` alone. `PromptLogprobs` come before the first
+`Piece`, for a request that asks for them.
 """
 
 from typing import Literal, TypeAlias
