@@ -17,11 +17,12 @@ from localrouter.api.cors import Cors, Origins
 from localrouter.api.error_responses import error_response
 from localrouter.api.explain_route import explain_chat_completion
 from localrouter.api.health_route import health, live, ready
+from localrouter.api.infill_route import infill
 from localrouter.api.models_route import list_models, read_model
 from localrouter.api.root_route import root
 from localrouter.api.schema_route import read_schema
 from localrouter.api.service import EngineLender, ModelCatalog, Service, service_of
-from localrouter.api.tokenize_route import detokenize, tokenize
+from localrouter.api.tokenize_route import count_input_tokens, detokenize, tokenize, tokenizer_info
 from localrouter.chat.prompt.chat_prompt import Renderer
 from localrouter.config import Settings
 
@@ -30,7 +31,7 @@ def create_app(router: EngineLender, catalog: ModelCatalog, settings: Settings, 
     """Return the application."""
     api = [
         *(create_chat_completion, explain_chat_completion, create_completion),
-        *(list_models, read_model, tokenize, detokenize),
+        *(list_models, read_model, tokenize, detokenize, tokenizer_info, count_input_tokens, infill),
     ]
     app = Litestar(
         [

@@ -25,12 +25,13 @@ from localrouter.schema.chat_request import ChatRequest
 from localrouter.schema.explain import NotEnforced
 from localrouter.schema.generation_fields import GenerationFields
 from localrouter.schema.ignored_fields import UNKNOWN, IgnoredField, ignored_fields
+from localrouter.schema.infill import InfillRequest
 from localrouter.schema.text_completions import CompletionRequest
 from localrouter.schema.tokenization import DetokenizeRequest, TokenizeRequest
 
 LOG = logging.getLogger("localrouter.api")
 
-Asked = TypeVar("Asked", ChatRequest, CompletionRequest, TokenizeRequest, DetokenizeRequest)
+Asked = TypeVar("Asked", ChatRequest, CompletionRequest, InfillRequest, TokenizeRequest, DetokenizeRequest)
 Choice = TypeVar("Choice")
 Chunk = TypeVar("Chunk")
 
@@ -86,20 +87,24 @@ class Reply:
         fold: Callable[[AsyncGenerator[list[Chunk], None]], Awaitable[object]],
         *,
         stream: bool | None,
+        done: bytes = DONE,
     ) -> None:
-        """Send the chunks of `completion` as they arrive, or the response that they `fold` to, then cancel it."""
+        """Send the chunks of `completion` as they arrive, or the response that they `fold` to, then cancel it.
+
+        `done` is what ends a stream of chunks.
+        """
         completion.model = self._model or completion.model
         self.name(completion.ignored, completion.not_enforced)
         try:
             async with aclosing(self._counted(completion)) as chunks:
                 if stream:
-                    await self._stream(chunks)
+                    await self._stream(chunks, done)
                 else:
                     await self.plain(await fold(chunks))
         finally:
             completion.cancel()
 
-    async def _stream(self, chunks: AsyncGenerator[list[Chunk], None]) -> None:
+    async def _stream(self, chunks: AsyncGenerator[list[Chunk], None], done: bytes) -> None:
         async with EventStream(self._send, self._ping_seconds, self._headers) as stream:
             try:
                 async for several in chunks:
@@ -107,7 +112,7 @@ class Reply:
             except Exception as error:  # the status is sent already: only the stream can carry the error
                 await stream.end(event(problem_of(error, self._record).body))
             else:
-                await stream.end(DONE)
+                await stream.end(done)
 
     async def _counted(self, completion: CompletionStream[Choice, Chunk]) -> AsyncGenerator[list[Chunk], None]:
         """Yield the chunks and note the usage in the access log."""

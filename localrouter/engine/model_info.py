@@ -23,6 +23,18 @@ class ComputeDevice(msgspec.Struct, frozen=True):
     """ggml's names of the GPUs that hold layers, separated by commas; empty on the CPU."""
 
 
+class FimTokens(msgspec.Struct, frozen=True):
+    """Ids of the special tokens with which a model fills in the text between a prefix and a suffix."""
+
+    prefix: int
+    suffix: int
+    middle: int
+    repository: int | None = None
+    """Token before the name of a repository, if the vocabulary has one."""
+    separator: int | None = None
+    """Token before the name of each file, if the vocabulary has one."""
+
+
 class ModelInfo(msgspec.Struct, frozen=True):
     """Facts about a loaded model."""
 
@@ -48,6 +60,10 @@ class ModelInfo(msgspec.Struct, frozen=True):
     """Source of the chat template; a model without one has a fallback in the turn format of its vocabulary."""
     special_tokens: dict[str, int] = {}
     """Token ids of the special tokens by text: control tokens, and delimiters the vocabulary defines (`<think>`)."""
+    fim: FimTokens | None = None
+    """Fill-in-the-middle tokens; None where the vocabulary lacks one of the first three."""
+    pad_token: str = ""
+    """Text of the padding token; empty without one."""
     options: LoadOptions = LoadOptions()
     """Options that the model was loaded with."""
     fallbacks: tuple[Fallback, ...] = ()

@@ -16,7 +16,14 @@ from localrouter.schema.field_kinds import (
     Unsupported,
     invalid,
 )
-from localrouter.schema.generation_fields import UNSTORED, GenerationFields
+from localrouter.schema.generation_fields import (
+    MAX_LOGPROBS,
+    PROMPT_LOGPROBS,
+    UNSTORED,
+    GenerationFields,
+    PromptLogprobs,
+    check_not_streamed,
+)
 from localrouter.schema.tools import (
     MAX_TOOLS,
     FunctionChoice,
@@ -68,9 +75,10 @@ class ChatRequest(GenerationFields):
         None, description="at least 1; default, as -1: to the end of the context"
     )
     logprobs: bool | None = Field(None, description="default false; see below")
-    top_logprobs: Annotated[Integer, Field(ge=0, le=20)] | None = Field(
-        None, description="0 to 20, default 0; only with `logprobs`"
+    top_logprobs: Annotated[Integer, Field(ge=0, le=MAX_LOGPROBS)] | None = Field(
+        None, description=f"0 to {MAX_LOGPROBS}, default 0; only with `logprobs`"
     )
+    prompt_logprobs: PromptLogprobs = Field(None, description=PROMPT_LOGPROBS)
 
     response_format: Annotated[ResponseFormat | None, BeforeValidator(_nested_schema)] = Field(
         None, description="`text`, `json_object` or `json_schema`, enforced while the output is sampled"
@@ -160,6 +168,11 @@ class ChatRequest(GenerationFields):
             message = "{field} is only supported as true, and beside 'continue_final_message'."
             raise PydanticCustomError("unsupported_parameter", message)
         return value
+
+    @field_validator("prompt_logprobs")
+    @classmethod
+    def _not_streamed(cls, value: int | None, info: ValidationInfo) -> int | None:
+        return check_not_streamed(value, info)
 
     @field_validator("max_completion_tokens")
     @classmethod

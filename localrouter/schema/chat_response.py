@@ -69,6 +69,18 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
     function: FunctionCall
 
 
+class PromptLogprob(msgspec.Struct, frozen=True):
+    """A token in one place of a prompt, in vLLM's form. `rank` is 1 for the likeliest token in this place."""
+
+    logprob: float
+    rank: int
+    decoded_token: str
+
+
+PromptLogprobList: TypeAlias = list[dict[int, PromptLogprob] | None]
+"""For each token of a prompt itself and the likeliest tokens in its place, by token id; null for the first token."""
+
+
 class AssistantMessage(msgspec.Struct, frozen=True, kw_only=True):
     """The assistant's message. Its content is null where it has tool calls or reasoning alone."""
 
@@ -124,6 +136,8 @@ class ChatCompletionResponse(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage
     system_fingerprint: str
     service_tier: Literal["default"] = "default"
+    prompt_logprobs: PromptLogprobList | UnsetType = UNSET
+    """vLLM's field, where the request asks for it."""
     timings: Timings | UnsetType = UNSET
 
 
@@ -163,7 +177,10 @@ class ChunkChoice(msgspec.Struct, frozen=True):
 
 
 class ChatCompletionChunk(msgspec.Struct, kw_only=True):
-    """One event of a streamed response. `usage` and `timings` are omitted unless the request asks for them."""
+    """One event of a streamed response. `usage` and `timings` are omitted unless the request asks for them.
+
+    `prompt_logprobs` are not streamed: the last chunk has them where it is folded into a response.
+    """
 
     id: str
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
@@ -173,3 +190,4 @@ class ChatCompletionChunk(msgspec.Struct, kw_only=True):
     choices: list[ChunkChoice]
     usage: Usage | UnsetType | None = UNSET
     timings: Timings | UnsetType = UNSET
+    prompt_logprobs: PromptLogprobList | UnsetType = UNSET

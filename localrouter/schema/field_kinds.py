@@ -159,6 +159,8 @@ Tokens = Annotated[
     BeforeValidator(_limit, json_schema_input_type=Literal[-1] | Annotated[int, Field(ge=1, le=MAX_TOKENS)]),
 ]
 """A limit of tokens; -1 is none."""
+TokensOrNone = Annotated[int, Field(ge=0, le=MAX_TOKENS), BeforeValidator(_whole), BeforeValidator(_limit)]
+"""A limit of tokens that may be 0; -1 is none."""
 MAX_NAME = 256
 """Characters of the name of a function or a schema. OpenAI allows 64, which MCP servers exceed."""
 _UNSPELLABLE = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029<>"\\{}]')

@@ -14,6 +14,7 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from localrouter.schema.field_kinds import (
     MAX_TOKENS,
@@ -29,6 +30,9 @@ from localrouter.schema.field_kinds import (
 
 MAX_BIASED = 300
 """Tokens that one `logit_bias` may name."""
+
+MAX_LOGPROBS = 20
+"""Likeliest tokens that a request may ask for in each place: OpenAI's limit for chats, vLLM's for both routes."""
 
 UNSTORED = Ignored("nothing is stored")
 
@@ -85,6 +89,21 @@ MODEL_NAME = "alias or full name; may be left out where one model is served, or 
 
 TokenId = Annotated[int, Field(ge=0, le=MAX_TOKENS)]
 """Number of a token in the model's vocabulary."""
+
+
+PromptLogprobs: TypeAlias = Annotated[int, Field(ge=0, le=MAX_LOGPROBS)] | None
+"""Number of the likeliest tokens reported in the place of each token of a prompt; None: no logprobs of the prompt."""
+PROMPT_LOGPROBS = (
+    f"vLLM's: 0 to {MAX_LOGPROBS}: log probabilities of the prompt's tokens and of so many others; "
+    "not with `stream`; see below"
+)
+
+
+def check_not_streamed(value: int | None, info: ValidationInfo) -> int | None:
+    """Return a request's `prompt_logprobs`. Raises an error with `stream`: no chunk has a place for them."""
+    if value is not None and info.data.get("stream"):
+        raise PydanticCustomError("unsupported_parameter", "{field} is not supported with 'stream'.")
+    return value
 
 
 class GenerationFields(Strict):

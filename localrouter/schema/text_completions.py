@@ -8,9 +8,15 @@ from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from localrouter.schema.chat_request import MAX_CHOICES
-from localrouter.schema.chat_response import Timings, Usage
-from localrouter.schema.field_kinds import MAX_TOKENS, Integer, Tokens, Unsupported, invalid
-from localrouter.schema.generation_fields import GenerationFields
+from localrouter.schema.chat_response import PromptLogprobList, Timings, Usage
+from localrouter.schema.field_kinds import MAX_TOKENS, Integer, TokensOrNone, invalid
+from localrouter.schema.generation_fields import (
+    MAX_LOGPROBS,
+    PROMPT_LOGPROBS,
+    GenerationFields,
+    PromptLogprobs,
+    check_not_streamed,
+)
 
 MAX_PROMPTS = MAX_CHOICES
 """Maximum number of prompts of one request, and of choices for all prompts together."""
@@ -53,13 +59,20 @@ class CompletionRequest(GenerationFields):
         None, description=f"choices per prompt, default 1; at most {MAX_CHOICES} for all prompts together"
     )
     best_of: Annotated[Integer, Field(ge=1, le=MAX_CHOICES)] | None = Field(None, description="1, or as `n`")
-    max_tokens: Tokens | None = Field(None, description=f"at least 1, default {DEFAULT_MAX_TOKENS}")
-    logprobs: Annotated[Integer, Field(ge=0, le=5)] | None = Field(
-        None, description="0 to 5: number of likeliest tokens reported beside the sampled one; see below"
+    max_tokens: TokensOrNone | None = Field(
+        None, description=f"default {DEFAULT_MAX_TOKENS}; 0 computes the prompt only"
     )
-    echo: bool | None = Field(None, description="default false; true: the prompt comes first; not with `logprobs`")
-
-    suffix: Annotated[object, Unsupported(("",))] = None
+    logprobs: Annotated[Integer, Field(ge=0, le=MAX_LOGPROBS)] | None = Field(
+        None,
+        description=f"0 to {MAX_LOGPROBS}: number of likeliest tokens reported beside the sampled one; see below",
+    )
+    echo: bool | None = Field(
+        None, description="default false; true: the prompt comes first, with `logprobs` those of its tokens too"
+    )
+    prompt_logprobs: PromptLogprobs = Field(None, description=PROMPT_LOGPROBS)
+    suffix: str | None = Field(
+        None, description="text after the output, for models with fill-in-the-middle tokens; not with `echo`; see below"
+    )
 
     @field_validator("n")
     @classmethod
@@ -77,13 +90,17 @@ class CompletionRequest(GenerationFields):
             raise PydanticCustomError("unsupported_parameter", message)
         return value
 
-    @field_validator("echo")
+    @field_validator("suffix")
     @classmethod
-    def _prompts_have_no_logprobs(cls, value: bool | None, info: ValidationInfo) -> bool | None:
-        if value and info.data.get("logprobs") is not None:
-            message = "{field} is not supported with 'logprobs': those of a prompt are not computed."
-            raise PydanticCustomError("unsupported_parameter", message)
+    def _one_text_around_the_output(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value and info.data.get("echo"):
+            raise PydanticCustomError("unsupported_parameter", "{field} is not supported with 'echo'.")
         return value
+
+    @field_validator("prompt_logprobs")
+    @classmethod
+    def _not_streamed(cls, value: int | None, info: ValidationInfo) -> int | None:
+        return check_not_streamed(value, info)
 
     @property
     def prompts(self) -> list[str | list[int]]:
@@ -105,9 +122,10 @@ class TextLogprobs(msgspec.Struct, frozen=True):
     """
 
     tokens: list[str]
-    token_logprobs: list[float]
-    top_logprobs: list[dict[str, float]]
-    """The likeliest tokens at the position of each token, and the sampled one."""
+    token_logprobs: list[float | None]
+    """Null for the first token of a prompt."""
+    top_logprobs: list[dict[str, float] | None]
+    """The likeliest tokens at the position of each token, and the token itself; null for the first of a prompt."""
     text_offset: list[int]
     """Where each token begins in the text of the choice, in characters."""
 
@@ -119,6 +137,8 @@ class TextChoice(msgspec.Struct, frozen=True):
     text: str
     logprobs: TextLogprobs | None = None
     finish_reason: Literal["stop", "length"] | None = None
+    prompt_logprobs: PromptLogprobList | UnsetType = UNSET
+    """vLLM's field, where the request asks for it."""
 
 
 class TextCompletionResponse(msgspec.Struct, kw_only=True):

@@ -14,7 +14,8 @@ from openai.types.completion import Completion
 from openai.types.completion_create_params import CompletionCreateParamsBase
 from serving_fakes import FakeGeneration, FakeRouter, client_of, finished, make_app, piece
 
-from localrouter.chat.response.text_choice import TextChoiceStream, token_text
+from localrouter.chat.response.logprobs import token_text
+from localrouter.chat.response.text_choice import TextChoiceStream
 from localrouter.chat.response.text_completion import fold_text
 from localrouter.engine.messages import Event, Finished, Logprob, Piece, Segment, TokenUsage
 from localrouter.errors import ContextLengthExceeded, EngineFailed, InvalidRequest

@@ -22,6 +22,8 @@ class PromptRequest(msgspec.Struct, frozen=True):
     """Variables of the chat template that the client sets."""
     continue_final: bool = False
     """Whether the prompt ends inside the last message, which is the assistant's."""
+    begin_turn: bool = True
+    """Whether the prompt begins the assistant's next turn, where it does not end inside a message."""
 
 
 class Prompt(msgspec.Struct, frozen=True):
@@ -56,12 +58,14 @@ def prompt_of(model: ModelTemplate, request: PromptRequest) -> Prompt:
     )
     segments = template.render(
         conversation.messages,
+        ask=request.begin_turn,
         tools=conversation.tools,
         continue_final=request.continue_final,
         variables=request.variables,
     )
     steps = conversation.steps
-    if request.messages[-1].role == "tool" and (opening := _missing_opening(template, segments, request.variables)):
+    ends_in_result = request.begin_turn and request.messages[-1].role == "tool"
+    if ends_in_result and (opening := _missing_opening(template, segments, request.variables)):
         why = "The template ended the turn after these results, so the assistant's next one was begun."
         segments, steps = (
             [*segments, Segment(opening, control=True)],

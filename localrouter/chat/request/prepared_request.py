@@ -57,6 +57,8 @@ class PreparedRequest:
     """Token ids of the model's special tokens, by text."""
     not_enforced: Sequence[NotEnforced] = ()
     """Parts of the request's schemas that the grammar does not enforce."""
+    prompt_logprobs: int | None = None
+    """Likeliest tokens that are reported for each token of the prompt; None: none, and no log probabilities."""
     alias_defaults: Sequence[str] = ()
     """Names of the fields whose values come from the alias: sampling parameters, and `system`."""
     ignored: Sequence[IgnoredField] = ()
@@ -109,7 +111,7 @@ async def prepare(request: ChatRequest, model: ModelFacts, renderer: Renderer) -
     sampling = sampling_of(request, model.info, logprobs=(request.top_logprobs or 0) if request.logprobs else None)
     max_tokens = request.max_completion_tokens or request.max_tokens
     check_min_tokens(sampling, max_tokens, "max_tokens" if request.max_tokens else "max_completion_tokens")
-    prompt = await renderer.render(model.template, _prompt_request(request, tools, system))
+    prompt = await renderer.render(model.template, prompt_request(request, tools, system=system))
     reasoning = reasoning_state(prompt, model.family, can_reason=model.can_reason)
     rules = OutputRules(
         content=content,
@@ -138,6 +140,7 @@ async def prepare(request: ChatRequest, model: ModelFacts, renderer: Renderer) -
         rules=rules,
         special_tokens=model.info.special_tokens,
         not_enforced=output.not_enforced,
+        prompt_logprobs=request.prompt_logprobs,
         ignored=unread_fields(request, prompt.unread),
     )
 
@@ -151,12 +154,16 @@ def _choices(request: ChatRequest, info: ModelInfo) -> int:
     return choices
 
 
-def _prompt_request(request: ChatRequest, tools: ToolSet, system: str | None) -> PromptRequest:
+def prompt_request(
+    request: ChatRequest, tools: ToolSet, *, system: str | None = None, begin_turn: bool = True
+) -> PromptRequest:
+    """Return the parts of a request that its prompt is rendered from. `system` is the system message of the alias."""
     return PromptRequest(
         messages=with_system(normalised(request.messages), system),
         tools=tools.shown,
         variables=template_variables(request),
         continue_final=continues_last(request.messages, request.continue_final_message),
+        begin_turn=begin_turn,
     )
 
 

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from localrouter.engine.messages import Sampling
 from localrouter.engine.model_info import ModelInfo
 from localrouter.errors import InvalidRequest
-from localrouter.schema.chat_request import ChatRequest
-from localrouter.schema.text_completions import CompletionRequest
+from localrouter.schema.generation_fields import GenerationFields
 
 
-def sampling_of(request: ChatRequest | CompletionRequest, info: ModelInfo, *, logprobs: int | None) -> Sampling:
+def sampling_of(request: GenerationFields, info: ModelInfo, *, logprobs: int | None) -> Sampling:
     """Return the sampling parameters. `logprobs`: likeliest tokens reported per position; None for no logprobs.
 
     Raises InvalidRequest for a biased or a stop token that is not in the model's vocabulary.

@@ -4,7 +4,7 @@ There is one path: a streamed response sends the chunks, and a response that is 
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 from uuid import uuid4
 
@@ -17,7 +17,8 @@ from localrouter.chat.request.prepared_request import PreparedRequest, prepare
 from localrouter.chat.response.choice import ChoiceStream
 from localrouter.chat.response.completion_stream import CompletionStream, Reports
 from localrouter.chat.response.generations import Admission, accepted
-from localrouter.engine.messages import GenerationRequest
+from localrouter.chat.response.prompt_logprobs import ScoredPrompt
+from localrouter.engine.messages import Event, GenerationRequest
 from localrouter.errors import InvalidRequest, RequestError
 from localrouter.schema.alias_defaults import NO_DEFAULTS, AliasDefaults
 from localrouter.schema.chat_request import ChatRequest
@@ -27,6 +28,11 @@ from localrouter.schema.chat_response import ChatCompletionChunk, ChunkChoice, T
 @dataclass
 class Completion(CompletionStream[ChunkChoice, ChatCompletionChunk]):
     """The chunks of all choices of one chat request."""
+
+    prompt_logprobs: int | None = None
+    """Likeliest tokens for each token of the prompt, which the last chunk has; None: not requested."""
+    scored: ScoredPrompt = field(default_factory=ScoredPrompt)
+    """Log probabilities of the prompt, which the first choice reports."""
 
     @classmethod
     async def begin(
@@ -56,13 +62,18 @@ class Completion(CompletionStream[ChunkChoice, ChatCompletionChunk]):
             created=int(time.time()),
             not_enforced=prepared.not_enforced_as_sent(request),
             ignored=prepared.ignored,
+            prompt_logprobs=request.prompt_logprobs,
         )
+
+    def _feed(self, index: int, events: list[Event]) -> list[ChunkChoice]:
+        self.scored.read(events)
+        return super()._feed(index, events)
 
     def chunk(
         self, choices: list[ChunkChoice], usage: Usage | UnsetType | None, timings: Timings | UnsetType = UNSET
     ) -> ChatCompletionChunk:
         """Return one chunk of a chat completion."""
-        return ChatCompletionChunk(
+        chunk = ChatCompletionChunk(
             id=self.id,
             created=self.created,
             model=self.model,
@@ -71,6 +82,9 @@ class Completion(CompletionStream[ChunkChoice, ChatCompletionChunk]):
             usage=usage,
             timings=timings,
         )
+        if self.prompt_logprobs is not None and not choices:
+            chunk.prompt_logprobs = self.scored.vllm_form(self.prompt_logprobs)
+        return chunk
 
 
 def _stream(index: int, request: ChatRequest, prepared: PreparedRequest) -> ChoiceStream:
@@ -103,7 +117,10 @@ async def _begin(
 
 
 async def _submitted(engine: LoadedEngine, prepared: PreparedRequest, reports: Reports) -> Admission:
-    """Submit the prompt once per choice; the engine computes a prompt that several requests share only once."""
+    """Submit the prompt once per choice; the engine computes a prompt that several requests share only once.
+
+    The first choice reports the log probabilities of the prompt.
+    """
 
     def worded(_: int, error: RequestError) -> RequestError:
         if error.reason != "invalid_grammar":
@@ -120,6 +137,7 @@ async def _submitted(engine: LoadedEngine, prepared: PreparedRequest, reports: R
                 prepared.thinking,
                 prepared.delimiters,
                 prepared.calls,
+                prompt_logprobs=None if index else prepared.prompt_logprobs,
                 structured=prepared.has_response_format,
                 reports_progress=reports.progress,
             )

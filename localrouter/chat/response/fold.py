@@ -101,4 +101,5 @@ async def fold(chunks: AsyncIterator[list[ChatCompletionChunk]]) -> ChatCompleti
         usage=last.usage,
         system_fingerprint=last.system_fingerprint,
         timings=last.timings,
+        prompt_logprobs=last.prompt_logprobs,
     )

@@ -24,5 +24,13 @@ def token_logprobs(tokens: Iterable[Logprob]) -> list[TokenLogprob]:
     ]
 
 
+def token_text(piece: bytes) -> str:
+    r"""Return the bytes of a token as text, or in OpenAI's form where they are not UTF-8: `bytes:\xe2\x82`."""
+    try:
+        return piece.decode()
+    except UnicodeDecodeError:
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in piece)
+
+
 def _text(piece: bytes) -> str:
     return piece.decode(errors="replace")

@@ -5,7 +5,7 @@ There is one path: a streamed response sends the chunks, and a response that is 
 
 import time
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 from uuid import uuid4
 
@@ -16,14 +16,17 @@ from localrouter.chat.engine_interface import Generation, LoadedEngine
 from localrouter.chat.grammar.client_grammar import client_grammar
 from localrouter.chat.grammar.output_grammar import OutputRules, Regex, output_grammar
 from localrouter.chat.model_facts import ModelFacts, facts_of
+from localrouter.chat.prompt.fill_in_middle import fim_prompt
 from localrouter.chat.request.sampling_params import check_min_tokens, check_tokens, sampling_of
 from localrouter.chat.response.completion_stream import CompletionStream, Reports
 from localrouter.chat.response.generations import Admission, accepted
-from localrouter.chat.response.text_choice import TextChoiceStream
-from localrouter.engine.messages import GenerationRequest, Grammar, Sampling, Segment
+from localrouter.chat.response.prompt_logprobs import ScoredPrompt
+from localrouter.chat.response.text_choice import Opening, TextChoiceStream
+from localrouter.engine.messages import Event, GenerationRequest, Grammar, Sampling, Segment
 from localrouter.errors import ContextLengthExceeded, EngineFailed, InvalidRequest, RequestError
 from localrouter.schema.alias_defaults import NO_DEFAULTS, AliasDefaults
 from localrouter.schema.chat_response import Timings, Usage
+from localrouter.schema.generation_fields import GenerationFields
 from localrouter.schema.text_completions import (
     DEFAULT_MAX_TOKENS,
     CompletionRequest,
@@ -46,6 +49,9 @@ class _Prompt(NamedTuple):
 class TextCompletion(CompletionStream[TextChoice, TextCompletionResponse]):
     """The chunks of all choices for the raw prompts of one request."""
 
+    scored: list[ScoredPrompt] = field(default_factory=list)
+    """The prompts, where the request asks for their log probabilities: the first choice of each reports them."""
+
     @classmethod
     async def begin(
         cls, engine: LoadedEngine, request: CompletionRequest, defaults: AliasDefaults = NO_DEFAULTS
@@ -59,25 +65,45 @@ class TextCompletion(CompletionStream[TextChoice, TextCompletionResponse]):
         """
         model = facts_of(engine.model, engine.info, defaults)
         sampling = sampling_of(defaults.complete(request), engine.info, logprobs=request.logprobs)
-        check_min_tokens(sampling, request.max_tokens or DEFAULT_MAX_TOKENS, "max_tokens")
+        check_min_tokens(sampling, _limit(request), "max_tokens")
         reports = Reports.of(request)
         prompts = await _prompts(engine, request)
         choices = request.n or 1
-        echoed = [prompt.echoed for prompt in prompts for _ in range(choices)]
+        echoed = [prompt.echoed if request.echo else "" for prompt in prompts for _ in range(choices)]
+        scored = [] if _prompt_logprobs(request) is None else [ScoredPrompt() for _ in prompts]
+        is_open = request.echo and not scored
         return cls(
             admission=await _begin(engine, request, prompts, sampling, reports),
             streams=[
-                TextChoiceStream(index, has_logprobs=request.logprobs is not None)
-                for index in range(len(prompts) * choices)
+                TextChoiceStream(
+                    index,
+                    has_logprobs=request.logprobs is not None,
+                    opening=_opening(request, scored[index // choices], text) if scored else None,
+                )
+                for index, text in enumerate(echoed)
             ],
-            opening=[TextChoice(index, prompt) for index, prompt in enumerate(echoed)] if request.echo else [],
+            opening=[TextChoice(index, text) for index, text in enumerate(echoed)] if is_open else [],
             choices=choices,
             reports=reports,
             model=engine.model,
             fingerprint=model.fingerprint,
             id=f"cmpl-{uuid4().hex}",
             created=int(time.time()),
+            scored=scored,
         )
+
+    def _feed(self, index: int, events: list[Event]) -> list[TextChoice]:
+        """Return the chunk choices for events; with the last token of a scored prompt also those that waited for it."""
+        if not self.scored or self.scored[index // self.choices].is_complete:
+            return super()._feed(index, events)
+        prompt = self.scored[index // self.choices]
+        prompt.read(events)
+        choices = super()._feed(index, events)
+        first = index // self.choices * self.choices
+        for other in range(first, first + self.choices):
+            if prompt.is_complete and other != index:
+                choices += super()._feed(other, [])
+        return choices
 
     def chunk(
         self, choices: list[TextChoice], usage: Usage | UnsetType | None, timings: Timings | UnsetType = UNSET
@@ -117,19 +143,43 @@ def _whole(parts: list[TextChoice]) -> TextChoice:
         text_offset=[offset for some in known for offset in some.text_offset],
     )
     text = "".join(part.text for part in parts)
-    return TextChoice(parts[0].index, text, logprobs if known else None, parts[-1].finish_reason)
+    return TextChoice(
+        parts[0].index, text, logprobs if known else None, parts[-1].finish_reason, parts[0].prompt_logprobs
+    )
+
+
+def _prompt_logprobs(request: CompletionRequest) -> int | None:
+    """Return how many likeliest tokens are needed in the place of each prompt token; None where none are."""
+    asked = (request.prompt_logprobs, request.logprobs if request.echo else None)
+    return max((top for top in asked if top is not None), default=None)
+
+
+def _limit(request: CompletionRequest) -> int:
+    """Return the limit of the output's tokens."""
+    return DEFAULT_MAX_TOKENS if request.max_tokens is None else request.max_tokens
+
+
+def _opening(request: CompletionRequest, prompt: ScoredPrompt, echoed: str) -> Opening:
+    return Opening(prompt, echoed, request.logprobs if request.echo else None, request.prompt_logprobs)
 
 
 async def _prompts(engine: LoadedEngine, request: CompletionRequest) -> list[_Prompt]:
-    """Return the prompts of a request. Text has no template around it, and control tokens in it are recognised."""
+    """Return the prompts of a request. Text has no template around it, and control tokens in it are recognised.
+
+    With a suffix prompt and suffix are plain text, and the output is what stands between them.
+    """
     given = request.prompts
     prompts = []
     for index, prompt in enumerate(given):
         param = f"prompt[{index}]" if len(given) > 1 else "prompt"
+        if not isinstance(prompt, str):
+            check_tokens(prompt, engine.info.vocabulary, param)
+        if request.suffix:
+            prompts.append(_Prompt([], await fim_prompt(engine, prompt, request.suffix, param="suffix"), "", param))
+            continue
         if isinstance(prompt, str):
             prompts.append(_Prompt([Segment(prompt, control=True)], None, prompt, param))
             continue
-        check_tokens(prompt, engine.info.vocabulary, param)
         pieces = (await engine.detokenize(prompt)).pieces if request.echo else []
         prompts.append(_Prompt([], prompt, b"".join(pieces).decode(errors="replace"), param))
     return prompts
@@ -139,8 +189,8 @@ async def _begin(
     engine: LoadedEngine, request: CompletionRequest, prompts: list[_Prompt], sampling: Sampling, reports: Reports
 ) -> Admission:
     """Submit each prompt once per choice; the engine computes a prompt that several requests share only once."""
-    grammar = _grammar(request, facts_of(engine.model, engine.info))
-    max_tokens = request.max_tokens or DEFAULT_MAX_TOKENS
+    grammar = grammar_of(request, facts_of(engine.model, engine.info))
+    max_tokens = _limit(request)
     choices = request.n or 1
 
     def submitted() -> Iterator[Generation]:
@@ -157,13 +207,15 @@ async def _begin(
                         grammar,
                         tokens=prompt.tokens,
                         reports_progress=reports.progress,
+                        prompt_logprobs=None if choice else _prompt_logprobs(request),
+                        lists_silent=bool(request.echo),
                     )
                 )
 
-    return await accepted(submitted(), lambda index, error: _worded(error, request, prompts[index // choices].param))
+    return await accepted(submitted(), lambda index, error: worded(error, request, prompts[index // choices].param))
 
 
-def _worded(error: RequestError, request: CompletionRequest, param: str) -> RequestError:
+def worded(error: RequestError, request: GenerationFields, param: str) -> RequestError:
     """Return an error of the engine in the words of this route, naming the prompt."""
     if isinstance(error, ContextLengthExceeded):
         return InvalidRequest(
@@ -179,7 +231,7 @@ def _worded(error: RequestError, request: CompletionRequest, param: str) -> Requ
     return InvalidRequest(error.message, param=param, code=error.reason)
 
 
-def _grammar(request: CompletionRequest, model: ModelFacts) -> Grammar | None:
+def grammar_of(request: GenerationFields, model: ModelFacts) -> Grammar | None:
     """Return the grammar of the output. Raises InvalidRequest for an invalid regular expression or GBNF."""
     if request.regex is None:
         return None if request.grammar is None else Grammar(client_grammar(request.grammar))

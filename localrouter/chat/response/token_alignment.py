@@ -21,9 +21,10 @@ class AlignedToken(NamedTuple):
 class TokenAlignment:
     """Places the tokens of one output, piece by piece."""
 
-    def __init__(self) -> None:
-        self._end = 0
-        """Characters of all pieces so far."""
+    def __init__(self, start: int = 0) -> None:
+        """`start` is the number of characters before the output."""
+        self._end = start
+        """Characters so far."""
 
     def add(self, piece: Piece) -> list[AlignedToken]:
         """Return the tokens of the next piece with their places."""

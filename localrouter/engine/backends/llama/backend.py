@@ -297,6 +297,8 @@ class LlamaBackend:
             eos_token=self._vocabulary.eos,
             control_tokens=list(self._vocabulary.controls),
             special_tokens=self._vocabulary.special_tokens,
+            fim=self._vocabulary.fim,
+            pad_token=self._vocabulary.pad,
             options=planned.options,
             fallbacks=planned.fallbacks,
         )

@@ -12,7 +12,7 @@ import llama_cpp.llama_cpp as api
 
 from localrouter.engine.grammar.constraint import GrammarVocabulary
 from localrouter.engine.messages import Segment
-from localrouter.engine.model_info import TemplateSource
+from localrouter.engine.model_info import FimTokens, TemplateSource
 from localrouter.gguf.turn_format import DELIMITERS, TurnFormat, turn_format
 
 _AT_ONCE = 1 << 14
@@ -170,6 +170,21 @@ class Vocabulary:
     def eos(self) -> str:
         """Text of the end-of-text token; empty without one."""
         return self._text(api.llama_vocab_eos(self._native))
+
+    @property
+    def pad(self) -> str:
+        """Text of the padding token; empty without one."""
+        return self._text(api.llama_vocab_pad(self._native))
+
+    @property
+    def fim(self) -> FimTokens | None:
+        """Fill-in-the-middle tokens; None where one of the first three is missing."""
+        names = ("pre", "suf", "mid", "rep", "sep")
+        tokens = [int(getattr(api, f"llama_vocab_fim_{name}")(self._native)) for name in names]
+        if min(tokens[:3]) < 0:
+            return None
+        repository, separator = (None if token < 0 else token for token in tokens[3:])
+        return FimTokens(tokens[0], tokens[1], tokens[2], repository, separator)
 
     def _text(self, token: int) -> str:
         return (api.llama_vocab_get_text(self._native, token) or b"").decode(errors="replace") if token >= 0 else ""
