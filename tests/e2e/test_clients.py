@@ -4,6 +4,7 @@ Each but the openai package has an environment of its own with pinned versions, 
 `LOCALROUTER_CLIENTS=1` is set: together they want versions that exclude one another.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -14,9 +15,11 @@ from hashlib import blake2b
 from pathlib import Path
 
 import pytest
+from likelihoods import EXACT, TOLERANCE, computed, continuations
 from npm_packages import OPENAI, install_npm_packages
-from running_server import RunningServer
+from running_server import RunningServer, serving
 
+import localrouter
 from localrouter.bench.scratch import cache_home
 
 SCRIPTS = Path(__file__).parent / "clients"
@@ -40,6 +43,8 @@ class Client:
         return cache_home() / "clients" / f"{Path(self.script).stem}-{key}"
 
 
+LM_EVAL = Client("lm_eval_client.py", ("lm_eval[api]==0.4.13",))
+"""An evaluation harness, which is asked for numbers; its packages take 1 GB."""
 CLIENTS = (
     Client("openai_client.py"),
     Client("langchain_client.py", ("langchain-openai==1.7.3",)),
@@ -109,3 +114,18 @@ def test_a_client_works_unchanged(client: Client, step: str, server: RunningServ
     )
 
     assert (done.returncode, done.stdout) == (0, f"{step}: done\n"), done.stderr[-2000:]
+
+
+def test_an_evaluation_harness_finds_the_log_likelihoods_that_llama_cpp_computes() -> None:
+    program = command(LM_EVAL)
+    with serving(*EXACT) as server:  # `demo` alone, because the harness asks for the tokenizer of the only model
+        done = subprocess.run(
+            [*program, server.base_url, "demo"], capture_output=True, text=True, check=False, timeout=PATIENCE
+        )
+        documents = continuations(server, "demo")
+
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = [json.loads(line)["loglikelihood"] for line in done.stdout.splitlines()]
+    demo = str(Path(localrouter.__file__).parent / "assets" / "demo.gguf")
+    for value, expected in zip(found, computed(demo, documents), strict=True):
+        assert abs(value - sum(expected)) <= TOLERANCE * len(expected)

@@ -10,6 +10,7 @@ from localrouter.engine.kv_cache.host_store import HostStore
 from localrouter.engine.kv_cache.kv_cache import KvCache
 from localrouter.engine.kv_cache.operations import Clear, Forget, Store
 from localrouter.engine.messages import Sampling
+from localrouter.engine.scheduling.batch import Batch
 from localrouter.engine.scheduling.engine_limits import EngineLimits
 from localrouter.engine.scheduling.scheduler import Scheduler
 from localrouter.engine.scheduling.sequence import Sequence
@@ -92,7 +93,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     """Submits and cancels requests and computes steps in any order, beside a model of the backend's cache."""
 
     CELLS = 120
-    LIMITS = EngineLimits(cells=CELLS, slots=5, running=3, prefill_rows=16, tile=4)
+    LIMITS = EngineLimits(cells=CELLS, slots=5, running=3, outputs=8, prefill_rows=16, tile=4)
 
     def __init__(self) -> None:
         super().__init__()
@@ -106,16 +107,27 @@ class SchedulerMachine(RuleBasedStateMachine):
     def arrive(self, prompt: list[int], max_tokens: int) -> None:
         self._add(prompt, max_tokens)
 
-    @precondition(lambda self: self.alive)
-    @rule(data=st.data(), more=st.integers(1, 20))
-    def arrive_with_shared_prefix(self, data: st.DataObject, more: int) -> None:
-        other = self.alive[data.draw(st.sampled_from(sorted(self.alive)))]
-        self._add([*other.tokens[: data.draw(st.integers(0, 40))], *[5] * more], 5)
+    @rule(prompt=st.lists(st.integers(0, 1), min_size=1, max_size=60), max_tokens=st.integers(0, 60))
+    def arrive_to_be_scored(self, prompt: list[int], max_tokens: int) -> None:
+        self._add(prompt, max_tokens, prompt_logprobs=0)
 
-    def _add(self, prompt: list[int], max_tokens: int) -> None:
+    @precondition(lambda self: self.alive)
+    @rule(data=st.data(), more=st.integers(1, 20), prompt_logprobs=st.sampled_from([None, None, 0]))
+    def arrive_with_shared_prefix(self, data: st.DataObject, more: int, prompt_logprobs: int | None) -> None:
+        other = self.alive[data.draw(st.sampled_from(sorted(self.alive)))]
+        self._add([*other.tokens[: data.draw(st.integers(0, 40))], *[5] * more], 5, prompt_logprobs)
+
+    def _add(self, prompt: list[int], max_tokens: int, prompt_logprobs: int | None = None) -> None:
         self.number += 1
         boundaries = {len(prompt) // 2} if self.LIMITS.recurrent else set()
-        self.alive[self.number] = Sequence(self.number, prompt, max_tokens, Sampling(), chunk_boundaries=boundaries)
+        self.alive[self.number] = Sequence(
+            self.number,
+            prompt,
+            max_tokens,
+            Sampling(),
+            chunk_boundaries=boundaries,
+            prompt_logprobs=prompt_logprobs,
+        )
         self.scheduler.add(self.alive[self.number])
 
     @precondition(lambda self: self.alive)
@@ -147,10 +159,24 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert bool(batch) == bool(self.alive)
         for each in self.scheduler.commit(batch):
             self.scheduler.add_checkpoint(each, self.cache.keep_state(each.slot))
+        self._score(batch)
         for each in batch.sampled:
-            each.tokens.append(0)
+            assert each.prompt_scores is None or each.prompt_scores.is_complete
+            if each.max_tokens:
+                each.tokens.append(0)
             if each.completion_tokens == each.max_tokens:
                 self._end(each.id)
+
+    def _score(self, batch: Batch) -> None:
+        """Report prompt tokens, each once and in order, from the row before each of them."""
+        assert len(batch.outputs) <= self.LIMITS.max_outputs
+        for sequence, tokens, output in batch.scored:
+            assert sequence.prompt_scores is not None
+            assert sequence.prompt_scores.reported == tokens.start
+            rows = batch.outputs[output : output + len([token for token in tokens if token])]
+            assert [batch.positions[row] + 1 for row in rows] == [token for token in tokens if token]
+            assert all(batch.slots[row] == sequence.slot for row in rows)
+            sequence.prompt_scores.reported = tokens.stop
 
     @invariant()
     def nothing_leaks(self) -> None:
