@@ -94,7 +94,7 @@ TokenId = Annotated[int, Field(ge=0, le=MAX_TOKENS)]
 PromptLogprobs: TypeAlias = Annotated[int, Field(ge=0, le=MAX_LOGPROBS)] | None
 """Number of the likeliest tokens reported in the place of each token of a prompt; None: no logprobs of the prompt."""
 PROMPT_LOGPROBS = (
-    f"vLLM's: 0 to {MAX_LOGPROBS}: log probabilities of the prompt's tokens and of so many others; "
+    f"vLLM's, 0 to {MAX_LOGPROBS}: logprobs of the prompt's tokens, and of so many others in the place of each; "
     "not with `stream`; see below"
 )
 

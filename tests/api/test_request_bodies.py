@@ -518,7 +518,7 @@ OWN = {
     "top_k",
     "ttl",
 }
-OWN |= {"min_tokens", "ignore_eos", "stop_token_ids", "timings_per_token"}
+OWN |= {"min_tokens", "ignore_eos", "stop_token_ids", "timings_per_token", "prompt_logprobs"}
 
 
 def test_the_fields_are_those_of_openais_sdk_and_our_own() -> None:

@@ -66,7 +66,8 @@ class Completion(CompletionStream[ChunkChoice, ChatCompletionChunk]):
         )
 
     def _feed(self, index: int, events: list[Event]) -> list[ChunkChoice]:
-        self.scored.read(events)
+        if index == 0:
+            self.scored.read(events)
         return super()._feed(index, events)
 
     def chunk(

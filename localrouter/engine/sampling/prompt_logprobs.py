@@ -2,13 +2,20 @@
 
 from collections.abc import Callable, Sequence
 
-from localrouter.engine.backends.base import Logits
+import numpy as np
+from numpy.typing import NDArray
+
 from localrouter.engine.messages import PromptToken
 from localrouter.engine.sampling.sampler import Sampler, rank_of
 
 
 def score(
-    tokens: Sequence[int], due: range, rows: Logits, top: int, sampler: Sampler, text: Callable[[int], bytes]
+    tokens: Sequence[int],
+    due: range,
+    rows: NDArray[np.float32],
+    top: int,
+    sampler: Sampler,
+    text: Callable[[int], bytes],
 ) -> tuple[PromptToken, ...]:
     """Return the log probabilities of the prompt tokens at the positions `due`, each with the `top` likeliest ones.
 
