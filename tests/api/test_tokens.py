@@ -184,4 +184,4 @@ async def test_of_several_models_one_has_to_be_named() -> None:
     async with client_of(app) as client:
         for answer in (await client.get("/tokenizer_info"), await client.post("/tokenize", json={"prompt": "a"})):
             assert (answer.status_code, answer.json()["error"]["param"]) == (400, "model")
-            assert "2 models" in answer.json()["error"]["message"]
+            assert "Models of this server: a, b" in answer.json()["error"]["message"]

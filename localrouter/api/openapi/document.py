@@ -66,13 +66,17 @@ def document(*, locked: bool) -> JsonObject:
         "components": {
             "schemas": components(
                 {each.request: None for each in OPERATIONS if each.request},
-                {kind: None for each in OPERATIONS for kind in (each.response, each.chunk, ErrorBody) if kind},
+                {kind: None for each in OPERATIONS for kind in _response_types(each) if kind},
             ),
             "responses": {_name(status): _error(status) for status in ERRORS},
             "headers": {name: {"description": text, "schema": {"type": "string"}} for name, text in HEADERS.items()},
             "securitySchemes": SECURITY,
         },
     }
+
+
+def _response_types(operation: Operation) -> tuple[type[msgspec.Struct] | None, ...]:
+    return operation.response, operation.or_response, operation.chunk, ErrorBody
 
 
 def _paths(*, locked: bool) -> JsonObject:
@@ -128,7 +132,7 @@ def _responses(operation: Operation) -> JsonObject:
 
 
 def _success(operation: Operation) -> JsonObject:
-    description, content = "The response.", {operation.media_type: _content(operation.response)}
+    description, content = "The response.", {operation.media_type: _content(operation.response, operation.or_response)}
     if operation.chunk is not None:
         content[EVENT_STREAM] = _content(operation.chunk)
         description = (
@@ -151,8 +155,10 @@ def _headers(*names: str, retried: bool = False) -> JsonObject:
     return {name: reference(name, "headers") for name in ("x-request-id", *names, *(["retry-after"] * retried))}
 
 
-def _content(kind: type[Any] | None) -> JsonObject:
-    return {"schema": reference(kind.__name__) if kind else {"type": "object"}}
+def _content(*kinds: type[Any] | None) -> JsonObject:
+    """Return the schema of a body of one of these types; without a type it is any object."""
+    schemas = [reference(kind.__name__) for kind in kinds if kind]
+    return {"schema": {"anyOf": schemas} if len(schemas) > 1 else schemas[0] if schemas else {"type": "object"}}
 
 
 def _name(status: int) -> str:

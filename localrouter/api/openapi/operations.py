@@ -12,8 +12,17 @@ from localrouter.api.root_route import ServerInfo
 from localrouter.schema.chat_request import ChatRequest
 from localrouter.schema.chat_response import ChatCompletionChunk, ChatCompletionResponse
 from localrouter.schema.explain import Explanation
+from localrouter.schema.infill import InfillRequest, InfillResponse
 from localrouter.schema.text_completions import CompletionRequest, TextCompletionResponse
-from localrouter.schema.tokenization import DetokenizeRequest, DetokenizeResponse, TokenizeRequest, TokenizeResponse
+from localrouter.schema.tokenization import (
+    DetokenizeRequest,
+    DetokenizeResponse,
+    InputTokens,
+    PromptTokensResponse,
+    TokenizeRequest,
+    TokenizeResponse,
+    TokenizerInfo,
+)
 
 JSON = "application/json"
 EVENT_STREAM = "text/event-stream"
@@ -41,6 +50,8 @@ class Operation:
     response: type[msgspec.Struct] | None
     """Type of the response's body; None: any object."""
     request: type[BaseModel] | None = None
+    or_response: type[msgspec.Struct] | None = None
+    """Type of the response's body for requests in another server's form; None: there is no such form."""
     chunk: type[msgspec.Struct] | None = None
     """Type of the events of a streamed response; None: the route does not stream."""
     parameters: tuple[Parameter, ...] = ()
@@ -86,7 +97,34 @@ OPERATIONS = (
         chunk=TextCompletionResponse,
     ),
     Operation(
-        "tokenize", ("/tokenize", "/v1/tokenize"), "Return the tokens of a text.", TokenizeResponse, TokenizeRequest
+        "count_input_tokens",
+        _api("/chat/completions/input_tokens"),
+        "Return the number of prompt tokens of a chat request.",
+        InputTokens,
+        request=ChatRequest,
+    ),
+    Operation(
+        "infill",
+        ("/infill", "/v1/infill"),
+        "Generate the text between two texts, streamed or not.",
+        InfillResponse,
+        request=InfillRequest,
+        chunk=InfillResponse,
+    ),
+    Operation(
+        "tokenize",
+        ("/tokenize", "/v1/tokenize"),
+        "Return the tokens of a text, or of a conversation.",
+        TokenizeResponse,
+        TokenizeRequest,
+        or_response=PromptTokensResponse,
+    ),
+    Operation(
+        "tokenizer_info",
+        ("/tokenizer_info", "/v1/tokenizer_info"),
+        "Return facts about the tokenizer of a model.",
+        TokenizerInfo,
+        parameters=(Parameter("model", "query", "name of the model; not needed where one model is served"),),
     ),
     Operation(
         "detokenize",
