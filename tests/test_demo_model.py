@@ -23,6 +23,7 @@ WEATHER: dict[str, Any] = {
         "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
     },
 }
+YARN: dict[str, Any] = {"type": "yarn", "factor": 2.0, "original_context_length": 2048}
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,7 @@ EXAMS: dict[str, Callable[[Completer], Exam]] = {
     "a name told before": lambda model: exam.remembers_name(model, runs=60),
     "a number told before": lambda model: exam.remembers_number(model, runs=60),
     "a name told 20 turns before": lambda model: exam.remembers_long(model, runs=10),
+    "capitals after 3,500 tokens": exam.capitals_late,
     "one tool": lambda model: exam_tools.one_tool(model, rounds=3),
     "three similar tools": lambda model: exam_tools.three_tools(model, rounds=2),
     "a tool's result": lambda model: exam_tools.tool_results(model, runs=60),
@@ -98,8 +100,14 @@ def test_file_says_what_it_is(facts: gguf.GGUFReader) -> None:
     assert said["general.architecture"] == "qwen3"
     assert said["general.name"] == "localrouter-demo"
     assert said["general.license"] == "apache-2.0"
-    assert said["qwen3.context_length"] == 2048
+    assert said["qwen3.context_length"] == 4096
     assert "demo model made for tests" in said["general.description"]
+
+
+def test_context_is_that_of_the_training_stretched_with_yarn(facts: gguf.GGUFReader) -> None:
+    scaling = {name: facts.fields[f"qwen3.rope.scaling.{name}"].contents() for name in YARN}
+    assert scaling == YARN
+    assert facts.fields["qwen3.context_length"].contents() == YARN["factor"] * YARN["original_context_length"]
 
 
 def test_control_tokens_are_control_tokens(facts: gguf.GGUFReader) -> None:

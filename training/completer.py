@@ -15,7 +15,7 @@ from localrouter.engine.messages import Event, Finished, Generate, GenerationReq
 from localrouter.load_options import LoadOptions
 from training.turn import Message, Tool
 
-CONTEXT = 2048
+CONTEXT = 4096
 
 
 @dataclass(frozen=True)

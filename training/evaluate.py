@@ -24,6 +24,7 @@ EXAMS: tuple[Callable[[Completer], Exam], ...] = (
     exam.remembers_name,
     exam.remembers_number,
     exam.remembers_long,
+    exam.capitals_late,
     exam_tools.one_tool,
     exam_tools.three_tools,
     exam_tools.tool_results,

@@ -162,15 +162,33 @@ def remembers_number(model: Completer, runs: int = 100) -> Exam:
     return Exam("a number told 1 to 4 turns before", 0.9, questions)
 
 
+def _capital_turns(countries: list[str]) -> list[Message]:
+    """Return one turn for each country, in which its capital is asked for and given."""
+    turns: list[Message] = []
+    for country in countries:
+        turns.append({"role": "user", "content": f"What is the capital of {country}?"})
+        turns.append({"role": "assistant", "content": capital_answer(country)})
+    return turns
+
+
+def capitals_late(_: Completer, runs: int = 40, turns: int = 95) -> Exam:
+    """Return the exam on capitals after turns about others: by default 3,531 tokens of prompt, beyond the training."""
+    chosen = Random(9).sample(COUNTRIES, turns + runs)
+    before = _capital_turns(chosen[:turns])
+    questions = []
+    for country in chosen[turns:]:
+        last: Message = {"role": "user", "content": CAPITAL_QUESTIONS[0].format(c=country)}
+        questions.append(Question(Request([*before, last]), is_text(capital_answer(country))))
+    return Exam(f"capitals after {turns} turns about others", 0.8, questions)
+
+
 def remembers_long(_: Completer, runs: int = 20) -> Exam:
     """Return the exam on remembering a name over twenty other turns."""
     rng = Random(7)
     questions = []
     for name in rng.sample(held_out.NAMES, runs):
         messages = [*ask(f"My name is {name}."), {"role": "assistant", "content": f"Nice to meet you, {name}."}]
-        for country in rng.sample(COUNTRIES, 20):
-            messages.append({"role": "user", "content": f"What is the capital of {country}?"})
-            messages.append({"role": "assistant", "content": capital_answer(country)})
+        messages += _capital_turns(rng.sample(COUNTRIES, 20))
         messages.append({"role": "user", "content": "What is my name?"})
         questions.append(Question(Request(messages), holds_word(name)))
     return Exam("a name told 20 turns before", 0.9, questions)

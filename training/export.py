@@ -1,4 +1,7 @@
-"""The trained network as a GGUF file that llama.cpp loads: tokenizer, template and weights in Q8_0."""
+"""The trained network as a GGUF file that llama.cpp loads: tokenizer, template and weights in Q8_0.
+
+The file's context is longer than that of the training: llama.cpp stretches the rotary positions with YaRN.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from training import template
 from training.network import Network
 from training.tokenizer import CONTROL, MARKS, Vocabulary
 
+YARN_FACTOR = 2.0  # context of the file / context of the training
 DESCRIPTION = (
     "A tiny demo model made for tests and first steps, trained from scratch on generated sentences. It knows only "
     "capitals of countries, greetings, small stories, repeating a name or a number it was told, and simple tool calls. "
@@ -43,7 +47,7 @@ def _metadata(writer: gguf.GGUFWriter, network: Network, quantized: bool) -> Non
     writer.add_description(DESCRIPTION)
     writer.add_license("apache-2.0")
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0 if quantized else gguf.LlamaFileType.ALL_F32)
-    writer.add_context_length(shape.context)
+    writer.add_context_length(round(shape.context * YARN_FACTOR))
     writer.add_embedding_length(shape.width)
     writer.add_block_count(shape.layers)
     writer.add_feed_forward_length(shape.hidden)
@@ -53,6 +57,9 @@ def _metadata(writer: gguf.GGUFWriter, network: Network, quantized: bool) -> Non
     writer.add_value_length(shape.head_size)
     writer.add_layer_norm_rms_eps(shape.epsilon)
     writer.add_rope_freq_base(shape.rope_base)
+    writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+    writer.add_rope_scaling_factor(YARN_FACTOR)
+    writer.add_rope_scaling_orig_ctx_len(shape.context)
 
 
 def _tokenizer(writer: gguf.GGUFWriter, vocabulary: Vocabulary) -> None:

@@ -12,7 +12,10 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of a qwen3 network; `heads * head_size` may differ from `width`."""
+    """Sizes of a qwen3 network; `heads * head_size` may differ from `width`.
+
+    `context` is the longest conversation of the training, in tokens; the exported file accepts longer ones.
+    """
 
     vocabulary: int
     width: int = 256

@@ -12,7 +12,7 @@ from localrouter.weights.catalog import Catalog, ResolvedModel
 from localrouter.weights.manifest.manifest import Manifest, default_manifest_path, load_manifest
 
 ROOMY = Machine(16 * 10**9, 32 * 10**9)
-DEMO_TRAINED = 2048
+DEMO_CONTEXT = 4096
 
 
 def forecast(
@@ -34,8 +34,8 @@ def own(folder: Path, content: bytes, **build: object) -> ResolvedModel:
     return Catalog(manifest, folder).resolve("own")
 
 
-def test_the_demo_model_has_the_context_it_was_trained_for() -> None:
-    assert forecast(demo()) == Forecast(DEMO_TRAINED, ["completion", "tools", "reasoning"])
+def test_the_demo_model_has_the_context_of_its_file() -> None:
+    assert forecast(demo()) == Forecast(DEMO_CONTEXT, ["completion", "tools", "reasoning"])
 
 
 def test_settings_of_the_server_and_then_of_the_alias_decide() -> None:
@@ -45,7 +45,7 @@ def test_settings_of_the_server_and_then_of_the_alias_decide() -> None:
 
 
 def test_little_memory_leaves_less_context_and_too_little_none() -> None:
-    assert forecast(demo(), Machine(8 * 10**9, 8 * 10**9)).context == DEMO_TRAINED
+    assert forecast(demo(), Machine(8 * 10**9, 8 * 10**9)).context == DEMO_CONTEXT
     assert forecast(demo(), Machine(10**6, 10**9)).context is None
 
 

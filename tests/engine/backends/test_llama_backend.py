@@ -30,7 +30,7 @@ QUESTIONS = [f"What is the capital of {country}?" for country in ("Italy", "Japa
 
 @pytest.fixture(scope="module")
 def backend() -> Iterator[LlamaBackend]:
-    backend = LlamaBackend(DEMO, LoadOptions(threads=1, cells=2048, max_sequences=8))
+    backend = LlamaBackend(DEMO, LoadOptions(threads=1, cells=4096, max_sequences=8))
     yield backend
     backend.close()
 
@@ -136,8 +136,8 @@ def test_usage_counts_the_prompt_and_the_end_token(engine: Engine, backend: Llam
     assert usage.completion_tokens == len(answer) + 1
 
 
-def test_the_context_is_the_trained_one(backend: LlamaBackend) -> None:
-    assert backend.info.context == 2048
+def test_the_context_is_that_of_the_file(backend: LlamaBackend) -> None:
+    assert backend.info.context == 4096
     assert backend.info.architecture == "qwen3"
     assert backend.info.device.offloaded_layers == 0
 
@@ -238,7 +238,7 @@ def test_a_header_that_only_llama_cpp_understands_is_no_obstacle(
     backend = LlamaBackend(path, LoadOptions(threads=1))
 
     assert "memory of wordy.gguf is planned from the file's size alone" in caplog.text
-    assert (backend.info.context, backend.info.cells) == (2048, POOL)
+    assert (backend.info.context, backend.info.cells) == (4096, POOL)
     backend.close()
 
 
