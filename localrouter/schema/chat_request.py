@@ -28,7 +28,6 @@ from localrouter.schema.tools import (
     MAX_TOOLS,
     FunctionChoice,
     FunctionDefinition,
-    ResponseFormat,
     Tool,
     ToolChoice,
 )
@@ -43,16 +42,6 @@ def _texts(metadata: JsonObject | None) -> JsonObject | None:
     if metadata and not all(isinstance(value, str) for value in metadata.values()):
         raise invalid("The values of 'metadata' must be strings.")
     return metadata
-
-
-def _nested_schema(value: object) -> object:
-    """Return a `response_format` in OpenAI's form; llama-server has the schema beside the type, as `schema`."""
-    if not isinstance(value, dict) or value.get("json_schema") is not None or value.get("schema") is None:
-        return value
-    if value.get("type") not in ("json_object", "json_schema"):
-        return value
-    rest = {name: each for name, each in value.items() if name not in ("type", "schema", "json_schema")}
-    return {"type": "json_schema", "json_schema": {"schema": value["schema"], **rest}}
 
 
 def _effort(value: object) -> object:
@@ -80,9 +69,6 @@ class ChatRequest(GenerationFields):
     )
     prompt_logprobs: PromptLogprobs = Field(None, description=PROMPT_LOGPROBS)
 
-    response_format: Annotated[ResponseFormat | None, BeforeValidator(_nested_schema)] = Field(
-        None, description="`text`, `json_object` or `json_schema`, enforced while the output is sampled"
-    )
     tools: Annotated[list[Tool], Field(fail_fast=True, max_length=MAX_TOOLS)] | None = Field(
         None, description="functions that the model may call, at most 512; their arguments obey `parameters`, see below"
     )
@@ -180,12 +166,4 @@ class ChatRequest(GenerationFields):
         older = info.data.get("max_tokens")
         if value is not None and older is not None and value != older:
             raise invalid("'max_tokens' and 'max_completion_tokens' say different things; send one of them.")
-        return value
-
-    @field_validator("response_format")
-    @classmethod
-    def _format_or_grammar(cls, value: ResponseFormat | None, info: ValidationInfo) -> ResponseFormat | None:
-        other = next((name for name in ("regex", "grammar") if info.data.get(name)), None)
-        if value is not None and value.type != "text" and other:
-            raise invalid(f"'{other}' and 'response_format' both set the structure of the output; send one of them.")
         return value

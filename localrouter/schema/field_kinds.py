@@ -103,8 +103,9 @@ class Strict(BaseModel):
 
     @model_validator(mode="after")
     def _knows_all_fields(self) -> Self:
-        for name in self.model_extra or ():
-            raise PydanticCustomError("unknown_parameter", "", {"name": name})
+        for name, value in (self.model_extra or {}).items():
+            if value is not None:  # null is the same as omitting a field
+                raise PydanticCustomError("unknown_parameter", "", {"name": name})
         return self
 
     def without_effect(self) -> Mapping[str, str]:

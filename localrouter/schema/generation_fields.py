@@ -27,6 +27,7 @@ from localrouter.schema.field_kinds import (
     is_same,
     kind_of_content,
 )
+from localrouter.schema.tools import ResponseFormat
 
 MAX_BIASED = 300
 """Tokens that one `logit_bias` may name."""
@@ -106,6 +107,16 @@ def check_not_streamed(value: int | None, info: ValidationInfo) -> int | None:
     return value
 
 
+def _nested_schema(value: object) -> object:
+    """Return a `response_format` in OpenAI's form; llama-server has the schema beside the type, as `schema`."""
+    if not isinstance(value, dict) or value.get("json_schema") is not None or value.get("schema") is None:
+        return value
+    if value.get("type") not in ("json_object", "json_schema"):
+        return value
+    rest = {name: each for name, each in value.items() if name not in ("type", "schema", "json_schema")}
+    return {"type": "json_schema", "json_schema": {"schema": value["schema"], **rest}}
+
+
 class GenerationFields(Strict):
     """Fields of every request that generates text."""
 
@@ -139,6 +150,9 @@ class GenerationFields(Strict):
     )
     grammar: Annotated[str, StringConstraints(min_length=1, max_length=1_000_000)] | None = Field(
         None, description="not OpenAI's: a grammar that the output obeys, in llguidance's dialect of Lark or in GBNF"
+    )
+    response_format: Annotated[ResponseFormat | None, BeforeValidator(_nested_schema)] = Field(
+        None, description="`text`, `json_object` or `json_schema`, enforced while the output is sampled"
     )
     ttl: Annotated[Integer, Field(ge=0, le=MAX_TOKENS)] | None = Field(
         None, description="not OpenAI's: seconds without a request after which the model may leave memory"
@@ -197,4 +211,12 @@ class GenerationFields(Strict):
     def _one_structure(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is not None and info.data.get("regex") is not None:
             raise invalid("'regex' and 'grammar' both set the structure of the output; send one of them.")
+        return value
+
+    @field_validator("response_format")
+    @classmethod
+    def _format_or_grammar(cls, value: ResponseFormat | None, info: ValidationInfo) -> ResponseFormat | None:
+        other = next((name for name in ("regex", "grammar") if info.data.get(name)), None)
+        if value is not None and value.type != "text" and other:
+            raise invalid(f"'{other}' and 'response_format' both set the structure of the output; send one of them.")
         return value

@@ -13,10 +13,10 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from localrouter.chat.engine_interface import Generation, LoadedEngine
-from localrouter.chat.grammar.client_grammar import client_grammar
-from localrouter.chat.grammar.output_grammar import OutputRules, Regex, output_grammar
+from localrouter.chat.grammar.output_grammar import OutputGrammar, OutputRules, enforced
 from localrouter.chat.model_facts import ModelFacts, facts_of
 from localrouter.chat.prompt.fill_in_middle import fim_prompt
+from localrouter.chat.request.response_format import content_of, grammar_param
 from localrouter.chat.request.sampling_params import check_min_tokens, check_tokens, sampling_of
 from localrouter.chat.response.completion_stream import CompletionStream, Reports
 from localrouter.chat.response.generations import Admission, accepted
@@ -26,6 +26,7 @@ from localrouter.engine.messages import Event, GenerationRequest, Grammar, Sampl
 from localrouter.errors import ContextLengthExceeded, EngineFailed, InvalidRequest, RequestError
 from localrouter.schema.alias_defaults import NO_DEFAULTS, AliasDefaults
 from localrouter.schema.chat_response import Timings, Usage
+from localrouter.schema.explain import NotEnforced
 from localrouter.schema.generation_fields import GenerationFields
 from localrouter.schema.text_completions import (
     DEFAULT_MAX_TOKENS,
@@ -67,13 +68,14 @@ class TextCompletion(CompletionStream[TextChoice, TextCompletionResponse]):
         sampling = sampling_of(defaults.complete(request), engine.info, logprobs=request.logprobs)
         check_min_tokens(sampling, _limit(request), "max_tokens")
         reports = Reports.of(request)
+        output = output_grammar_of(request, model)
         prompts = await _prompts(engine, request)
         choices = request.n or 1
         echoed = [prompt.echoed if request.echo else "" for prompt in prompts for _ in range(choices)]
         scored = [] if _prompt_logprobs(request) is None else [ScoredPrompt() for _ in prompts]
         is_open = request.echo and not scored
         return cls(
-            admission=await _begin(engine, request, prompts, sampling, reports),
+            admission=await _begin(engine, request, prompts, sampling, _grammar(output), reports),
             streams=[
                 TextChoiceStream(
                     index,
@@ -87,6 +89,7 @@ class TextCompletion(CompletionStream[TextChoice, TextCompletionResponse]):
             reports=reports,
             model=engine.model,
             fingerprint=model.fingerprint,
+            not_enforced=[NotEnforced(request.as_sent(each.field), each.why) for each in output.not_enforced],
             id=f"cmpl-{uuid4().hex}",
             created=int(time.time()),
             scored=scored,
@@ -186,10 +189,14 @@ async def _prompts(engine: LoadedEngine, request: CompletionRequest) -> list[_Pr
 
 
 async def _begin(
-    engine: LoadedEngine, request: CompletionRequest, prompts: list[_Prompt], sampling: Sampling, reports: Reports
+    engine: LoadedEngine,
+    request: CompletionRequest,
+    prompts: list[_Prompt],
+    sampling: Sampling,
+    grammar: Grammar | None,
+    reports: Reports,
 ) -> Admission:
     """Submit each prompt once per choice; the engine computes a prompt that several requests share only once."""
-    grammar = grammar_of(request, facts_of(engine.model, engine.info))
     max_tokens = _limit(request)
     choices = request.n or 1
 
@@ -227,13 +234,14 @@ def worded(error: RequestError, request: GenerationFields, param: str) -> Reques
     if not isinstance(error, InvalidRequest):
         return error
     if error.reason == "invalid_grammar":
-        param = "grammar" if request.grammar is not None else "regex"
+        param = grammar_param(request) or param
     return InvalidRequest(error.message, param=param, code=error.reason)
 
 
-def grammar_of(request: GenerationFields, model: ModelFacts) -> Grammar | None:
-    """Return the grammar of the output. Raises InvalidRequest for an invalid regular expression or GBNF."""
-    if request.regex is None:
-        return None if request.grammar is None else Grammar(client_grammar(request.grammar))
-    lark = output_grammar(OutputRules(Regex(request.regex, "regex")), model.family, model.info.special_tokens)
-    return None if lark is None else Grammar(lark)
+def _grammar(output: OutputGrammar) -> Grammar | None:
+    return None if output.lark is None else Grammar(output.lark)
+
+
+def output_grammar_of(request: GenerationFields, model: ModelFacts) -> OutputGrammar:
+    """Return the grammar of the output. Raises InvalidRequest for an invalid schema, regular expression or GBNF."""
+    return enforced(OutputRules(content_of(request)), model.family, model.info.special_tokens)
