@@ -91,6 +91,7 @@ def test_the_page_has_an_example_of_every_feature() -> None:
     assert {example.path for example in EXAMPLES} == {
         "/v1/chat/completions",
         "/v1/chat/completions/explain",
+        "/v1/chat/completions/input_tokens",
         "/v1/completions",
         "/tokenize",
         "/detokenize",

@@ -15,7 +15,7 @@ from localrouter.engine.backends.llama.backend import LlamaBackend
 from localrouter.engine.backends.llama.sampler_chains import sample_faster
 from localrouter.engine.engine import Engine
 from localrouter.engine.grammar.constraint import Grammars
-from localrouter.engine.messages import Generate, GenerationRequest, Grammar, Sampling
+from localrouter.engine.messages import Generate, GenerationRequest, Grammar, PromptLogprobs, Sampling
 from localrouter.engine.sampling.sampler import NotFinite
 from localrouter.engine.scheduling.batch import Batch
 from localrouter.engine.scheduling.sequence import Sequence
@@ -184,3 +184,19 @@ def test_a_request_with_a_grammar_has_no_chain() -> None:
 
     assert Sequence(1, [1], 1, Sampling(top_k=2)).chain_params
     assert Sequence(1, [1], 1, Sampling(top_k=2), constraint).chain_params is None
+
+
+def test_a_prompt_is_scored_in_a_slot_that_has_a_sampler_chain(backend: LlamaBackend, plain: LlamaBackend) -> None:
+    greedy = Generate(1, GenerationRequest(prompt("Hello"), Sampling(temperature=0), 3))
+    scored = Generate(2, GenerationRequest(prompt("Hello"), Sampling(temperature=0), 3, prompt_logprobs=0))
+    values = []
+    for each in (backend, plain):
+        engine = Engine(each)
+        events = [*run(engine, greedy), *run(engine, scored), *run(engine, greedy)]
+        told = [event for event in events if isinstance(event, PromptLogprobs)]
+        values.append([token.logprob for event in told for token in event.tokens])
+        assert text_of(events, 1) == 2 * text_of(events, 2)
+        forget(engine)
+
+    assert len(values[0]) > 5
+    assert values[0] == pytest.approx(values[1], abs=0.01)
