@@ -23,6 +23,7 @@ MAX_FUNCTION_NAME = 512
 MAX_SPEAKER = 64
 """Characters of a participant's name, OpenAI's own limit."""
 
+PLAIN = frozenset(("role", "content"))
 RESULT_ROLES = ("tool", "function")
 REASONING_NAMES = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
 """Names of the reasoning of an assistant message."""
@@ -131,6 +132,11 @@ class Message(Nested):
     attachments: Annotated[object, NO_MEDIA_FIELD] = None
     weight: Annotated[object, Unsupported((1,))] = None
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the message has a role and a text, and nothing else."""
+        return self.model_fields_set <= PLAIN and isinstance(self.content, str)
+
     @field_validator("content", mode="wrap")
     @classmethod
     def _any_result(cls, value: object, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> object:
@@ -150,6 +156,8 @@ class Message(Nested):
 
     @model_validator(mode="after")
     def _fits_its_role(self) -> Self:
+        if self.is_plain and self.role != "function":
+            return self
         if self.role != "assistant":
             for name in OF_THE_ASSISTANT:
                 if getattr(self, name):
@@ -166,7 +174,7 @@ class Message(Nested):
     @model_validator(mode="after")
     def _names_agree(self) -> Self:
         """Reject two names of one field with different values."""
-        if self.role != "assistant":
+        if self.role != "assistant" or self.is_plain:
             return self
         reasoning = [(name, text) for name, text in self._named_reasoning() if text]
         prefix = [(name, getattr(self, name)) for name in ("prefix", "partial") if getattr(self, name) is not None]

@@ -37,6 +37,11 @@ class TextPart(Nested):
     input_audio: Annotated[object, Unsupported()] = None
     file: Annotated[object, Unsupported()] = None
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the part has a type and a text, and nothing else."""
+        return self.model_fields_set <= {"type", "text"}
+
 
 class RefusalPart(Nested):
     """A part of an assistant message with a refusal."""

@@ -122,6 +122,11 @@ class Nested(BaseModel):
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether this object has only strings that have an effect, as most have: it needs no closer look."""
+        return False
+
     def without_effect(self) -> Mapping[str, str]:
         """Return the supported fields that have no effect in this object, each with the reason."""
         return {}

@@ -68,7 +68,7 @@ def _inside(value: BaseModel | list[object], path: str) -> Iterator[tuple[str, s
     elif value and isinstance(value[0], BaseModel):
         items = f"{path}[]."
         for item in value:
-            if isinstance(item, BaseModel):
+            if isinstance(item, BaseModel) and not (isinstance(item, Nested) and item.is_plain):
                 yield from _ignored(item, items)
 
 
