@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from litestar import Litestar
 from openai.types.chat.completion_create_params import CompletionCreateParamsBase
 from pydantic import ValidationError
 from serving_fakes import CHAT, HELLO, FakeRouter, client_of, make_app
@@ -16,14 +17,19 @@ from localrouter.schema.field_kinds import Unsupported
 DEEP = 100_000
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def router() -> FakeRouter:
     return FakeRouter()
 
 
+@pytest.fixture(scope="module")
+def app(router: FakeRouter) -> Litestar:
+    return make_app(router)
+
+
 @pytest.fixture
-async def client(router: FakeRouter) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(make_app(router)) as client:
+async def client(app: Litestar) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(app) as client:
         yield client
 
 

@@ -60,6 +60,7 @@ def test_a_short_run_of_ours_alone(tmp_path: Path) -> None:
     assert json.loads(kept.read_text()) | {"when": results["when"]} == results, "each says when it was written"
 
 
+@pytest.mark.slow
 def test_another_server_of_this_machine_is_a_peer(tmp_path: Path) -> None:
     model = synthetic_model("small", SMALL)
     with serving("--model", f"twin={model}", "--threads", "1") as twin:
@@ -132,6 +133,7 @@ def test_what_was_measured_before_the_end_is_written(
     assert "qwen3-tiny; one run each" in (tmp_path / "b").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_servers_too(number: int) -> None:

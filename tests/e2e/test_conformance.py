@@ -37,6 +37,7 @@ def others(server: RunningServer, model: str, file: Path, *outcomes: str) -> lis
     return [(check["outcome"], check["name"], check["reason"]) for check in checks if check["outcome"] not in outcomes]
 
 
+@pytest.mark.slow
 def test_demo_keeps_every_promise(server: RunningServer, tmp_path: Path) -> None:
     found = others(server, "demo", tmp_path / "results.json", "passed")
     exempt = {name for outcome, name, _ in found if outcome == "exempt"}

@@ -22,6 +22,7 @@ def noise_server(paths: dict[str, Path]) -> Iterator[RunningServer]:
         yield running
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", NOISE)
 def test_they_are_those_of_llama_cpp(family: str, paths: dict[str, Path], noise_server: RunningServer) -> None:
     documents = continuations(noise_server, family)

@@ -93,7 +93,7 @@ def test_every_call_has_one_result_right_after_it(messages: list[dict[str, Any]]
 
 @needs_samples
 @pytest.mark.parametrize("name", TEMPLATES)
-@settings(max_examples=10)
+@settings(max_examples=3)
 @given(messages=histories())
 def test_every_template_renders_an_interrupted_history(name: str, messages: list[dict[str, Any]]) -> None:
     model = ModelTemplate.of(replace(INFO, chat_template=template_text(name), bos_token="<s>", eos_token="</s>"))

@@ -225,6 +225,7 @@ def test_conversations_with_a_shared_prefix_have_the_probabilities_that_they_hav
     forget(engine)
 
 
+@pytest.mark.slow
 def test_windows_that_fill_the_cache_end_no_conversation(backend: LlamaBackend) -> None:
     """Forks at a tip share old cells, which llama.cpp may not reuse then, so idle slots have to be evicted."""
     engine = Engine(backend)

@@ -93,6 +93,7 @@ class Wild(EchoBackend):
         return self.draw.normal(0, 2, (len(batch.outputs), VOCABULARY)).astype(np.float32)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 1 << 32))
 @settings(max_examples=20)
 def test_outputs_that_end_by_themselves_follow_the_grammar_also_when_preempted(seed: int) -> None:
