@@ -237,6 +237,7 @@ def test_an_unknown_name_is_left_to_the_one_place_for_errors(home: Path) -> None
         run(home, "nix")
 
 
+@pytest.mark.slow
 def test_a_file_of_the_command_line_is_planned_alone_or_beside_named_builds(home: Path) -> None:
     given = f"mine={home / 'here.gguf'}"
 

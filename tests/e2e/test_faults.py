@@ -172,6 +172,7 @@ async def leave_early(client: httpx.AsyncClient, url: str, model: str, seed: int
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "name"), [("slow", "localrouter-echo?step_ms=5"), ("demo", "localrouter-demo-Q8_0")])
 def test_two_hundred_clients_that_leave_at_random_leave_nothing_behind(model: str, name: str) -> None:
     with serving(*SLOW, "--threads", "1") as server:

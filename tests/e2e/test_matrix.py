@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -23,9 +24,15 @@ FAMILIES = {"demo": QWEN3, "qwen3": QWEN3, "qwen35moe": QWEN3_CODER, "gemma4": G
 """What each model writes around thoughts and calls."""
 OPENED = {"demo", "qwen35moe"}
 """Models whose template begins the thought; the others do it themselves."""
-every_model = pytest.mark.parametrize(
-    "model", ["demo", *(pytest.param(name, marks=needs_samples) for name in NOISE)], indirect=True, scope="module"
-)
+FAST = {"demo", "gemma4"}
+"""Models of `make test`, one of each kind of KV cache that is not recurrent; the others are in the slow tier."""
+
+
+def _marked(name: str) -> Any:
+    return pytest.param(name, marks=[needs_samples, *([] if name in FAST else [pytest.mark.slow])])
+
+
+every_model = pytest.mark.parametrize("model", ["demo", *map(_marked, NOISE)], indirect=True, scope="module")
 in_one_loop = pytest.mark.asyncio(loop_scope="module")
 
 

@@ -33,6 +33,7 @@ def test_every_command_is_tried() -> None:
     assert {use.command for use in OFFLINE} | {SERVE} == {*all_commands()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("use", OFFLINE, ids=str)
 def test_offline_a_command_works_or_says_what_it_lacks(use: Offline, island: Island, bundle: Path) -> None:
     (island.home / "house.tar").hardlink_to(bundle)

@@ -23,10 +23,11 @@ MODELS: dict[str, tuple[Callable[[Path], Path], str | None]] = {
     "Qwen's template, delimiters that are no tokens": (lambda folder: write_small_model(folder, "qwen"), None),
     "a template without reasoning": (lambda folder: write_small_model(folder, "qwen"), CHATML),
 }
+PARAMS = [pytest.param(name, marks=pytest.mark.slow if name == "Gemma" else ()) for name in MODELS]
 pytestmark = [needs_samples, pytest.mark.asyncio(loop_scope="module")]
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module", params=MODELS)
+@pytest_asyncio.fixture(loop_scope="module", scope="module", params=PARAMS)
 async def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LoadedModel]:
     write, template = MODELS[request.param]
     model = await loaded(request.param, write(tmp_path_factory.mktemp("model")), template)

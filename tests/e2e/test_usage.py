@@ -66,7 +66,7 @@ def counts(usage: CompletionUsage) -> tuple[int, int, int]:
 
 
 @needs_samples
-@pytest.mark.parametrize("family", ["demo", *VOCABULARIES])
+@pytest.mark.parametrize("family", ["demo", *(pytest.param(name, marks=pytest.mark.slow) for name in VOCABULARIES)])
 def test_usage_equals_a_separate_count(family: str, server: RunningServer, small_models: dict[str, Path]) -> None:
     counter = Counter(DEMO if family == "demo" else small_models[family])
     client = server.client()

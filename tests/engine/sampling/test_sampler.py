@@ -45,6 +45,7 @@ def support(row: list[float], sampling: Sampling) -> set[int]:
     return set(tokens_of(np.array(row, np.float32), sampling, 200))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sampling",
     [
