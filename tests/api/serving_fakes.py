@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from localrouter.api.app import create_app
 from localrouter.api.server import GracefulServer, base_url, bind
+from localrouter.api.service import Service
 from localrouter.chat.engine_interface import LoadedEngine
 from localrouter.config import Settings
 from localrouter.engine.messages import Event, Finished, Gauge, GenerationRequest, Piece, Segment, Tokens, TokenUsage
@@ -185,6 +186,11 @@ def make_catalog() -> Catalog:
         }
     )
     return Catalog(manifest, Path.cwd(), {"echo": "builtin:echo"})
+
+
+def make_service(router: FakeRouter) -> Service:
+    """Return what the routes of an application with default settings share."""
+    return Service(router, make_catalog(), Settings(), HereRenderer())
 
 
 def make_app(router: FakeRouter, settings: Settings | None = None) -> Litestar:

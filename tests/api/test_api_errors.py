@@ -2,7 +2,6 @@
 
 import json
 import logging
-from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -13,18 +12,6 @@ from localrouter import errors
 from localrouter.api.access_log import AccessRecord
 from localrouter.api.error_responses import STATUS, problem_of
 from localrouter.config import Settings
-
-
-@pytest.fixture
-def router() -> FakeRouter:
-    return FakeRouter()
-
-
-@pytest.fixture
-async def client(router: FakeRouter) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(make_app(router)) as client:
-        yield client
-
 
 TREE = [
     (errors.InvalidRequest("x", param="p", code="c"), 400, "invalid_request_error", "c", {}),

@@ -15,11 +15,6 @@ LINK = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch
 
 
 @pytest.fixture
-def router() -> FakeRouter:
-    return FakeRouter()
-
-
-@pytest.fixture
 async def client(router: FakeRouter) -> AsyncIterator[httpx.AsyncClient]:
     settings = Settings(allow_host=("Box", "two.example"), allow_origin=("http://page.example", "app://notes"))
     async with client_of(make_app(router, settings)) as client:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -15,17 +14,6 @@ from localrouter.config import Settings
 from localrouter.errors import EngineFailed, LocalrouterError, ModelLoadFailed, ModelNotFound, Overloaded, ShuttingDown
 
 STREAM = {**HELLO, "stream": True}
-
-
-@pytest.fixture
-def router() -> FakeRouter:
-    return FakeRouter()
-
-
-@pytest.fixture
-async def client(router: FakeRouter) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(make_app(router)) as client:
-        yield client
 
 
 def events(text: str) -> list[str]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from llguidance import LLMatcher, LLTokenizer
 from openai.types.completion import Completion
 from openai.types.completion_create_params import CompletionCreateParamsBase
-from serving_fakes import FakeGeneration, FakeRouter, client_of, finished, make_app, piece
+from serving_fakes import FakeGeneration, FakeRouter, finished, piece
 
 from localrouter.chat.response.logprobs import token_text
 from localrouter.chat.response.text_choice import TextChoiceStream
@@ -26,17 +26,6 @@ COMPLETIONS = "/v1/completions"
 ONCE: dict[str, Any] = {"model": "echo", "prompt": "Once"}
 STREAM: dict[str, Any] = {**ONCE, "stream": True}
 COUNTED = schema.Usage(1, 1, 2, schema.PromptTokensDetails(0), schema.CompletionTokensDetails(0))
-
-
-@pytest.fixture
-def router() -> FakeRouter:
-    return FakeRouter()
-
-
-@pytest.fixture
-async def client(router: FakeRouter) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(make_app(router)) as client:
-        yield client
 
 
 def events(text: str) -> list[Any]:

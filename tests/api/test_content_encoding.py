@@ -30,11 +30,6 @@ EVERY = pytest.mark.parametrize("encoding", DECOMPRESSORS)
 
 
 @pytest.fixture
-def router() -> FakeRouter:
-    return FakeRouter()
-
-
-@pytest.fixture
 async def client(router: FakeRouter) -> AsyncIterator[httpx.AsyncClient]:
     async with client_of(make_app(router, Settings(max_body=LIMIT))) as client:
         yield client

@@ -18,11 +18,6 @@ LOCKED = Settings(allow_origin=("http://page.example",), api_key=SecretStr("k"))
 
 
 @pytest.fixture
-def router() -> FakeRouter:
-    return FakeRouter()
-
-
-@pytest.fixture
 async def client(router: FakeRouter) -> AsyncIterator[httpx.AsyncClient]:
     settings = Settings(allow_origin=("http://page.example",), max_body=1024)
     async with client_of(make_app(router, settings)) as client:

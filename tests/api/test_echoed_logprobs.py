@@ -2,12 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
-from serving_fakes import CHAT, HELLO, FakeRouter, client_of, finished, make_app, piece
+from serving_fakes import CHAT, HELLO, FakeRouter, finished, piece
 
 from localrouter.engine.messages import Event, Finished, Logprob, Piece, PromptLogprobs, PromptToken, TokenUsage
 
@@ -28,12 +27,6 @@ def router() -> FakeRouter:
     router = FakeRouter()
     router.fake.script = [SCORED[:1], [SCORED[1]], SAID]
     return router
-
-
-@pytest.fixture
-async def client(router: FakeRouter) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(make_app(router)) as client:
-        yield client
 
 
 def chunks_of(text: str) -> list[Any]:

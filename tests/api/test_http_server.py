@@ -16,11 +16,6 @@ SOON = 10
 
 
 @pytest.fixture
-def router() -> FakeRouter:
-    return FakeRouter()
-
-
-@pytest.fixture
 async def server(router: FakeRouter) -> AsyncIterator[LoopServer]:
     router.fake.script = None
     settings = Settings(max_body=4096, grace=0.0)

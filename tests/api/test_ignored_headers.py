@@ -17,12 +17,6 @@ ANNOTATED = {**HELLO, "store": True, "mirostat": 0, "user": None}
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(make_app(FakeRouter())) as client:
-        yield client
-
-
-@pytest.fixture
 async def lenient_client() -> AsyncIterator[httpx.AsyncClient]:
     async with client_of(make_app(FakeRouter(), Settings(unknown_fields="ignore"))) as client:
         yield client

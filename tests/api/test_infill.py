@@ -1,13 +1,12 @@
 """Fill in the middle: `suffix` of `POST /v1/completions`, and `POST /infill` as llama-server has it."""
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 from msgspec.structs import replace
-from serving_fakes import INFO, FakeRouter, client_of, finished, make_app, piece
+from serving_fakes import INFO, FakeRouter, finished, piece
 
 from localrouter.engine.messages import Finished, GenerationRequest, TokenUsage
 from localrouter.engine.model_info import FimTokens
@@ -23,12 +22,6 @@ def router() -> FakeRouter:
     router = FakeRouter()
     router.fake.info = replace(INFO, fim=FimTokens(BEFORE, AFTER, MIDDLE))
     return router
-
-
-@pytest.fixture
-async def client(router: FakeRouter) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(make_app(router)) as client:
-        yield client
 
 
 async def asked(router: FakeRouter, client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> GenerationRequest:
@@ -126,11 +119,17 @@ async def test_a_stream_ends_with_the_chunk_that_stops(router: FakeRouter, clien
     assert (chunks[-1]["stop_type"], chunks[-1]["tokens_predicted"]) == ("stop", 2)
 
 
-async def test_fields_of_editors_that_change_nothing_are_named(client: httpx.AsyncClient) -> None:
+async def test_fields_that_editors_always_send_are_accepted_and_named(client: httpx.AsyncClient) -> None:
     of_editors = {"samplers": ["top_k", "infill"], "t_max_predict_ms": 500, "cache_prompt": True, "id_slot": 0}
+    of_editors |= {"timings_per_token": True, "stream_options": {"include_usage": True}}
     answer = await client.post("/infill", json={**INFILL, **of_editors})
     assert answer.status_code == 200
     assert set(answer.headers["x-localrouter-ignored"].split(", ")) == set(of_editors)
+
+
+async def test_an_unknown_field_of_a_file_is_an_annotation(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/infill", json={**INFILL, "input_extra": [{"text": "a", "time": 1}]})
+    assert (answer.status_code, answer.headers["x-localrouter-ignored"]) == (200, "input_extra[].time")
 
 
 @pytest.mark.parametrize(
@@ -143,6 +142,7 @@ async def test_fields_of_editors_that_change_nothing_are_named(client: httpx.Asy
         ({"n_predict": -2}, "n_predict", "invalid_value"),
         ({"n_indent": 4}, "n_indent", "unsupported_parameter"),
         ({"messages": []}, "messages", "unknown_parameter"),
+        ({"n_predict": 4, "min_tokens": 5}, "min_tokens", "invalid_value"),
     ],
 )
 async def test_what_is_wrong_is_named(client: httpx.AsyncClient, fields: dict[str, Any], param: str, code: str) -> None:

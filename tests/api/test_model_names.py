@@ -1,6 +1,5 @@
 """The `model` of a request in other forms, or absent, and the name in the response."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +22,6 @@ ROUTES: list[tuple[str, dict[str, Any]]] = [
     ("/detokenize", {"tokens": [72]}),
 ]
 FORMS = ["echo", "Echo", "echo:latest", "ECHO:Latest", "openai/echo", "ollama/ECHO:latest", "localrouter-ECHO"]
-
-
-@pytest.fixture
-def router() -> FakeRouter:
-    return FakeRouter()
-
-
-@pytest.fixture
-async def client(router: FakeRouter) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(make_app(router)) as client:
-        yield client
 
 
 async def answers(settings: Settings, body: dict[str, Any]) -> list[httpx.Response]:

@@ -1,6 +1,5 @@
 """`/v1/models` and `/health`: what can be answered for, and what it is doing."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import httpx
@@ -13,17 +12,6 @@ from localrouter.api.service import service_of
 from localrouter.engine.fallbacks import Fallback
 from localrouter.engine.messages import Gauge
 from localrouter.router.router import EngineStatus
-
-
-@pytest.fixture
-def router() -> FakeRouter:
-    return FakeRouter()
-
-
-@pytest.fixture
-async def client(router: FakeRouter) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(make_app(router)) as client:
-        yield client
 
 
 async def test_the_list_has_what_can_be_answered_for(client: httpx.AsyncClient) -> None:

@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +27,6 @@ EXAMPLES = re.findall(r"^```json request POST (\S+)\n(.*?)^```$", PAGE, re.MULTI
 DOCUMENT = json.loads(document_body(locked=False))
 LOCKED = json.loads(document_body(locked=True))
 SCHEMAS = DOCUMENT["components"]["schemas"]
-
-
-@pytest.fixture
-def router() -> FakeRouter:
-    return FakeRouter()
-
-
-@pytest.fixture
-async def client(router: FakeRouter) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(make_app(router)) as client:
-        yield client
 
 
 def validator(schema: Any) -> Draft202012Validator:

@@ -1,36 +1,18 @@
 """Every way in which a body can be wrong is a 400 that names the field; what asks for nothing is taken."""
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
-from litestar import Litestar
 from openai.types.chat.completion_create_params import CompletionCreateParamsBase
 from pydantic import ValidationError
-from serving_fakes import CHAT, HELLO, FakeRouter, client_of, make_app
+from serving_fakes import CHAT, HELLO
 
 from localrouter.schema.chat_request import ChatRequest
 from localrouter.schema.field_kinds import Unsupported
 
 DEEP = 100_000
-
-
-@pytest.fixture(scope="module")
-def router() -> FakeRouter:
-    return FakeRouter()
-
-
-@pytest.fixture(scope="module")
-def app(router: FakeRouter) -> Litestar:
-    return make_app(router)
-
-
-@pytest.fixture
-async def client(app: Litestar) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(app) as client:
-        yield client
 
 
 def with_message(**message: object) -> dict[str, object]:

@@ -1,13 +1,12 @@
 """Tokens of texts and conversations, by routes that clients of llama-server, vLLM and OpenAI know."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from fake_engine import HereRenderer
-from serving_fakes import FakeRouter, client_of, make_app
+from serving_fakes import FakeRouter, client_of
 
 from localrouter.api.app import create_app
 from localrouter.config import Settings
@@ -19,17 +18,6 @@ EURO: dict[str, Any] = {"model": "echo", "content": "1 €"}
 BYTES = list("1 €".encode())
 USER = {"role": "user", "content": "Hi"}
 UNSUPPORTED = "unsupported_parameter"
-
-
-@pytest.fixture
-def router() -> FakeRouter:
-    return FakeRouter()
-
-
-@pytest.fixture
-async def client(router: FakeRouter) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(make_app(router)) as client:
-        yield client
 
 
 @pytest.mark.parametrize("root", ["", "/v1"])
@@ -169,6 +157,11 @@ async def test_the_tokenizer_is_described(client: httpx.AsyncClient, path: str) 
     found = (await client.get(path)).json()
     assert (found["model"], found["vocab_size"], found["model_max_length"]) == ("localrouter-echo", 256, 4096)
     assert (found["eos_token"], found["bos_token"], found["chat_template"]) == ("<|im_end|>", None, None)
+
+
+async def test_the_description_of_the_tokenizer_answers_head(client: httpx.AsyncClient) -> None:
+    answer = await client.head("/tokenizer_info")
+    assert (answer.status_code, answer.content) == (200, b"")
 
 
 async def test_the_only_model_needs_no_name(client: httpx.AsyncClient) -> None:
