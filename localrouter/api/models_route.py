@@ -8,9 +8,9 @@ from typing import Literal
 import msgspec
 from litestar import Request, Response, route
 from litestar.datastructures import State
-from litestar.enums import HttpMethod
 from litestar.params import FromPath
 
+from localrouter.api.health_route import READ
 from localrouter.api.model_forecast import Capability, Forecast, capabilities
 from localrouter.api.service import Service, service_of
 from localrouter.chat.model_facts import facts_of
@@ -19,8 +19,6 @@ from localrouter.engine.model_info import ModelInfo, TemplateSource
 from localrouter.errors import ModelNotDownloaded
 from localrouter.router.router import EngineStatus
 from localrouter.weights.catalog import ResolvedModel
-
-READ = [HttpMethod.GET, HttpMethod.HEAD]
 
 
 class Modalities(msgspec.Struct, frozen=True):

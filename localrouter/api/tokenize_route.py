@@ -2,12 +2,13 @@
 
 from functools import partial
 
-from litestar import Request, Response, get, post
+from litestar import Request, Response, post, route
 from litestar.datastructures import State
 from litestar.params import FromQuery
 from litestar.types import ASGIApp
 
 from localrouter.api.exchange import Exchange, Reply
+from localrouter.api.health_route import READ
 from localrouter.api.service import service_of
 from localrouter.chat.engine_interface import LeasedEngine
 from localrouter.chat.prompt.chat_prompt import Renderer
@@ -48,7 +49,7 @@ async def count_input_tokens(request: Request[None, None, State]) -> ASGIApp:
     return Exchange(service, ChatRequest, partial(_count, service.renderer))
 
 
-@get("/tokenizer_info")
+@route("/tokenizer_info", http_method=READ)
 async def tokenizer_info(
     request: Request[None, None, State], model: FromQuery[str | None] = None
 ) -> Response[TokenizerInfo]:

@@ -18,11 +18,8 @@ from localrouter.schema.field_kinds import (
 )
 from localrouter.schema.generation_fields import (
     MAX_LOGPROBS,
-    PROMPT_LOGPROBS,
     UNSTORED,
-    GenerationFields,
-    PromptLogprobs,
-    check_not_streamed,
+    PromptLogprobFields,
 )
 from localrouter.schema.tools import (
     MAX_TOOLS,
@@ -52,7 +49,7 @@ def _effort(value: object) -> object:
 Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
-class ChatRequest(GenerationFields):
+class ChatRequest(PromptLogprobFields):
     """The body of `POST /v1/chat/completions`. `None` is the same as leaving a field out."""
 
     messages: Several[Message] = Field(description="at least one; see below")
@@ -67,7 +64,6 @@ class ChatRequest(GenerationFields):
     top_logprobs: Annotated[Integer, Field(ge=0, le=MAX_LOGPROBS)] | None = Field(
         None, description=f"0 to {MAX_LOGPROBS}, default 0; only with `logprobs`"
     )
-    prompt_logprobs: PromptLogprobs = Field(None, description=PROMPT_LOGPROBS)
 
     tools: Annotated[list[Tool], Field(fail_fast=True, max_length=MAX_TOOLS)] | None = Field(
         None, description="functions that the model may call, at most 512; their arguments obey `parameters`, see below"
@@ -154,11 +150,6 @@ class ChatRequest(GenerationFields):
             message = "{field} is only supported as true, and beside 'continue_final_message'."
             raise PydanticCustomError("unsupported_parameter", message)
         return value
-
-    @field_validator("prompt_logprobs")
-    @classmethod
-    def _not_streamed(cls, value: int | None, info: ValidationInfo) -> int | None:
-        return check_not_streamed(value, info)
 
     @field_validator("max_completion_tokens")
     @classmethod

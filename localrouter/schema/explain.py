@@ -1,9 +1,11 @@
 """The response of `POST /v1/chat/completions/explain`: the rendered prompt and the effective parameters."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
 
+from localrouter.schema.generation_fields import GenerationFields
 from localrouter.schema.ignored_fields import IgnoredField
 
 
@@ -65,6 +67,11 @@ class NotEnforced(msgspec.Struct, frozen=True):
 
     field: str
     why: str
+
+
+def as_sent(parts: Iterable[NotEnforced], request: GenerationFields) -> list[NotEnforced]:
+    """Return parts that are not enforced by their paths in the body of the client, which may have foreign fields."""
+    return [NotEnforced(request.as_sent(each.field), each.why) for each in parts]
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):

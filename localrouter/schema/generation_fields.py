@@ -68,9 +68,7 @@ Bias = Annotated[dict[int, float], BeforeValidator(_bias)]
 
 def _all_tokens(value: object) -> object:
     """Return a `top_k`: vLLM writes all tokens as -1."""
-    if is_same(value, -1):
-        return 0
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    return 0 if is_same(value, -1) else value
 
 
 Penalty = Annotated[Number, Field(ge=-2, le=2)]
@@ -98,13 +96,6 @@ PROMPT_LOGPROBS = (
     f"vLLM's, 0 to {MAX_LOGPROBS}: logprobs of the prompt's tokens, and of so many others in the place of each; "
     "not with `stream`; see below"
 )
-
-
-def check_not_streamed(value: int | None, info: ValidationInfo) -> int | None:
-    """Return a request's `prompt_logprobs`. Raises an error with `stream`: no chunk has a place for them."""
-    if value is not None and info.data.get("stream"):
-        raise PydanticCustomError("unsupported_parameter", "{field} is not supported with 'stream'.")
-    return value
 
 
 def _nested_schema(value: object) -> object:
@@ -136,7 +127,7 @@ class GenerationFields(Strict):
         None, description=f"at most {MAX_BIASED} tokens by number, each -100 to 100; see below"
     )
     stop: Stop | None = Field(None, description=f"a string, or up to {MAX_STOPS}; see below")
-    top_k: Annotated[int, Field(ge=0, le=MAX_TOKENS), BeforeValidator(_all_tokens)] | None = Field(
+    top_k: Annotated[Integer, Field(ge=0, le=MAX_TOKENS), BeforeValidator(_all_tokens)] | None = Field(
         None, description="not OpenAI's: sample from so many of the likeliest tokens; default 0, as -1: from all"
     )
     min_p: Annotated[Number, Field(ge=0, le=1)] | None = Field(
@@ -219,4 +210,17 @@ class GenerationFields(Strict):
         other = next((name for name in ("regex", "grammar") if info.data.get(name)), None)
         if value is not None and value.type != "text" and other:
             raise invalid(f"'{other}' and 'response_format' both set the structure of the output; send one of them.")
+        return value
+
+
+class PromptLogprobFields(GenerationFields):
+    """Fields of the requests whose response can have the log probabilities of a prompt."""
+
+    prompt_logprobs: PromptLogprobs = Field(None, description=PROMPT_LOGPROBS)
+
+    @field_validator("prompt_logprobs")
+    @classmethod
+    def _not_streamed(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is not None and info.data.get("stream"):  # no chunk has a place for them
+            raise PydanticCustomError("unsupported_parameter", "{field} is not supported with 'stream'.")
         return value

@@ -1,19 +1,20 @@
 """`POST /infill`, in the form of llama-server's: request and response."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import msgspec
 from pydantic import Field, StringConstraints
 
 from localrouter.schema.chat_request import CACHED
-from localrouter.schema.field_kinds import MAX_TOKENS, Ignored, Strict, Unsupported
+from localrouter.schema.field_kinds import MAX_TOKENS, Ignored, Nested, Unsupported
 from localrouter.schema.generation_fields import GenerationFields
 
 MAX_FILES = 1024
 """Files that one request may show to the model."""
 
 
-class InfillFile(Strict):
+class InfillFile(Nested):
     """A file that the model sees before the text to fill in."""
 
     text: str
@@ -33,6 +34,7 @@ class InfillRequest(GenerationFields):
         None, description="tokens to generate; default -1: to the end of the context; 0 computes the prompt only"
     )
 
+    timings_per_token: Annotated[bool | None, Ignored("a response of this route has no timings")] = None
     cache_prompt: Annotated[bool | None, CACHED] = None
     id_slot: Annotated[int | None, Ignored("slots are assigned by the server")] = None
     n_indent: Annotated[object, Unsupported((0,))] = None
@@ -42,6 +44,10 @@ class InfillRequest(GenerationFields):
     ] = None
     t_max_predict_ms: Annotated[int | None, Ignored("the time of an output is not limited")] = None
     t_max_prompt_ms: Annotated[int | None, Ignored("the time of a prompt is not limited")] = None
+
+    def without_effect(self) -> Mapping[str, str]:
+        """Return the fields without effect; `stream_options` never has one, as a response always has its counts."""
+        return {**super().without_effect(), "stream_options": "a response of this route always has its counts"}
 
 
 class InfillResponse(msgspec.Struct, kw_only=True):

@@ -12,10 +12,7 @@ from localrouter.schema.chat_response import PromptLogprobList, Timings, Usage
 from localrouter.schema.field_kinds import MAX_TOKENS, Integer, TokensOrNone, invalid
 from localrouter.schema.generation_fields import (
     MAX_LOGPROBS,
-    PROMPT_LOGPROBS,
-    GenerationFields,
-    PromptLogprobs,
-    check_not_streamed,
+    PromptLogprobFields,
 )
 
 MAX_PROMPTS = MAX_CHOICES
@@ -51,7 +48,7 @@ Prompt: TypeAlias = Annotated[
 ]
 
 
-class CompletionRequest(GenerationFields):
+class CompletionRequest(PromptLogprobFields):
     """The body of `POST /v1/completions`. `None` is the same as leaving a field out."""
 
     prompt: Prompt = Field(description=f"a string, an array of at most {MAX_PROMPTS}, or the same in tokens; see below")
@@ -69,7 +66,6 @@ class CompletionRequest(GenerationFields):
     echo: bool | None = Field(
         None, description="default false; true: the prompt comes first, with `logprobs` those of its tokens too"
     )
-    prompt_logprobs: PromptLogprobs = Field(None, description=PROMPT_LOGPROBS)
     suffix: str | None = Field(
         None, description="text after the output, for models with fill-in-the-middle tokens; not with `echo`; see below"
     )
@@ -96,11 +92,6 @@ class CompletionRequest(GenerationFields):
         if value and info.data.get("echo"):
             raise PydanticCustomError("unsupported_parameter", "{field} is not supported with 'echo'.")
         return value
-
-    @field_validator("prompt_logprobs")
-    @classmethod
-    def _not_streamed(cls, value: int | None, info: ValidationInfo) -> int | None:
-        return check_not_streamed(value, info)
 
     @property
     def prompts(self) -> list[str | list[int]]:

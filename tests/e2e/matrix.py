@@ -136,7 +136,7 @@ def _check_choice(choice: Json, cell: Cell, family: Family) -> None:
 def _check_json(text: str, schema: Json, *, is_cut: bool) -> None:
     """See to it that a text is what the schema says, or where it is cut that it may become that."""
     if is_cut and not _is_json(text):
-        grammar = output_grammar(OutputRules(JsonSchema(schema)), QWEN3, {})
+        grammar = output_grammar(OutputRules(JsonSchema(schema)), QWEN3, {}).lark
         assert grammar is not None
         tokens = [*text.encode()]
         assert matcher(grammar).validate_tokens(tokens) == len(tokens), text

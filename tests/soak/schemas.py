@@ -105,7 +105,7 @@ def _outcomes(engine: Engine, schemas: Mapping[str, Any], sampling: Sampling) ->
     texts: dict[int, list[str]] = {}
     while True:
         while len(texts) < TOGETHER and (number := next(waiting, None)) is not None:
-            lark = output_grammar(OutputRules(JsonSchema(schemas[names[number]])), QWEN3, {})
+            lark = output_grammar(OutputRules(JsonSchema(schemas[names[number]])), QWEN3, {}).lark
             assert lark is not None
             command = Generate(number, GenerationRequest(PROMPT, sampling, MAX_TOKENS, Grammar(lark)))
             refusal = engine.submit(command)

@@ -14,6 +14,7 @@ from localrouter.chat.grammar.lark import LarkGrammar, literal, one_of, regex, t
 from localrouter.chat.grammar.parameter_calls import parameters_call
 from localrouter.chat.grammar.pattern import anchored, check_pattern
 from localrouter.chat.grammar.schema_fault import Gaps, SchemaFault
+from localrouter.engine.messages import Grammar
 from localrouter.errors import InvalidRequest
 from localrouter.schema.explain import NotEnforced
 
@@ -104,13 +105,13 @@ class OutputGrammar:
     not_enforced: tuple[NotEnforced, ...] = ()
     """Parts of schemas that the output may violate."""
 
+    @property
+    def grammar(self) -> Grammar | None:
+        """The grammar for the engine; None where the output may be any text."""
+        return None if self.lark is None else Grammar(self.lark)
 
-def output_grammar(rules: OutputRules, family: Family, special_tokens: Mapping[str, int]) -> str | None:
-    """Return the text of `enforced`'s grammar."""
-    return enforced(rules, family, special_tokens).lark
 
-
-def enforced(rules: OutputRules, family: Family, special_tokens: Mapping[str, int]) -> OutputGrammar:
+def output_grammar(rules: OutputRules, family: Family, special_tokens: Mapping[str, int]) -> OutputGrammar:
     """Return the grammar of an output and the parts of schemas that it does not enforce.
 
     `special_tokens` has the token ids of the model's special tokens by text. Raises InvalidRequest for a regular

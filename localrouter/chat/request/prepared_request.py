@@ -7,7 +7,7 @@ import msgspec
 
 from localrouter.chat.families.family import Family
 from localrouter.chat.grammar.callable_tool import CallableTool
-from localrouter.chat.grammar.output_grammar import AnyText, OutputRules, enforced
+from localrouter.chat.grammar.output_grammar import AnyText, OutputRules, output_grammar
 from localrouter.chat.model_facts import ModelFacts
 from localrouter.chat.parsing.parser import Parser
 from localrouter.chat.prompt.chat_prompt import Prompt, PromptRequest, Renderer
@@ -64,10 +64,6 @@ class PreparedRequest:
     ignored: Sequence[IgnoredField] = ()
     """Fields of the request that have no effect on this model."""
 
-    def not_enforced_as_sent(self, request: ChatRequest) -> list[NotEnforced]:
-        """Return the parts that are not enforced, by their paths in the body of the client."""
-        return [NotEnforced(request.as_sent(each.field), each.why) for each in self.not_enforced]
-
     def parser(self) -> Parser:
         """Return a new parser, for the output of one choice."""
         return Parser(self.family, {function.name: function.parameters or {} for function in self.tools.callable})
@@ -80,9 +76,8 @@ class PreparedRequest:
         rules = self.rules.unenforced(why)
         if rules is None:
             return None
-        output = enforced(rules, self.family, self.special_tokens)
-        grammar = None if output.lark is None else Grammar(output.lark)
-        return replace(self, rules=rules, grammar=grammar, not_enforced=output.not_enforced)
+        output = output_grammar(rules, self.family, self.special_tokens)
+        return replace(self, rules=rules, grammar=output.grammar, not_enforced=output.not_enforced)
 
     def sampling_for(self, index: int) -> Sampling:
         """Return the sampling parameters of one choice: the request's seed plus the index of the choice."""
@@ -121,7 +116,7 @@ async def prepare(request: ChatRequest, model: ModelFacts, renderer: Renderer) -
         parallel=tools.parallel,
         has_shown_tools=bool(tools.functions),
     )
-    output = enforced(rules, model.family, model.info.special_tokens)
+    output = output_grammar(rules, model.family, model.info.special_tokens)
     may_reason = reasoning == "open" or (model.can_reason and not (output.lark is not None and reasoning == "none"))
     return PreparedRequest(
         prompt=with_system_step(prompt, system),
@@ -133,7 +128,7 @@ async def prepare(request: ChatRequest, model: ModelFacts, renderer: Renderer) -
         reasoning=reasoning,
         # Without a grammar a model may also begin to reason where its template has just ended reasoning.
         thinking=thinking_of(request, model.family, is_open=reasoning == "open") if may_reason else None,
-        grammar=None if output.lark is None else Grammar(output.lark),
+        grammar=output.grammar,
         has_response_format=is_structured,
         grammar_param=grammar_param(request),
         alias_defaults=from_alias if system is None else [*from_alias, "system"],

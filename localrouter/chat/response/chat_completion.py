@@ -23,6 +23,7 @@ from localrouter.errors import InvalidRequest, RequestError
 from localrouter.schema.alias_defaults import NO_DEFAULTS, AliasDefaults
 from localrouter.schema.chat_request import ChatRequest
 from localrouter.schema.chat_response import ChatCompletionChunk, ChunkChoice, Timings, Usage
+from localrouter.schema.explain import as_sent
 
 
 @dataclass
@@ -60,7 +61,7 @@ class Completion(CompletionStream[ChunkChoice, ChatCompletionChunk]):
             fingerprint=model.fingerprint,
             id=f"chatcmpl-{uuid4().hex}",
             created=int(time.time()),
-            not_enforced=prepared.not_enforced_as_sent(request),
+            not_enforced=as_sent(prepared.not_enforced, request),
             ignored=prepared.ignored,
             prompt_logprobs=request.prompt_logprobs,
         )

@@ -14,6 +14,7 @@ from localrouter.schema.explain import (
     ExplainedTemplate,
     ExplainedToken,
     Explanation,
+    as_sent,
 )
 from localrouter.schema.ignored_fields import ignored_fields
 
@@ -54,7 +55,7 @@ async def explain(
         must_call=prepared.tools.must_call,
         grammar=prepared.grammar.lark if prepared.grammar else None,
         ignored=[*ignored_fields(request), *prepared.ignored],
-        not_enforced=prepared.not_enforced_as_sent(request),
+        not_enforced=as_sent(prepared.not_enforced, request),
     )
 
 

@@ -12,16 +12,16 @@ from msgspec import UNSET, UnsetType
 from localrouter.chat.engine_interface import LoadedEngine
 from localrouter.chat.model_facts import facts_of
 from localrouter.chat.prompt.fill_in_middle import ContextFile, fim_prompt
-from localrouter.chat.request.sampling_params import sampling_of
+from localrouter.chat.request.sampling_params import check_min_tokens, sampling_of
 from localrouter.chat.response.completion_stream import CompletionStream, Reports
 from localrouter.chat.response.generations import accepted
 from localrouter.chat.response.text_choice import TextChoiceStream
 from localrouter.chat.response.text_completion import output_grammar_of, worded
-from localrouter.engine.messages import GenerationRequest, Grammar
+from localrouter.engine.messages import GenerationRequest
 from localrouter.errors import EngineFailed
 from localrouter.schema.alias_defaults import NO_DEFAULTS, AliasDefaults
 from localrouter.schema.chat_response import Timings, Usage
-from localrouter.schema.explain import NotEnforced
+from localrouter.schema.explain import as_sent
 from localrouter.schema.infill import InfillRequest, InfillResponse
 from localrouter.schema.text_completions import TextChoice
 
@@ -45,13 +45,13 @@ class Infill(CompletionStream[TextChoice, InfillResponse]):
         model = facts_of(engine.model, engine.info, defaults)
         sampling = sampling_of(defaults.complete(request), engine.info, logprobs=None)
         output = output_grammar_of(request, model)
-        grammar = None if output.lark is None else Grammar(output.lark)
         files = [ContextFile(file.filename or _DEFAULT_NAME, file.text) for file in request.input_extra or ()]
         prefix = request.input_prefix + (request.prompt or "")
         tokens = await fim_prompt(engine, prefix, request.input_suffix, files=files, param="input_suffix")
         max_tokens = None if request.n_predict == -1 else request.n_predict
+        check_min_tokens(sampling, max_tokens, "n_predict")
         submitted = (
-            engine.submit(each) for each in [GenerationRequest([], sampling, max_tokens, grammar, tokens=tokens)]
+            engine.submit(each) for each in [GenerationRequest([], sampling, max_tokens, output.grammar, tokens=tokens)]
         )
         return cls(
             admission=await accepted(submitted, lambda _, error: worded(error, request, "input_prefix")),
@@ -61,7 +61,7 @@ class Infill(CompletionStream[TextChoice, InfillResponse]):
             reports=Reports(usage=False),
             model=engine.model,
             fingerprint=model.fingerprint,
-            not_enforced=[NotEnforced(request.as_sent(each.field), each.why) for each in output.not_enforced],
+            not_enforced=as_sent(output.not_enforced, request),
             id=f"infill-{uuid4().hex}",
             created=int(time.time()),
         )

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from localrouter.chat.engine_interface import Generation, LoadedEngine
-from localrouter.chat.grammar.output_grammar import OutputGrammar, OutputRules, enforced
+from localrouter.chat.grammar.output_grammar import OutputGrammar, OutputRules, output_grammar
 from localrouter.chat.model_facts import ModelFacts, facts_of
 from localrouter.chat.prompt.fill_in_middle import fim_prompt
 from localrouter.chat.request.response_format import content_of, grammar_param
@@ -26,7 +26,7 @@ from localrouter.engine.messages import Event, GenerationRequest, Grammar, Sampl
 from localrouter.errors import ContextLengthExceeded, EngineFailed, InvalidRequest, RequestError
 from localrouter.schema.alias_defaults import NO_DEFAULTS, AliasDefaults
 from localrouter.schema.chat_response import Timings, Usage
-from localrouter.schema.explain import NotEnforced
+from localrouter.schema.explain import as_sent
 from localrouter.schema.generation_fields import GenerationFields
 from localrouter.schema.text_completions import (
     DEFAULT_MAX_TOKENS,
@@ -75,7 +75,7 @@ class TextCompletion(CompletionStream[TextChoice, TextCompletionResponse]):
         scored = [] if _prompt_logprobs(request) is None else [ScoredPrompt() for _ in prompts]
         is_open = request.echo and not scored
         return cls(
-            admission=await _begin(engine, request, prompts, sampling, _grammar(output), reports),
+            admission=await _begin(engine, request, prompts, sampling, output.grammar, reports),
             streams=[
                 TextChoiceStream(
                     index,
@@ -89,7 +89,7 @@ class TextCompletion(CompletionStream[TextChoice, TextCompletionResponse]):
             reports=reports,
             model=engine.model,
             fingerprint=model.fingerprint,
-            not_enforced=[NotEnforced(request.as_sent(each.field), each.why) for each in output.not_enforced],
+            not_enforced=as_sent(output.not_enforced, request),
             id=f"cmpl-{uuid4().hex}",
             created=int(time.time()),
             scored=scored,
@@ -238,10 +238,6 @@ def worded(error: RequestError, request: GenerationFields, param: str) -> Reques
     return InvalidRequest(error.message, param=param, code=error.reason)
 
 
-def _grammar(output: OutputGrammar) -> Grammar | None:
-    return None if output.lark is None else Grammar(output.lark)
-
-
 def output_grammar_of(request: GenerationFields, model: ModelFacts) -> OutputGrammar:
     """Return the grammar of the output. Raises InvalidRequest for an invalid schema, regular expression or GBNF."""
-    return enforced(OutputRules(content_of(request)), model.family, model.info.special_tokens)
+    return output_grammar(OutputRules(content_of(request)), model.family, model.info.special_tokens)

@@ -10,10 +10,7 @@ from localrouter.errors import InvalidRequest
 from localrouter.schema.field_kinds import JsonObject, is_same
 from localrouter.schema.foreign_fields.foreign_field import Assignment, Condition, ForeignField
 from localrouter.schema.foreign_fields.table import FOREIGN_FIELDS
-from localrouter.schema.ignored_fields import UNKNOWN, IgnoredField
-
-MAX_NOTED = 1000
-"""Unknown fields that are noted of one request."""
+from localrouter.schema.ignored_fields import MAX_FIELDS, UNKNOWN, IgnoredField
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ def canonical_body(body: JsonObject, model: type[BaseModel], *, ignore_unknown: 
     ignored: list[IgnoredField] = []
     conditions: list[Condition] = []
     if ignore_unknown:
-        ignored = [IgnoredField(name, UNKNOWN) for name in fields if name not in own][:MAX_NOTED]
+        ignored = [IgnoredField(name, UNKNOWN) for name in fields if name not in own][:MAX_FIELDS]
         fields = {name: value for name, value in fields.items() if name in own}
     for name, value in body.items():
         if name not in known or value is None:

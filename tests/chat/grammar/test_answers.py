@@ -24,7 +24,7 @@ with_and_without_tokens = pytest.mark.parametrize("marks", [MARKS, ()], ids=["to
 
 def wrong(answer: OutputRules, marks: tuple[str, ...], right: list[str], not_right: list[str]) -> list[str]:
     """The texts that the grammar judges otherwise than the test."""
-    grammar = output_grammar(answer, FAMILY, numbers(marks))
+    grammar = output_grammar(answer, FAMILY, numbers(marks)).lark
     assert grammar is not None
     refused = [text for text in right if not admits(grammar, text, marks)]
     return refused + [text for text in not_right if admits(grammar, text, marks)]
@@ -32,7 +32,7 @@ def wrong(answer: OutputRules, marks: tuple[str, ...], right: list[str], not_rig
 
 @pytest.mark.parametrize("reasoning", ["none", "open", "optional"])
 def test_plain_text_has_no_grammar(reasoning: str) -> None:
-    assert output_grammar(OutputRules(AnyText(), reasoning), FAMILY, {}) is None  # type: ignore[arg-type]
+    assert output_grammar(OutputRules(AnyText(), reasoning), FAMILY, {}).lark is None  # type: ignore[arg-type]
 
 
 @with_and_without_tokens
@@ -107,7 +107,7 @@ def test_an_answer_has_its_parts_in_order(
 
 
 def test_a_delimiter_that_is_a_token_is_never_spelled_out() -> None:
-    grammar = output_grammar(EITHER, FAMILY, numbers(MARKS))
+    grammar = output_grammar(EITHER, FAMILY, numbers(MARKS)).lark
     assert grammar is not None
     spelled = [*b"text <tool_call>"]
     assert not any(text in grammar for text in ('"<tool_call>', '</tool_call>"'))
@@ -119,7 +119,7 @@ def test_reasoning_of_gemma_has_its_own_delimiters() -> None:
     family = Family(
         "gemma4", Delimiters("<|channel>", "<channel|>"), Delimiters("<|tool_call>", "<tool_call|>"), "gemma", "thought"
     )
-    grammar = output_grammar(OutputRules(NUMBER, "optional"), family, {})
+    grammar = output_grammar(OutputRules(NUMBER, "optional"), family, {}).lark
     assert grammar is not None
     assert admits(grammar, "<|channel>thought\nhm\n<channel|>5")
     assert admits(grammar, "<|channel><channel|>5")

@@ -41,7 +41,7 @@ every_family = pytest.mark.parametrize(("family", "marks"), FAMILIES, ids=IDS)
 def calls_of(schemas: dict[str, Any], family: Family, marks: tuple[str, ...], seeds: range) -> list[Call]:
     """The calls of the walks that ended by themselves, as they are read when they come in pieces."""
     tools = [CallableTool(name, schema) for name, schema in schemas.items()]
-    grammar = output_grammar(OutputRules(tools=tools, must_call=True), family, numbers(marks))
+    grammar = output_grammar(OutputRules(tools=tools, must_call=True), family, numbers(marks)).lark
     assert grammar is not None
     texts = [Walk(grammar, seed, marks, ENDINGS[family.syntax]).text() for seed in seeds]
     return [call for text in texts if text is not None for call in calls_in(text, schemas, family)]
@@ -82,7 +82,7 @@ def test_arguments_satisfy_models_of_sdk_helpers(family: Family, marks: tuple[st
 
 
 def grammar_of(family: Family, parameters: dict[str, Any] | None) -> str:
-    made = output_grammar(OutputRules(tools=[CallableTool("f", parameters)], must_call=True), family, {})
+    made = output_grammar(OutputRules(tools=[CallableTool("f", parameters)], must_call=True), family, {}).lark
     assert made is not None
     return made
 

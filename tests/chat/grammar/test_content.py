@@ -17,7 +17,7 @@ FAMILY = Family("qwen", Delimiters("<think>", "</think>"), Delimiters("<tool_cal
 
 
 def grammar_of(schema: Any) -> str:
-    made = output_grammar(OutputRules(JsonSchema(schema)), FAMILY, {})
+    made = output_grammar(OutputRules(JsonSchema(schema)), FAMILY, {}).lark
     assert made is not None
     return made
 
@@ -68,7 +68,7 @@ def test_white_space_between_the_parts_of_json_is_bounded() -> None:
 
 @pytest.mark.parametrize("pattern", [r"\d+ (apples|pears)", r"^\d+ (apples|pears)$"])
 def test_a_regular_expression_is_all_of_the_content(pattern: str) -> None:
-    grammar = output_grammar(OutputRules(Regex(pattern)), FAMILY, {})
+    grammar = output_grammar(OutputRules(Regex(pattern)), FAMILY, {}).lark
     assert grammar is not None
     assert admits(grammar, "12 apples")
     assert not admits(grammar, "I have 12 apples")
@@ -76,12 +76,12 @@ def test_a_regular_expression_is_all_of_the_content(pattern: str) -> None:
 
 def test_the_clients_own_grammar_is_taken_as_it_is() -> None:
     own = 'start: "a" thing\nthing: "b" // a comment'
-    assert output_grammar(OutputRules(Lark(own)), FAMILY, {}) == own
+    assert output_grammar(OutputRules(Lark(own)), FAMILY, {}).lark == own
 
 
 def test_the_clients_own_grammar_may_follow_reasoning_and_have_any_names() -> None:
     own = 'start: thought_0 TEXT\nthought_0: "a"\nTEXT: "b" // }'
-    grammar = output_grammar(OutputRules(Lark(own), reasoning="optional"), FAMILY, {})
+    grammar = output_grammar(OutputRules(Lark(own), reasoning="optional"), FAMILY, {}).lark
     assert grammar is not None
     assert admits(grammar, "ab")
     assert admits(grammar, "<think>hm</think>\n\nab")

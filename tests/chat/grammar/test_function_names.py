@@ -31,7 +31,7 @@ ARGUMENTS = {"type": "object", "properties": {"q": {"type": "string"}}, "require
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_is_written_and_read_back(name: str, family: Family) -> None:
     tools = [CallableTool(each, ARGUMENTS) for each in (name, f"{name}2", "other")]
-    lark = output_grammar(OutputRules(tools=tools, must_call=True), family, {})
+    lark = output_grammar(OutputRules(tools=tools, must_call=True), family, {}).lark
     text = written(family, name, {"q": "x"})
     assert lark is not None
     assert admits(lark, text)

@@ -20,7 +20,7 @@ from localrouter.chat.families.qwen import QWEN3, QWEN3_CODER
 from localrouter.chat.grammar import keywords
 from localrouter.chat.grammar.callable_tool import CallableTool
 from localrouter.chat.grammar.json_schema import Schema, read_schema
-from localrouter.chat.grammar.output_grammar import OutputRules, enforced
+from localrouter.chat.grammar.output_grammar import OutputRules, output_grammar
 from localrouter.chat.grammar.references import Steps
 from localrouter.chat.grammar.schema_fault import place
 from localrouter.chat.parsing.schema_kinds import argument_kinds
@@ -61,7 +61,7 @@ objects = st.dictionaries(st.sampled_from(KEYWORDS), schemas, max_size=6)
 @given(objects, st.sampled_from([QWEN3, QWEN3_CODER, GEMMA4]))
 def test_any_object_is_read_as_a_schema_and_shown_to_templates(schema: dict[str, Any], family: Any) -> None:
     tool = CallableTool("f", schema, "here", is_strict=False)
-    output = enforced(OutputRules(tools=[tool]), family, {})
+    output = output_grammar(OutputRules(tools=[tool]), family, {})
     assert output.lark is not None
     assert all(part.field.startswith("here") for part in output.not_enforced)
     json.dumps(shown_schema(schema))
@@ -168,7 +168,7 @@ def test_arguments_obey_all_that_is_not_listed(family: Family, endings: tuple[st
     for seed in range(60):
         schema, _ = with_faults(Schemas(seed).object_document(), random.Random(seed))
         tool = CallableTool("f", schema, "", is_strict=False)
-        output = enforced(OutputRules(tools=[tool], must_call=True, parallel=False), family, {})
+        output = output_grammar(OutputRules(tools=[tool], must_call=True, parallel=False), family, {})
         rest = Draft202012Validator(without(schema, {part.field for part in output.not_enforced}))
         assert output.lark is not None
         for text in (Walk(output.lark, number, (), endings).text() for number in range(3)):
