@@ -54,9 +54,12 @@ def reported(server: RunningServer, model: str, documents: list[Continuation]) -
     return found
 
 
-def computed(path: str, documents: list[Continuation]) -> list[list[float]]:
-    """Return the log probabilities of the tokens of each continuation, computed by llama.cpp alone."""
-    every = text_logprobs(path, *(document.tokens for document in documents))
+def computed(path: str, documents: list[Continuation], *, exact: bool = True) -> list[list[float]]:
+    """Return the log probabilities of the tokens of each continuation, computed by llama.cpp alone.
+
+    `exact`: with the kernels of the reference, otherwise with those that llama.cpp chooses by default.
+    """
+    every = text_logprobs(path, *(document.tokens for document in documents), exact=exact)
     return [values[document.context - 1 :] for values, document in zip(every, documents, strict=True)]
 
 

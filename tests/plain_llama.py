@@ -8,18 +8,20 @@ import numpy as np
 from localrouter.engine.backends.llama import library
 
 
-def text_logprobs(path: str, *texts: list[int]) -> list[list[float]]:
+def text_logprobs(path: str, *texts: list[int], exact: bool = True) -> list[list[float]]:
     """Return for each text, in tokens, the natural log probability of each token but the first.
 
-    The weights are used as they are in the file, and attention has no flash kernel: other kernels round differently.
+    `exact`: the weights are used as they are in the file, and attention has no flash kernel; otherwise llama.cpp's own
+    defaults apply. Different kernels round differently.
     """
     library.start()
     model_params = api.llama_model_default_params()
-    model_params.use_extra_bufts = False
+    model_params.use_extra_bufts = not exact
     model_params.n_gpu_layers = 0
     model = api.llama_model_load_from_file(path.encode(), model_params)
     params = api.llama_context_default_params()
-    params.flash_attn_type = api.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    if exact:
+        params.flash_attn_type = api.LLAMA_FLASH_ATTN_TYPE_DISABLED
     params.n_ctx = params.n_batch = params.n_ubatch = max(256, *map(len, texts))
     context = api.llama_init_from_model(model, params)
     assert context
