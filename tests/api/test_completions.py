@@ -295,6 +295,30 @@ def test_every_field_of_openai_is_known() -> None:
     assert set(CompletionCreateParamsBase.__annotations__) <= set(CompletionRequest.model_fields)
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"response_format": {"type": "json_schema", "json_schema": {"schema": {"enum": [7]}}}},
+        {"guided_json": {"enum": [7]}},
+        {"structured_outputs": {"choice": ["7"]}},
+    ],
+)
+async def test_an_output_can_have_a_structure(
+    router: FakeRouter, client: httpx.AsyncClient, fields: dict[str, Any]
+) -> None:
+    await client.post(COMPLETIONS, json={**ONCE, **fields})
+    (asked,) = router.fake.asked
+    assert asked.grammar is not None
+    matcher = LLMatcher(LLTokenizer("byte"), asked.grammar.lark)
+    assert matcher.consume_tokens(list(b"7")), matcher.get_error()
+    assert matcher.is_accepting()
+
+
+async def test_a_part_of_a_schema_that_is_not_enforced_is_named_as_it_was_sent(client: httpx.AsyncClient) -> None:
+    answer = await client.post(COMPLETIONS, json={**ONCE, "guided_json": {"type": "array", "uniqueItems": True}})
+    assert answer.headers["x-localrouter-not-enforced"] == "guided_json.uniqueItems"
+
+
 async def test_a_regex_becomes_a_grammar(router: FakeRouter, client: httpx.AsyncClient) -> None:
     await client.post(COMPLETIONS, json={**ONCE, "regex": "a/b+"})
     (asked,) = router.fake.asked

@@ -18,6 +18,7 @@ from localrouter.chat.response.choice import ChoiceStream
 from localrouter.chat.response.completion_stream import CompletionStream, Reports
 from localrouter.chat.response.generations import Admission, accepted
 from localrouter.chat.response.prompt_logprobs import ScoredPrompt
+from localrouter.chat.response.relaxed_grammar import admitted_or_relaxed
 from localrouter.engine.messages import Event, GenerationRequest
 from localrouter.errors import InvalidRequest, RequestError
 from localrouter.schema.alias_defaults import NO_DEFAULTS, AliasDefaults
@@ -49,7 +50,9 @@ class Completion(CompletionStream[ChunkChoice, ChatCompletionChunk]):
         model = facts_of(engine.model, engine.info, defaults)
         prepared = await prepare(request, model, renderer)
         reports = Reports.of(request)
-        admission, prepared = await _begin(engine, prepared, reports)
+        admission, prepared = await admitted_or_relaxed(
+            prepared, lambda each: _submitted(engine, each, reports), prepared.relaxed
+        )
         streams = [_stream(index, request, prepared) for index in range(prepared.choices)]
         return cls(
             admission=admission,
@@ -97,25 +100,6 @@ def _stream(index: int, request: ChatRequest, prepared: PreparedRequest) -> Choi
         is_old_form=prepared.tools.is_old_form,
         shows_reasoning=request.include_reasoning is not False,
     )
-
-
-async def _begin(
-    engine: LoadedEngine, prepared: PreparedRequest, reports: Reports
-) -> tuple[Admission, PreparedRequest]:
-    """Submit the request. Return the generations and the request that the engine accepted.
-
-    A grammar that does not compile is replaced once by one that enforces nothing of the schemas that are not strict:
-    one tool must not fail all requests of a client. The compiler does not tell which schema is at fault. The engine
-    caches the rejected grammar as well, so that the next request of the conversation costs no second compilation.
-    """
-    try:
-        return await _submitted(engine, prepared, reports), prepared
-    except InvalidRequest as error:
-        why = f"The grammar of the request cannot be compiled: {error.message}"
-        relaxed = prepared.relaxed(why) if error.reason == "invalid_grammar" else None
-        if relaxed is None:
-            raise
-    return await _submitted(engine, relaxed, reports), relaxed
 
 
 async def _submitted(engine: LoadedEngine, prepared: PreparedRequest, reports: Reports) -> Admission:

@@ -10,13 +10,15 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from localrouter.chat.engine_interface import LoadedEngine
+from localrouter.chat.grammar.output_grammar import OutputGrammar
 from localrouter.chat.model_facts import facts_of
 from localrouter.chat.prompt.fill_in_middle import ContextFile, fim_prompt
 from localrouter.chat.request.sampling_params import check_min_tokens, sampling_of
 from localrouter.chat.response.completion_stream import CompletionStream, Reports
-from localrouter.chat.response.generations import accepted
+from localrouter.chat.response.generations import Admission, accepted
+from localrouter.chat.response.relaxed_grammar import admitted_or_relaxed
 from localrouter.chat.response.text_choice import TextChoiceStream
-from localrouter.chat.response.text_completion import output_grammar_of, worded
+from localrouter.chat.response.text_completion import TextRules, worded
 from localrouter.engine.messages import GenerationRequest
 from localrouter.errors import EngineFailed
 from localrouter.schema.alias_defaults import NO_DEFAULTS, AliasDefaults
@@ -44,17 +46,21 @@ class Infill(CompletionStream[TextChoice, InfillResponse]):
         """
         model = facts_of(engine.model, engine.info, defaults)
         sampling = sampling_of(defaults.complete(request), engine.info, logprobs=None)
-        output = output_grammar_of(request, model)
         files = [ContextFile(file.filename or _DEFAULT_NAME, file.text) for file in request.input_extra or ()]
         prefix = request.input_prefix + (request.prompt or "")
         tokens = await fim_prompt(engine, prefix, request.input_suffix, files=files, param="input_suffix")
         max_tokens = None if request.n_predict == -1 else request.n_predict
         check_min_tokens(sampling, max_tokens, "n_predict")
-        submitted = (
-            engine.submit(each) for each in [GenerationRequest([], sampling, max_tokens, output.grammar, tokens=tokens)]
-        )
+        rules = TextRules(request, model)
+
+        async def submitted(output: OutputGrammar) -> Admission:
+            asked = GenerationRequest([], sampling, max_tokens, output.grammar, tokens=tokens)
+            one = (engine.submit(each) for each in [asked])
+            return await accepted(one, lambda _, error: worded(error, request, "input_prefix"))
+
+        admission, output = await admitted_or_relaxed(rules.output(), submitted, rules.relaxed)
         return cls(
-            admission=await accepted(submitted, lambda _, error: worded(error, request, "input_prefix")),
+            admission=admission,
             streams=[TextChoiceStream(0, has_logprobs=False)],
             opening=[],
             choices=1,

@@ -21,6 +21,7 @@ from localrouter.chat.request.sampling_params import check_min_tokens, check_tok
 from localrouter.chat.response.completion_stream import CompletionStream, Reports
 from localrouter.chat.response.generations import Admission, accepted
 from localrouter.chat.response.prompt_logprobs import ScoredPrompt
+from localrouter.chat.response.relaxed_grammar import admitted_or_relaxed
 from localrouter.chat.response.text_choice import Opening, TextChoiceStream
 from localrouter.engine.messages import Event, GenerationRequest, Grammar, Sampling, Segment
 from localrouter.errors import ContextLengthExceeded, EngineFailed, InvalidRequest, RequestError
@@ -68,14 +69,19 @@ class TextCompletion(CompletionStream[TextChoice, TextCompletionResponse]):
         sampling = sampling_of(defaults.complete(request), engine.info, logprobs=request.logprobs)
         check_min_tokens(sampling, _limit(request), "max_tokens")
         reports = Reports.of(request)
-        output = output_grammar_of(request, model)
         prompts = await _prompts(engine, request)
+        rules = TextRules(request, model)
+
+        async def submitted(output: OutputGrammar) -> Admission:
+            return await _begin(engine, request, prompts, sampling, output.grammar, reports)
+
+        admission, output = await admitted_or_relaxed(rules.output(), submitted, rules.relaxed)
         choices = request.n or 1
         echoed = [prompt.echoed if request.echo else "" for prompt in prompts for _ in range(choices)]
         scored = [] if _prompt_logprobs(request) is None else [ScoredPrompt() for _ in prompts]
         is_open = request.echo and not scored
         return cls(
-            admission=await _begin(engine, request, prompts, sampling, output.grammar, reports),
+            admission=admission,
             streams=[
                 TextChoiceStream(
                     index,
@@ -238,6 +244,22 @@ def worded(error: RequestError, request: GenerationFields, param: str) -> Reques
     return InvalidRequest(error.message, param=param, code=error.reason)
 
 
-def output_grammar_of(request: GenerationFields, model: ModelFacts) -> OutputGrammar:
-    """Return the grammar of the output. Raises InvalidRequest for an invalid schema, regular expression or GBNF."""
-    return output_grammar(OutputRules(content_of(request)), model.family, model.info.special_tokens)
+class TextRules:
+    """The rules for the output of a request with raw prompts: a schema, a regular expression or a grammar, if any."""
+
+    def __init__(self, request: GenerationFields, model: ModelFacts) -> None:
+        """Raises InvalidRequest for an invalid GBNF grammar."""
+        self._rules = OutputRules(content_of(request))
+        self._model = model
+
+    def output(self) -> OutputGrammar:
+        """Return the grammar of the output. Raises InvalidRequest for an invalid schema or regular expression."""
+        return self._written(self._rules)
+
+    def relaxed(self, why: str) -> OutputGrammar | None:
+        """Return a grammar that enforces nothing of a schema that is not strict; None for no such schema."""
+        rules = self._rules.unenforced(why)
+        return None if rules is None else self._written(rules)
+
+    def _written(self, rules: OutputRules) -> OutputGrammar:
+        return output_grammar(rules, self._model.family, self._model.info.special_tokens)

@@ -6,8 +6,10 @@ import pytest
 from fake_engine import FakeEngine, FakeGeneration, HereRenderer, generation
 
 from localrouter.chat.response.chat_completion import Completion
+from localrouter.chat.response.text_completion import TextCompletion
 from localrouter.errors import InvalidRequest, Overloaded, RequestError
 from localrouter.schema.chat_request import ChatRequest
+from localrouter.schema.text_completions import CompletionRequest
 
 OBJECT = {"type": "object", "properties": {"a": {"type": "integer"}}}
 
@@ -57,6 +59,26 @@ async def test_a_response_format_keeps_its_type() -> None:
 
     assert [part.field for part in completion.not_enforced] == ["response_format.json_schema.schema"]
     assert '"type": "object"' in grammars(engine)[1]
+
+
+async def test_a_raw_prompt_has_a_second_attempt_too() -> None:
+    engine = FakeEngine(refused(), generation("{}"))
+    form = {"type": "json_schema", "json_schema": {"schema": OBJECT}}
+    request = CompletionRequest.model_validate({"model": "fake", "prompt": "a", "response_format": form})
+
+    completion = await TextCompletion.begin(engine, request)
+
+    assert [part.field for part in completion.not_enforced] == ["response_format.json_schema.schema"]
+    assert ["integer" in lark for lark in grammars(engine)] == [True, False]
+
+
+async def test_a_raw_prompt_with_a_strict_schema_has_none() -> None:
+    form = {"type": "json_schema", "json_schema": {"schema": OBJECT, "strict": True}}
+    request = CompletionRequest.model_validate({"model": "fake", "prompt": "a", "response_format": form})
+
+    with pytest.raises(InvalidRequest) as caught:
+        await TextCompletion.begin(FakeEngine(refused()), request)
+    assert (caught.value.reason, caught.value.param) == ("invalid_grammar", "response_format")
 
 
 async def test_all_choices_are_submitted_again() -> None:
