@@ -7,7 +7,7 @@ import msgspec
 
 from localrouter.chat.families.family import Family
 from localrouter.chat.grammar.callable_tool import CallableTool
-from localrouter.chat.grammar.output_grammar import AnyText, OutputRules, output_grammar
+from localrouter.chat.grammar.output_grammar import AnyText, Content, OutputRules, output_grammar
 from localrouter.chat.model_facts import ModelFacts
 from localrouter.chat.parsing.parser import Parser
 from localrouter.chat.prompt.chat_prompt import Prompt, PromptRequest, Renderer
@@ -108,14 +108,7 @@ async def prepare(request: ChatRequest, model: ModelFacts, renderer: Renderer) -
     check_min_tokens(sampling, max_tokens, "max_tokens" if request.max_tokens else "max_completion_tokens")
     prompt = await renderer.render(model.template, prompt_request(request, tools, system=system))
     reasoning = reasoning_state(prompt, model.family, can_reason=model.can_reason)
-    rules = OutputRules(
-        content=content,
-        reasoning=reasoning,
-        tools=_callable_tools(tools),
-        must_call=tools.must_call,
-        parallel=tools.parallel,
-        has_shown_tools=bool(tools.functions),
-    )
+    rules = _rules(content, tools, reasoning)
     output = output_grammar(rules, model.family, model.info.special_tokens)
     may_reason = reasoning == "open" or (model.can_reason and not (output.lark is not None and reasoning == "none"))
     return PreparedRequest(
@@ -159,6 +152,17 @@ def prompt_request(
         variables=template_variables(request),
         continue_final=continues_last(request.messages, request.continue_final_message),
         begin_turn=begin_turn,
+    )
+
+
+def _rules(content: Content, tools: ToolSet, reasoning: ReasoningState) -> OutputRules:
+    return OutputRules(
+        content=content,
+        reasoning=reasoning,
+        tools=_callable_tools(tools),
+        must_call=tools.must_call,
+        parallel=tools.parallel,
+        has_shown_tools=bool(tools.functions),
     )
 
 

@@ -83,11 +83,7 @@ class TextCompletion(CompletionStream[TextChoice, TextCompletionResponse]):
         return cls(
             admission=admission,
             streams=[
-                TextChoiceStream(
-                    index,
-                    has_logprobs=request.logprobs is not None,
-                    opening=_opening(request, scored[index // choices], text) if scored else None,
-                )
+                _stream(request, index, text, scored[index // choices] if scored else None)
                 for index, text in enumerate(echoed)
             ],
             opening=[TextChoice(index, text) for index, text in enumerate(echoed)] if is_open else [],
@@ -168,8 +164,12 @@ def _limit(request: CompletionRequest) -> int:
     return DEFAULT_MAX_TOKENS if request.max_tokens is None else request.max_tokens
 
 
-def _opening(request: CompletionRequest, prompt: ScoredPrompt, echoed: str) -> Opening:
-    return Opening(prompt, echoed, request.logprobs if request.echo else None, request.prompt_logprobs)
+def _stream(request: CompletionRequest, index: int, echoed: str, prompt: ScoredPrompt | None) -> TextChoiceStream:
+    """Return the reader of one choice. `prompt` is its prompt, where the request asks for log probabilities of it."""
+    opening = None
+    if prompt is not None:
+        opening = Opening(prompt, echoed, request.logprobs if request.echo else None, request.prompt_logprobs)
+    return TextChoiceStream(index, has_logprobs=request.logprobs is not None, opening=opening)
 
 
 async def _prompts(engine: LoadedEngine, request: CompletionRequest) -> list[_Prompt]:
