@@ -57,7 +57,8 @@ async def tokenizer_info(
     service = service_of(request.app.state)
     async with service.lease(model) as engine:
         begins = bool((await engine.tokenize([], True)).tokens)
-        return Response(_described(engine.model, engine.info, begins=begins))
+        name = engine.name if service.settings.echo_model_name else engine.model
+        return Response(_described(name, engine.info, begins=begins))
 
 
 async def _tokenize(renderer: Renderer, engine: LeasedEngine, request: TokenizeRequest, reply: Reply) -> None:

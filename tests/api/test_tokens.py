@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 from fake_engine import HereRenderer
-from serving_fakes import FakeRouter, client_of
+from serving_fakes import FakeRouter, client_of, make_app
 
 from localrouter.api.app import create_app
 from localrouter.config import Settings
@@ -162,6 +162,11 @@ async def test_the_tokenizer_is_described(client: httpx.AsyncClient, path: str) 
 async def test_the_description_of_the_tokenizer_answers_head(client: httpx.AsyncClient) -> None:
     answer = await client.head("/tokenizer_info")
     assert (answer.status_code, answer.content) == (200, b"")
+
+
+async def test_the_description_has_the_name_asked_for_where_that_is_set() -> None:
+    async with client_of(make_app(FakeRouter(), Settings(echo_model_name=True))) as client:
+        assert (await client.get("/tokenizer_info?model=Echo")).json()["model"] == "Echo"
 
 
 async def test_the_only_model_needs_no_name(client: httpx.AsyncClient) -> None:
