@@ -5,9 +5,10 @@ import pytest
 from conversations import end_of, prompt, run, text_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from wild_backend import WildBackend
 
 from localrouter.engine.backends.base import Logits
-from localrouter.engine.backends.echo import END, VOCABULARY, EchoBackend
+from localrouter.engine.backends.echo import END, EchoBackend
 from localrouter.engine.engine import Engine
 from localrouter.engine.messages import Event, Generate, GenerationRequest, Grammar, Piece, Sampling
 from localrouter.engine.scheduling.batch import Batch
@@ -105,20 +106,6 @@ def test_an_end_token_that_is_a_stop_token_ends_an_output_that_ignores_end_token
     assert said(run(echo(), ask("hi", Sampling(ignore_eos=True, stop_tokens=(END,)), 9))) == ("hi", "stop", 3)
 
 
-class Wild(EchoBackend):
-    """Finds every token about as likely, so that it soon ends."""
-
-    def __init__(self, seed: int) -> None:
-        super().__init__(LoadOptions(context=400, cells=500, max_sequences=3))
-        self.draw = np.random.default_rng(seed)
-
-    def decode(self, batch: Batch) -> Logits:
-        super().decode(batch)
-        logits = self.draw.normal(0, 2, (len(batch.outputs), VOCABULARY)).astype(np.float32)
-        logits[:, END] += 5
-        return logits
-
-
 @given(st.integers(0, 1 << 32), st.lists(st.integers(0, 60), min_size=3, max_size=3), st.sampled_from([0.0, 1.0]))
 @settings(max_examples=20)
 def test_every_output_is_as_long_as_it_has_to_be_also_when_preempted(
@@ -129,7 +116,7 @@ def test_every_output_is_as_long_as_it_has_to_be_also_when_preempted(
         for number, tokens in enumerate(least)
     ]
 
-    events = run(Engine(Wild(seed)), *commands)
+    events = run(Engine(WildBackend(seed, end=5)), *commands)
 
     for number, tokens in enumerate(least):
         assert end_of(events, number).usage.completion_tokens > tokens

@@ -9,6 +9,7 @@ import pytest
 from conversations import ask, end_of, prompt, run, text_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from wild_backend import WildBackend
 
 import localrouter
 from localrouter.engine.backends.base import Logits
@@ -81,23 +82,11 @@ def one_token(
     )
 
 
-class Wild(EchoBackend):
-    """Finds every token about as likely."""
-
-    def __init__(self, seed: int) -> None:
-        super().__init__(LoadOptions(context=400, cells=500, max_sequences=3))
-        self.draw = np.random.default_rng(seed)
-
-    def decode(self, batch: Batch) -> Logits:
-        super().decode(batch)
-        return self.draw.normal(0, 2, (len(batch.outputs), VOCABULARY)).astype(np.float32)
-
-
 @pytest.mark.slow
 @given(st.integers(0, 1 << 32))
 @settings(max_examples=20)
 def test_outputs_that_end_by_themselves_follow_the_grammar_also_when_preempted(seed: int) -> None:
-    engine = Engine(Wild(seed))
+    engine = Engine(WildBackend(seed))
     commands = [Generate(n, GenerationRequest(prompt("x" * 40), Sampling(seed=n), 150, OBJECT)) for n in range(4)]
 
     events = run(engine, *commands)
