@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from localrouter.bench.results.measure import OURS, Measure
 from localrouter.bench.run_progress import RunProgress
 from localrouter.engine.backends.llama.exp_kernel import fastest_exponential
-from localrouter.engine.messages import Sampling
+from localrouter.engine.generation_request import Sampling
 from localrouter.engine.sampling.penalties import Penalties
 from localrouter.engine.sampling.sampler import Sampler, rng_of
 

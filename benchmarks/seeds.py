@@ -14,7 +14,8 @@ import localrouter
 from localrouter.bench.words import text
 from localrouter.engine.backends.llama.backend import LlamaBackend
 from localrouter.engine.engine import Engine
-from localrouter.engine.messages import Generate, GenerationRequest, Piece, Sampling, Segment
+from localrouter.engine.generation_request import GenerationRequest, Sampling, Segment
+from localrouter.engine.messages import Generate, Piece
 from localrouter.load_options import LoadOptions
 
 DEMO = Path(localrouter.__file__).parent / "assets" / "demo.gguf"

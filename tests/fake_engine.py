@@ -4,17 +4,8 @@ from collections.abc import AsyncGenerator, Sequence
 
 from localrouter.chat.prompt.chat_prompt import Prompt, PromptRequest, prompt_of
 from localrouter.chat.prompt.model_template import ModelTemplate
-from localrouter.engine.messages import (
-    Event,
-    Finished,
-    FinishReason,
-    GenerationRequest,
-    Piece,
-    Sampling,
-    Segment,
-    Tokens,
-    TokenUsage,
-)
+from localrouter.engine.generation_request import GenerationRequest, Sampling, Segment
+from localrouter.engine.messages import Event, Finished, FinishReason, Piece, Tokens, TokenUsage
 from localrouter.engine.model_info import ComputeDevice, ModelInfo
 from localrouter.engine.output.output import Output, OutputSpan
 from localrouter.engine.output.reasoning_budget import Reading

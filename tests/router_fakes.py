@@ -8,8 +8,9 @@ from pathlib import Path
 from fake_engine import INFO
 
 from localrouter.config import Settings
+from localrouter.engine.generation_request import GenerationRequest, Segment
 from localrouter.engine.ipc.client import WorkerGeneration
-from localrouter.engine.messages import Gauge, GenerationRequest, Segment, Tokens
+from localrouter.engine.messages import Gauge, Tokens
 from localrouter.engine.model_info import ModelInfo
 from localrouter.errors import ModelLoadFailed
 from localrouter.router.router import Router

@@ -11,7 +11,8 @@ from localrouter.chat.prompt.model_template import ModelTemplate
 from localrouter.chat.prompt.template import compiled
 from localrouter.engine.backends.llama.backend import LlamaBackend
 from localrouter.engine.engine import Engine
-from localrouter.engine.messages import Event, Finished, Generate, GenerationRequest, Piece, Sampling
+from localrouter.engine.generation_request import GenerationRequest, Sampling
+from localrouter.engine.messages import Event, Finished, Generate, Piece
 from localrouter.load_options import LoadOptions
 from training.turn import Message, Tool
 

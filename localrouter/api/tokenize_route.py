@@ -14,7 +14,8 @@ from localrouter.chat.engine_interface import LeasedEngine
 from localrouter.chat.prompt.chat_prompt import Renderer
 from localrouter.chat.request.sampling_params import check_tokens
 from localrouter.chat.response.prompt_tokens import prompt_tokens
-from localrouter.engine.messages import Segment, Tokens
+from localrouter.engine.generation_request import Segment
+from localrouter.engine.messages import Tokens
 from localrouter.engine.model_info import ModelInfo
 from localrouter.schema.chat_request import ChatRequest
 from localrouter.schema.tokenization import (

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from localrouter.bench.servers.processes import ProgramFailed
 from localrouter.bench.words import text
-from localrouter.engine.messages import Event, Finished, Generate, GenerationRequest, Sampling, Segment
+from localrouter.engine.generation_request import GenerationRequest, Sampling, Segment
+from localrouter.engine.messages import Event, Finished, Generate
 from localrouter.load_options import LoadOptions
 
 PROMPT_WORDS = 16

@@ -4,7 +4,8 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Protocol
 
-from localrouter.engine.messages import Event, GenerationRequest, Segment, Tokens
+from localrouter.engine.generation_request import GenerationRequest, Segment
+from localrouter.engine.messages import Event, Tokens
 from localrouter.engine.model_info import ModelInfo
 from localrouter.schema.alias_defaults import AliasDefaults
 

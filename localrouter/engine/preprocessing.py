@@ -5,9 +5,10 @@ thread of its own, so that neither running streams nor cancellations wait.
 """
 
 from localrouter.engine.backends.base import Backend
+from localrouter.engine.generation_request import Sampling, Segment, Thinking
 from localrouter.engine.grammar.constraint import Constraint, GrammarRefused, Grammars
 from localrouter.engine.grammar.sandbox import GrammarSandbox
-from localrouter.engine.messages import Finished, Generate, Sampling, Segment, Thinking, TokenUsage
+from localrouter.engine.messages import Finished, Generate, TokenUsage
 from localrouter.engine.output.reasoning_budget import Budget, Reading
 from localrouter.engine.output.spans import Spans
 from localrouter.engine.sampling.banned_ends import BannedEnds

@@ -3,8 +3,9 @@
 from typing import Protocol
 
 from localrouter.config import Settings
+from localrouter.engine.generation_request import GenerationRequest, Segment
 from localrouter.engine.ipc.client import WorkerGeneration
-from localrouter.engine.messages import Gauge, GenerationRequest, Segment, Tokens
+from localrouter.engine.messages import Gauge, Tokens
 from localrouter.engine.model_info import ModelInfo
 from localrouter.weights.catalog import ResolvedModel
 

@@ -18,7 +18,8 @@ from localrouter.api.server import GracefulServer, base_url, bind
 from localrouter.api.service import Service
 from localrouter.chat.engine_interface import LoadedEngine
 from localrouter.config import Settings
-from localrouter.engine.messages import Event, Finished, Gauge, GenerationRequest, Piece, Segment, Tokens, TokenUsage
+from localrouter.engine.generation_request import GenerationRequest, Segment
+from localrouter.engine.messages import Event, Finished, Gauge, Piece, Tokens, TokenUsage
 from localrouter.engine.model_info import ComputeDevice
 from localrouter.errors import Overloaded, ShuttingDown
 from localrouter.router.router import EngineStatus

@@ -17,7 +17,8 @@ from serving_fakes import FakeGeneration, FakeRouter, finished, piece
 from localrouter.chat.response.logprobs import token_text
 from localrouter.chat.response.text_choice import TextChoiceStream
 from localrouter.chat.response.text_completion import fold_text
-from localrouter.engine.messages import Event, Finished, Logprob, Piece, Segment, TokenUsage
+from localrouter.engine.generation_request import Segment
+from localrouter.engine.messages import Event, Finished, Logprob, Piece, TokenUsage
 from localrouter.errors import ContextLengthExceeded, EngineFailed, InvalidRequest
 from localrouter.schema import chat_response as schema
 from localrouter.schema.text_completions import CompletionRequest, TextChoice, TextCompletionResponse

@@ -8,7 +8,8 @@ import pytest
 from msgspec.structs import replace
 from serving_fakes import INFO, FakeRouter, finished, piece
 
-from localrouter.engine.messages import Finished, GenerationRequest, TokenUsage
+from localrouter.engine.generation_request import GenerationRequest
+from localrouter.engine.messages import Finished, TokenUsage
 from localrouter.engine.model_info import FimTokens
 
 BEFORE, AFTER, MIDDLE, REPOSITORY, FILE = 1, 2, 3, 4, 5

@@ -10,7 +10,7 @@ from serving_fakes import FakeRouter, client_of, make_app
 
 from localrouter.api.app import create_app
 from localrouter.config import Settings
-from localrouter.engine.messages import Segment
+from localrouter.engine.generation_request import Segment
 from localrouter.weights.catalog import Catalog
 from localrouter.weights.manifest.manifest import Manifest
 

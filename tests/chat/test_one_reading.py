@@ -9,7 +9,8 @@ from reading import FAMILIES, TOOLS, Message, cut, fold, places, written
 from localrouter.chat.families.family import Family
 from localrouter.chat.families.qwen import QWEN3
 from localrouter.chat.parsing.parser import Parser
-from localrouter.engine.messages import Piece, Sampling, Thinking
+from localrouter.engine.generation_request import Sampling, Thinking
+from localrouter.engine.messages import Piece
 from localrouter.engine.output.output import Output
 from localrouter.engine.output.reasoning_budget import Reading
 from localrouter.engine.output.spans import Span, Spans

@@ -7,7 +7,8 @@ from localrouter.bench.synthetic import synthetic_vocabulary
 from localrouter.bench.synthetic.model_shapes import SHAPES
 from localrouter.bench.synthetic.model_writer import write_model
 from localrouter.engine.engine import Engine
-from localrouter.engine.messages import Event, Finished, Generate, GenerationRequest, Piece, Sampling, Segment
+from localrouter.engine.generation_request import GenerationRequest, Sampling, Segment
+from localrouter.engine.messages import Event, Finished, Generate, Piece
 
 
 def prompt(text: str) -> list[Segment]:

@@ -4,8 +4,8 @@ from itertools import count as counting
 
 from cache_backend import FakeCacheBackend
 
+from localrouter.engine.generation_request import Sampling
 from localrouter.engine.kv_cache.checkpoints import Checkpoint
-from localrouter.engine.messages import Sampling
 from localrouter.engine.scheduling.batch import Batch
 from localrouter.engine.scheduling.scheduler import Scheduler
 from localrouter.engine.scheduling.sequence import Sequence

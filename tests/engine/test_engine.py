@@ -7,18 +7,8 @@ from hypothesis import strategies as st
 
 from localrouter.engine.backends.echo import EchoBackend
 from localrouter.engine.engine import Engine
-from localrouter.engine.messages import (
-    Accepted,
-    Finished,
-    Gauge,
-    Generate,
-    GenerationRequest,
-    Logprob,
-    Piece,
-    Sampling,
-    Segment,
-    TokenUsage,
-)
+from localrouter.engine.generation_request import GenerationRequest, Sampling, Segment
+from localrouter.engine.messages import Accepted, Finished, Gauge, Generate, Logprob, Piece, TokenUsage
 from localrouter.load_options import LoadOptions
 
 

@@ -10,7 +10,8 @@ from wild_backend import WildBackend
 from localrouter.engine.backends.base import Logits
 from localrouter.engine.backends.echo import END, EchoBackend
 from localrouter.engine.engine import Engine
-from localrouter.engine.messages import Event, Generate, GenerationRequest, Grammar, Piece, Sampling
+from localrouter.engine.generation_request import GenerationRequest, Grammar, Sampling
+from localrouter.engine.messages import Event, Generate, Piece
 from localrouter.engine.scheduling.batch import Batch
 from localrouter.load_options import LoadOptions
 

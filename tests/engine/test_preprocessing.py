@@ -7,8 +7,9 @@ import pytest
 
 from localrouter.engine.backends.echo import END, EchoBackend
 from localrouter.engine.engine import Engine
+from localrouter.engine.generation_request import GenerationRequest
 from localrouter.engine.kv_cache.checkpoints import Checkpoint
-from localrouter.engine.messages import Generate, GenerationRequest
+from localrouter.engine.messages import Generate
 from localrouter.engine.preprocessing import RequestPreprocessor
 from localrouter.engine.scheduling.sequence import Sequence
 from localrouter.load_options import LoadOptions

@@ -9,17 +9,8 @@ from conversations import ask, end_of, run, text_of
 from localrouter.engine.backends.base import Logits
 from localrouter.engine.backends.echo import END, VOCABULARY, EchoBackend
 from localrouter.engine.engine import Engine
-from localrouter.engine.messages import (
-    Event,
-    Finished,
-    Generate,
-    GenerationRequest,
-    Piece,
-    PromptLogprobs,
-    PromptToken,
-    Sampling,
-    Segment,
-)
+from localrouter.engine.generation_request import GenerationRequest, Sampling, Segment
+from localrouter.engine.messages import Event, Finished, Generate, Piece, PromptLogprobs, PromptToken
 from localrouter.engine.scheduling.batch import Batch
 from localrouter.load_options import LoadOptions
 

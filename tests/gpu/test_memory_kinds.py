@@ -16,7 +16,8 @@ from tiny_models import KINDS, WORDS, write
 
 from localrouter.engine.backends.llama.backend import LlamaBackend
 from localrouter.engine.engine import Engine
-from localrouter.engine.messages import Finished, Generate, GenerationRequest, Sampling, TokenUsage
+from localrouter.engine.generation_request import GenerationRequest, Sampling
+from localrouter.engine.messages import Finished, Generate, TokenUsage
 from localrouter.load_options import LoadOptions
 from localrouter.memory.devices import is_built_for_gpu
 

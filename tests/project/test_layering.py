@@ -30,6 +30,7 @@ ROOMS = {
         "scheduling",
         "grammar output sampling",
         "kv_cache messages",
+        "generation_request",
         "model_info",
         "fallbacks",
     ],
@@ -62,7 +63,15 @@ IN_ITS_OWN_PROCESS = {"localrouter.bench.inprocess"}
 """What may see the inside of the engine, because it runs where nothing is served, as a worker does."""
 VISIBLE = {
     f"localrouter.engine.{name}"
-    for name in ("messages", "model_info", "fallbacks", "ipc.client", "ipc.process", "ipc.load_fallback")
+    for name in (
+        "messages",
+        "generation_request",
+        "model_info",
+        "fallbacks",
+        "ipc.client",
+        "ipc.process",
+        "ipc.load_fallback",
+    )
 }
 
 

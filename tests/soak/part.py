@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 
 from localrouter.engine.backends.llama.backend import LlamaBackend
 from localrouter.engine.engine import Engine
+from localrouter.engine.generation_request import GenerationRequest
 from localrouter.engine.kv_cache.operations import Clear, Discard, Forget, Store
-from localrouter.engine.messages import Generate, GenerationRequest
+from localrouter.engine.messages import Generate
 from localrouter.engine.scheduling.batch import Batch
 from localrouter.engine.scheduling.sequence import Sequence
 from localrouter.load_options import LoadOptions

@@ -25,7 +25,8 @@ from localrouter.chat.families.qwen import QWEN3
 from localrouter.chat.grammar.output_grammar import JsonSchema, OutputRules, output_grammar
 from localrouter.engine.backends.llama.backend import LlamaBackend
 from localrouter.engine.engine import Engine
-from localrouter.engine.messages import Finished, Generate, GenerationRequest, Grammar, Piece, Sampling, Segment
+from localrouter.engine.generation_request import GenerationRequest, Grammar, Sampling, Segment
+from localrouter.engine.messages import Finished, Generate, Piece
 from localrouter.load_options import LoadOptions
 
 from .random_schemas import Schemas

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from localrouter.engine.messages import Sampling
+from localrouter.engine.generation_request import Sampling
 
 SYSTEMS = 4
 """Number of system prompts that requests share."""

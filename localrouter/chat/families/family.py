@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from localrouter.engine.messages import ToolCalls
+from localrouter.engine.generation_request import ToolCalls
 
 Syntax: TypeAlias = Literal["json", "parameters", "gemma"]
 """Syntax of a tool call between its delimiters, white space aside:

@@ -14,7 +14,7 @@ from localrouter.chat.grammar.lark import LarkGrammar, literal, one_of, regex, t
 from localrouter.chat.grammar.parameter_calls import parameters_call
 from localrouter.chat.grammar.pattern import anchored, check_pattern
 from localrouter.chat.grammar.schema_fault import Gaps, SchemaFault
-from localrouter.engine.messages import Grammar
+from localrouter.engine.generation_request import Grammar
 from localrouter.errors import InvalidRequest
 from localrouter.schema.explain import NotEnforced
 

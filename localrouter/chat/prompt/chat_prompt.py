@@ -10,7 +10,7 @@ from localrouter.chat.prompt.model_template import ModelTemplate
 from localrouter.chat.prompt.normalised_message import NormalisedMessage
 from localrouter.chat.prompt.prompt_change import PromptChange
 from localrouter.chat.prompt.template import ChatTemplate, compiled
-from localrouter.engine.messages import Segment
+from localrouter.engine.generation_request import Segment
 
 
 class PromptRequest(msgspec.Struct, frozen=True):

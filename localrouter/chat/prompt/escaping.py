@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
-from localrouter.engine.messages import Segment
+from localrouter.engine.generation_request import Segment
 
 
 class Escaping:

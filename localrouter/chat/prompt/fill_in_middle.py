@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from localrouter.chat.engine_interface import LoadedEngine
-from localrouter.engine.messages import Segment
+from localrouter.engine.generation_request import Segment
 from localrouter.engine.model_info import FimTokens
 from localrouter.errors import InvalidRequest
 

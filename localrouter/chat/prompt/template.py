@@ -20,7 +20,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from localrouter.chat.prompt.escaping import Escaping, new_sentinel
 from localrouter.chat.prompt.model_template import ModelTemplate
-from localrouter.engine.messages import Segment
+from localrouter.engine.generation_request import Segment
 from localrouter.errors import InvalidRequest
 
 ADVICE = "Name a template that works as `chat_template` of the model in the manifest."

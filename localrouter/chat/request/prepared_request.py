@@ -24,7 +24,7 @@ from localrouter.chat.request.reasoning import (
 from localrouter.chat.request.response_format import content_of, grammar_param
 from localrouter.chat.request.sampling_params import check_min_tokens, sampling_of
 from localrouter.chat.request.tool_set import ToolSet, tool_set
-from localrouter.engine.messages import Grammar, Sampling, Thinking, ToolCalls
+from localrouter.engine.generation_request import Grammar, Sampling, Thinking, ToolCalls
 from localrouter.engine.model_info import ModelInfo
 from localrouter.errors import InvalidRequest
 from localrouter.schema.chat_request import ChatRequest

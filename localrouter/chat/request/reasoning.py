@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 
 from localrouter.chat.families.family import Family
 from localrouter.chat.prompt.chat_prompt import Prompt
-from localrouter.engine.messages import Thinking
+from localrouter.engine.generation_request import Thinking
 from localrouter.schema.chat_request import ChatRequest
 from localrouter.schema.field_kinds import JsonObject
 from localrouter.schema.ignored_fields import IgnoredField

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from localrouter.engine.messages import Sampling
+from localrouter.engine.generation_request import Sampling
 from localrouter.engine.model_info import ModelInfo
 from localrouter.errors import InvalidRequest
 from localrouter.schema.generation_fields import GenerationFields

@@ -19,7 +19,8 @@ from localrouter.chat.response.completion_stream import CompletionStream, Report
 from localrouter.chat.response.generations import Admission, accepted
 from localrouter.chat.response.prompt_logprobs import ScoredPrompt
 from localrouter.chat.response.relaxed_grammar import admitted_or_relaxed
-from localrouter.engine.messages import Event, GenerationRequest
+from localrouter.engine.generation_request import GenerationRequest
+from localrouter.engine.messages import Event
 from localrouter.errors import InvalidRequest, RequestError
 from localrouter.schema.alias_defaults import NO_DEFAULTS, AliasDefaults
 from localrouter.schema.chat_request import ChatRequest

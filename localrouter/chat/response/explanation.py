@@ -4,7 +4,7 @@ from localrouter.chat.engine_interface import LoadedEngine
 from localrouter.chat.model_facts import facts_of
 from localrouter.chat.prompt.chat_prompt import Renderer
 from localrouter.chat.request.prepared_request import prepare
-from localrouter.engine.messages import Sampling
+from localrouter.engine.generation_request import Sampling
 from localrouter.schema.alias_defaults import NO_DEFAULTS, AliasDefaults
 from localrouter.schema.chat_request import ChatRequest
 from localrouter.schema.explain import (

@@ -19,7 +19,7 @@ from localrouter.chat.response.generations import Admission, accepted
 from localrouter.chat.response.relaxed_grammar import admitted_or_relaxed
 from localrouter.chat.response.text_choice import TextChoiceStream
 from localrouter.chat.response.text_completion import TextRules, worded
-from localrouter.engine.messages import GenerationRequest
+from localrouter.engine.generation_request import GenerationRequest
 from localrouter.errors import EngineFailed
 from localrouter.schema.alias_defaults import NO_DEFAULTS, AliasDefaults
 from localrouter.schema.chat_response import Timings, Usage

@@ -23,7 +23,8 @@ from localrouter.chat.response.generations import Admission, accepted
 from localrouter.chat.response.prompt_logprobs import ScoredPrompt
 from localrouter.chat.response.relaxed_grammar import admitted_or_relaxed
 from localrouter.chat.response.text_choice import Opening, TextChoiceStream
-from localrouter.engine.messages import Event, GenerationRequest, Grammar, Sampling, Segment
+from localrouter.engine.generation_request import GenerationRequest, Grammar, Sampling, Segment
+from localrouter.engine.messages import Event
 from localrouter.errors import ContextLengthExceeded, EngineFailed, InvalidRequest, RequestError
 from localrouter.schema.alias_defaults import NO_DEFAULTS, AliasDefaults
 from localrouter.schema.chat_response import Timings, Usage

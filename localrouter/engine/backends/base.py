@@ -6,9 +6,9 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from localrouter.engine.generation_request import Segment
 from localrouter.engine.grammar.constraint import GrammarVocabulary
 from localrouter.engine.kv_cache.checkpoints import Checkpoint
-from localrouter.engine.messages import Segment
 from localrouter.engine.model_info import ModelInfo
 from localrouter.engine.sampling.distribution import Exponential
 from localrouter.engine.scheduling.batch import Batch

@@ -10,9 +10,9 @@ from itertools import count
 import numpy as np
 
 from localrouter.engine.backends.base import Logits
+from localrouter.engine.generation_request import Segment
 from localrouter.engine.grammar.constraint import GrammarVocabulary
 from localrouter.engine.kv_cache.checkpoints import Checkpoint
-from localrouter.engine.messages import Segment
 from localrouter.engine.model_info import ComputeDevice, ModelInfo
 from localrouter.engine.sampling.distribution import Exponential, exponential
 from localrouter.engine.scheduling.batch import Batch

@@ -17,7 +17,7 @@ import numpy as np
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 from numpy.typing import NDArray
 
-from localrouter.engine.messages import Grammar
+from localrouter.engine.generation_request import Grammar
 
 _CACHED = 32
 """Grammars that are cached: compiled ones, and the errors of rejected ones."""

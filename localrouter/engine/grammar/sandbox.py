@@ -20,8 +20,8 @@ from typing import BinaryIO
 
 import msgspec
 
+from localrouter.engine.generation_request import Grammar
 from localrouter.engine.grammar.constraint import GrammarRefused, Grammars, GrammarVocabulary
-from localrouter.engine.messages import Grammar
 from localrouter.sandbox.child import command, serve
 from localrouter.sandbox.framing import framed, frames
 from localrouter.sandbox.limits import OUT_OF_TIME, confine

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import AsyncGenerator, Callable
 
+from localrouter.engine.generation_request import GenerationRequest, Segment
 from localrouter.engine.ipc import wire
 from localrouter.engine.ipc.process import WorkerProcess
 from localrouter.engine.messages import (
@@ -17,9 +18,7 @@ from localrouter.engine.messages import (
     Finished,
     Gauge,
     Generate,
-    GenerationRequest,
     Report,
-    Segment,
     Step,
     Tokenize,
     Tokens,

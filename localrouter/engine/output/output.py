@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from localrouter.engine.messages import Logprob, Sampling
+from localrouter.engine.generation_request import Sampling
+from localrouter.engine.messages import Logprob
 from localrouter.engine.output.detokenizer import Detokenizer
 from localrouter.engine.output.pending_logprobs import Logprobs
 from localrouter.engine.output.reasoning_budget import Reading

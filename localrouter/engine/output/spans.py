@@ -7,7 +7,8 @@ tokens are text. A delimiter without a token of its own is found by its characte
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from localrouter.engine.messages import Edge, PieceKind, Thinking, ToolCalls
+from localrouter.engine.generation_request import Thinking, ToolCalls
+from localrouter.engine.messages import Edge, PieceKind
 from localrouter.engine.output.stop_strings import Automaton
 
 _WHITE = " \t\r\n"

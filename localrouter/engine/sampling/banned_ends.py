@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from localrouter.engine.messages import Sampling
+from localrouter.engine.generation_request import Sampling
 
 
 class BannedEnds:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from localrouter.engine.messages import Sampling
+from localrouter.engine.generation_request import Sampling
 
 MAX_TOP_K = 1024
 """Largest `top_k` of a sampler chain. Backends add up probabilities in float32: over a whole vocabulary the running sum

@@ -12,7 +12,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from localrouter.engine.messages import Sampling
+from localrouter.engine.generation_request import Sampling
 
 
 class SeenTokens:

@@ -8,8 +8,9 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
+from localrouter.engine.generation_request import Sampling
 from localrouter.engine.grammar.constraint import Constraint
-from localrouter.engine.messages import Progress, Sampling, Timings, TokenUsage
+from localrouter.engine.messages import Progress, Timings, TokenUsage
 from localrouter.engine.output.output import Output
 from localrouter.engine.output.reasoning_budget import Budget, Reading
 from localrouter.engine.sampling.banned_ends import BannedEnds

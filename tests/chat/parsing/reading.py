@@ -11,7 +11,8 @@ from localrouter.chat.families.family import Family
 from localrouter.chat.families.gemma import GEMMA4
 from localrouter.chat.families.qwen import QWEN3, QWEN3_CODER
 from localrouter.chat.parsing.parser import Arguments, CallBegun, CallEnded, Content, Parser, Part, Reasoning
-from localrouter.engine.messages import Piece, Thinking
+from localrouter.engine.generation_request import Thinking
+from localrouter.engine.messages import Piece
 from localrouter.engine.output.spans import Span, Spans
 
 FAMILIES = [QWEN3, QWEN3_CODER, GEMMA4]

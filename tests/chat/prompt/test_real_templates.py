@@ -17,7 +17,7 @@ from localrouter.chat.prompt.chat_prompt import Prompt, PromptRequest, ends_in_r
 from localrouter.chat.prompt.history import normalised
 from localrouter.chat.prompt.model_template import ModelTemplate
 from localrouter.chat.prompt.template import ChatTemplate, compiled
-from localrouter.engine.messages import Segment
+from localrouter.engine.generation_request import Segment
 from localrouter.engine.model_info import ModelInfo
 from localrouter.errors import InvalidRequest
 from localrouter.schema.chat_messages import Message

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from localrouter.chat.prompt.fallback_template import CHATML
 from localrouter.chat.prompt.template import ChatTemplate
-from localrouter.engine.messages import Segment
+from localrouter.engine.generation_request import Segment
 from localrouter.errors import InvalidRequest
 
 CONTROL = ["<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|im_end|>x"]

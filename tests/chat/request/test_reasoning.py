@@ -5,7 +5,7 @@ import pytest
 from localrouter.chat.families.family import Delimiters, Family
 from localrouter.chat.prompt.chat_prompt import Prompt
 from localrouter.chat.request.reasoning import BUDGETS, reasoning_state, template_variables, thinking_of, unread_fields
-from localrouter.engine.messages import Segment
+from localrouter.engine.generation_request import Segment
 from localrouter.schema.chat_request import ChatRequest
 
 FAMILY = Family("f", Delimiters("<think>", "</think>"), Delimiters("<tool_call>", "</tool_call>"), "json")

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from localrouter.chat.response.chat_completion import Completion
 from localrouter.chat.response.fold import fold
-from localrouter.engine.messages import Event, Finished, FinishReason, Logprob, Piece, Sampling, TokenUsage
+from localrouter.engine.generation_request import Sampling
+from localrouter.engine.messages import Event, Finished, FinishReason, Logprob, Piece, TokenUsage
 from localrouter.errors import ContextLengthExceeded, EngineFailed, InvalidRequest
 from localrouter.schema.chat_request import ChatRequest
 from localrouter.schema.chat_response import (

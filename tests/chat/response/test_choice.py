@@ -12,16 +12,8 @@ from hypothesis import strategies as st
 from localrouter.chat.families.prompted_tools import FALLBACK
 from localrouter.chat.response.chat_completion import Completion
 from localrouter.chat.response.fold import fold
-from localrouter.engine.messages import (
-    Event,
-    Finished,
-    GenerationRequest,
-    Logprob,
-    Piece,
-    Thinking,
-    TokenUsage,
-    ToolCalls,
-)
+from localrouter.engine.generation_request import GenerationRequest, Thinking, ToolCalls
+from localrouter.engine.messages import Event, Finished, Logprob, Piece, TokenUsage
 from localrouter.engine.model_info import ModelInfo
 from localrouter.errors import InvalidRequest, Overloaded
 from localrouter.schema.chat_request import ChatRequest

@@ -15,7 +15,8 @@ from localrouter.engine.backends.llama import load_plan
 from localrouter.engine.backends.llama.backend import LlamaBackend
 from localrouter.engine.engine import Engine
 from localrouter.engine.fallbacks import Fallback
-from localrouter.engine.messages import Finished, Generate, GenerationRequest, Loading, Sampling, Segment
+from localrouter.engine.generation_request import GenerationRequest, Sampling, Segment
+from localrouter.engine.messages import Finished, Generate, Loading
 from localrouter.engine.scheduling.batch import Batch
 from localrouter.gguf.header import GgufError, read_header
 from localrouter.gguf.header_bytes import MAX_KEPT

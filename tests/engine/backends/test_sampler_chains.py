@@ -14,8 +14,9 @@ from localrouter.engine.backends.echo import EchoBackend
 from localrouter.engine.backends.llama.backend import LlamaBackend
 from localrouter.engine.backends.llama.sampler_chains import sample_faster
 from localrouter.engine.engine import Engine
+from localrouter.engine.generation_request import GenerationRequest, Grammar, Sampling
 from localrouter.engine.grammar.constraint import Grammars
-from localrouter.engine.messages import Generate, GenerationRequest, Grammar, PromptLogprobs, Sampling
+from localrouter.engine.messages import Generate, PromptLogprobs
 from localrouter.engine.sampling.sampler import NotFinite
 from localrouter.engine.scheduling.batch import Batch
 from localrouter.engine.scheduling.sequence import Sequence

@@ -9,7 +9,8 @@ from plain_llama import text_logprobs
 
 from localrouter.engine.backends.llama.backend import LlamaBackend
 from localrouter.engine.engine import Engine
-from localrouter.engine.messages import Event, Generate, GenerationRequest, PromptLogprobs, PromptToken, Sampling
+from localrouter.engine.generation_request import GenerationRequest, Sampling
+from localrouter.engine.messages import Event, Generate, PromptLogprobs, PromptToken
 from localrouter.load_options import LoadOptions
 
 KINDS = ("qwen3-tiny", "gemma4-tiny", "qwen35moe-tiny")

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 import localrouter
 from localrouter.engine.backends.llama.backend import LlamaBackend
 from localrouter.engine.engine import Engine
-from localrouter.engine.messages import Finished, Generate, GenerationRequest, Piece, Sampling, Segment
+from localrouter.engine.generation_request import GenerationRequest, Sampling, Segment
+from localrouter.engine.messages import Finished, Generate, Piece
 from localrouter.engine.scheduling.batch import Batch
 from localrouter.load_options import LoadOptions
 

@@ -7,8 +7,8 @@ import pytest
 from real_vocabularies import VOCABULARIES, needs_samples, vocabulary_file
 
 from localrouter.engine.backends.llama.backend import LlamaBackend
+from localrouter.engine.generation_request import Grammar, Segment
 from localrouter.engine.grammar.constraint import Grammars
-from localrouter.engine.messages import Grammar, Segment
 from localrouter.engine.output.detokenizer import Detokenizer
 from localrouter.load_options import LoadOptions
 

@@ -8,7 +8,7 @@ import pytest
 import localrouter
 from localrouter.engine.backends.llama import vocabulary
 from localrouter.engine.backends.llama.backend import LlamaBackend
-from localrouter.engine.messages import Segment
+from localrouter.engine.generation_request import Segment
 from localrouter.load_options import LoadOptions
 
 DEMO = str(Path(localrouter.__file__).parent / "assets" / "demo.gguf")

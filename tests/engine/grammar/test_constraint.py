@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localrouter.engine.backends.echo import END, START, VOCABULARY, EchoBackend
+from localrouter.engine.generation_request import Grammar, Sampling
 from localrouter.engine.grammar.constraint import (
     Constraint,
     GrammarFailed,
@@ -16,7 +17,6 @@ from localrouter.engine.grammar.constraint import (
     Grammars,
     GrammarVocabulary,
 )
-from localrouter.engine.messages import Grammar, Sampling
 from localrouter.engine.sampling.sampler import Sampler, rng_of
 from localrouter.load_options import LoadOptions
 

@@ -6,8 +6,8 @@ import numpy as np
 from llguidance import LLParserLimits
 
 from localrouter.engine.backends.echo import EchoBackend
+from localrouter.engine.generation_request import Grammar
 from localrouter.engine.grammar.constraint import Constraint, GrammarFailed, Grammars
-from localrouter.engine.messages import Grammar
 from localrouter.load_options import LoadOptions
 
 EVER_MORE_STATES = Grammar("start: /(?s:.*)a(?s:.{200})/")

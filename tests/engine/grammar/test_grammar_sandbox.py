@@ -5,9 +5,9 @@ import json
 import pytest
 
 from localrouter.engine.backends.echo import EchoBackend
+from localrouter.engine.generation_request import Grammar
 from localrouter.engine.grammar.constraint import GrammarRefused, Grammars
 from localrouter.engine.grammar.sandbox import GrammarSandbox
-from localrouter.engine.messages import Grammar
 from localrouter.load_options import LoadOptions
 
 MARKS = [b"<|im_end|>", b"<think>"]

@@ -11,9 +11,10 @@ import psutil
 import pytest
 from conversations import prompt
 
+from localrouter.engine.generation_request import GenerationRequest, Grammar, Segment, Thinking
 from localrouter.engine.ipc.client import CompletionRate, EngineClient, WorkerGeneration
 from localrouter.engine.ipc.process import WorkerProcess
-from localrouter.engine.messages import Finished, Gauge, GenerationRequest, Grammar, Load, Piece, Segment, Thinking
+from localrouter.engine.messages import Finished, Gauge, Load, Piece
 from localrouter.errors import ContextLengthExceeded, EngineFailed, InvalidRequest, ModelLoadFailed, Overloaded
 from localrouter.load_options import LoadOptions
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from localrouter.engine.generation_request import GenerationRequest, Grammar, Sampling, Segment, Thinking, ToolCalls
 from localrouter.engine.ipc import wire
 from localrouter.engine.messages import (
     Accepted,
@@ -15,22 +16,16 @@ from localrouter.engine.messages import (
     Finished,
     Gauge,
     Generate,
-    GenerationRequest,
-    Grammar,
     Load,
     LoadFailed,
     Logprob,
     Piece,
     Report,
-    Sampling,
-    Segment,
     Step,
     Stop,
-    Thinking,
     Tokenize,
     Tokens,
     TokenUsage,
-    ToolCalls,
 )
 from localrouter.load_options import LoadOptions
 

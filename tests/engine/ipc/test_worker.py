@@ -9,6 +9,7 @@ from conversations import prompt
 
 from localrouter.engine.backends.base import Backend
 from localrouter.engine.backends.echo import EchoBackend
+from localrouter.engine.generation_request import GenerationRequest, Grammar, Segment
 from localrouter.engine.grammar.constraint import GrammarVocabulary
 from localrouter.engine.ipc import wire
 from localrouter.engine.ipc.worker import Worker
@@ -19,14 +20,11 @@ from localrouter.engine.messages import (
     Event,
     Finished,
     Generate,
-    GenerationRequest,
-    Grammar,
     Load,
     Loading,
     Piece,
     Ready,
     Report,
-    Segment,
     Step,
     Stop,
     Tokenize,

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from localrouter.engine.backends.base import LoadError, Logits
 from localrouter.engine.backends.llama.backend import LlamaBackend
 from localrouter.engine.engine import Engine
-from localrouter.engine.messages import Event, Generate, GenerationRequest, Sampling
+from localrouter.engine.generation_request import GenerationRequest, Sampling
+from localrouter.engine.messages import Event, Generate
 from localrouter.engine.scheduling.batch import Batch
 from localrouter.load_options import LoadOptions
 from localrouter.memory.plan import KV_TYPES

@@ -16,20 +16,8 @@ from localrouter.engine.backends.base import Logits
 from localrouter.engine.backends.echo import END, START, VOCABULARY, EchoBackend
 from localrouter.engine.backends.llama.backend import LlamaBackend
 from localrouter.engine.engine import Engine
-from localrouter.engine.messages import (
-    Accepted,
-    Event,
-    Finished,
-    Generate,
-    GenerationRequest,
-    Grammar,
-    Piece,
-    Sampling,
-    Segment,
-    Thinking,
-    TokenUsage,
-    ToolCalls,
-)
+from localrouter.engine.generation_request import GenerationRequest, Grammar, Sampling, Segment, Thinking, ToolCalls
+from localrouter.engine.messages import Accepted, Event, Finished, Generate, Piece, TokenUsage
 from localrouter.engine.scheduling.batch import Batch
 from localrouter.load_options import LoadOptions
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localrouter.engine.messages import Logprob, Sampling, Thinking, ToolCalls
+from localrouter.engine.generation_request import Sampling, Thinking, ToolCalls
+from localrouter.engine.messages import Logprob
 from localrouter.engine.output.output import Output, OutputSpan
 from localrouter.engine.output.reasoning_budget import Reading
 from localrouter.engine.output.spans import Span, Spans

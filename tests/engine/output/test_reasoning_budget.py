@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from localrouter.engine.messages import Thinking, ToolCalls
+from localrouter.engine.generation_request import Thinking, ToolCalls
 from localrouter.engine.output.reasoning_budget import Budget, Reading
 from localrouter.engine.output.spans import Spans
 

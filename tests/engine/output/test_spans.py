@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localrouter.engine.messages import Thinking, ToolCalls
+from localrouter.engine.generation_request import Thinking, ToolCalls
 from localrouter.engine.output.spans import Span, Spans
 
 THINKING = Thinking("<think>", "</think>")

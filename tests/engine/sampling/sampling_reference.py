@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from localrouter.engine.messages import Sampling
+from localrouter.engine.generation_request import Sampling
 
 Row = NDArray[np.float32]
 Exact = NDArray[np.float64]

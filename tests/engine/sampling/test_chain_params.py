@@ -2,7 +2,7 @@
 
 import pytest
 
-from localrouter.engine.messages import Sampling
+from localrouter.engine.generation_request import Sampling
 from localrouter.engine.sampling.chain_params import GREEDY, ChainParams, chain_params_of
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sampling_reference import Row, exact, log_softmax, mass_above
 
-from localrouter.engine.messages import Sampling
+from localrouter.engine.generation_request import Sampling
 from localrouter.engine.sampling.distribution import Distribution, nucleus, sample_index
 
 

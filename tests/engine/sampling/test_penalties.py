@@ -11,7 +11,8 @@ from sampling_reference import Row, processed
 from localrouter.engine.backends.base import Logits
 from localrouter.engine.backends.echo import EchoBackend
 from localrouter.engine.engine import Engine
-from localrouter.engine.messages import Generate, GenerationRequest, Piece, Sampling, Segment
+from localrouter.engine.generation_request import GenerationRequest, Sampling, Segment
+from localrouter.engine.messages import Generate, Piece
 from localrouter.engine.sampling.penalties import Penalties, SeenTokens
 from localrouter.engine.scheduling.batch import Batch
 from localrouter.load_options import LoadOptions

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 from sampling_reference import Row, exact, log_softmax, mass_above
 
-from localrouter.engine.messages import Sampling
+from localrouter.engine.generation_request import Sampling
 from localrouter.engine.sampling.penalties import Penalties
 from localrouter.engine.sampling.sampler import CannotSample, NotFinite, SampledToken, Sampler, rng_of
 

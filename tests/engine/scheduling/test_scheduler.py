@@ -3,8 +3,8 @@
 from cache_backend import FakeCacheBackend
 from scheduler_steps import rows, sequence, step, with_prefix
 
+from localrouter.engine.generation_request import Sampling
 from localrouter.engine.kv_cache.host_store import MIN_TOKENS
-from localrouter.engine.messages import Sampling
 from localrouter.engine.scheduling.engine_limits import EngineLimits
 from localrouter.engine.scheduling.scheduler import Scheduler
 from localrouter.engine.scheduling.sequence import Sequence, SequenceState

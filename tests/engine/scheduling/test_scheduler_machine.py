@@ -5,11 +5,11 @@ from itertools import count as counting
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from localrouter.engine.generation_request import Sampling
 from localrouter.engine.kv_cache.checkpoints import Checkpoint
 from localrouter.engine.kv_cache.host_store import HostStore
 from localrouter.engine.kv_cache.kv_cache import KvCache
 from localrouter.engine.kv_cache.operations import Clear, Forget, Store
-from localrouter.engine.messages import Sampling
 from localrouter.engine.scheduling.batch import Batch
 from localrouter.engine.scheduling.engine_limits import EngineLimits
 from localrouter.engine.scheduling.scheduler import Scheduler

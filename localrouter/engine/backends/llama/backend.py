@@ -27,9 +27,10 @@ from localrouter.engine.backends.llama.state_copies import StateCopies
 from localrouter.engine.backends.llama.vocabulary import Vocabulary
 from localrouter.engine.backends.threads import fewest_fast_threads, physical_cores
 from localrouter.engine.fallbacks import Fallback
+from localrouter.engine.generation_request import Segment
 from localrouter.engine.grammar.constraint import GrammarVocabulary
 from localrouter.engine.kv_cache.checkpoints import Checkpoint
-from localrouter.engine.messages import Loading, Segment
+from localrouter.engine.messages import Loading
 from localrouter.engine.model_info import ModelInfo
 from localrouter.engine.sampling.chain_params import ChainParams
 from localrouter.engine.scheduling.batch import Batch

@@ -10,8 +10,8 @@ from typing import Any
 
 import llama_cpp.llama_cpp as api
 
+from localrouter.engine.generation_request import Segment
 from localrouter.engine.grammar.constraint import GrammarVocabulary
-from localrouter.engine.messages import Segment
 from localrouter.engine.model_info import FimTokens, TemplateSource
 from localrouter.gguf.turn_format import DELIMITERS, TurnFormat, turn_format
 
