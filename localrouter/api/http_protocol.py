@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def http_protocol() -> type[Protocol] | str:
     """Return the protocol for `uvicorn.Config(http=...)`."""
     try:
-        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle  # noqa: PLC0415
+        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle  # noqa: PLC0415 - not on every machine
     except ImportError:
         return "h11"
 
