@@ -19,6 +19,7 @@ from localrouter.api.explain_route import explain_chat_completion
 from localrouter.api.health_route import health, live, ready
 from localrouter.api.infill_route import infill
 from localrouter.api.models_route import list_models, read_model
+from localrouter.api.responses_route import create_response, explain_response
 from localrouter.api.root_route import root
 from localrouter.api.schema_route import read_schema
 from localrouter.api.service import EngineLender, ModelCatalog, Service, service_of
@@ -31,6 +32,7 @@ def create_app(router: EngineLender, catalog: ModelCatalog, settings: Settings, 
     """Return the application."""
     api = [
         *(create_chat_completion, explain_chat_completion, create_completion),
+        *(create_response, explain_response),
         *(list_models, read_model, tokenize, detokenize, tokenizer_info, count_input_tokens, infill),
     ]
     app = Litestar(

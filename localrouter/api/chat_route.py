@@ -6,7 +6,8 @@ from litestar import Request, post
 from litestar.datastructures import State
 from litestar.types import ASGIApp
 
-from localrouter.api.exchange import Exchange, Reply
+from localrouter.api.exchange import Exchange
+from localrouter.api.reply import Reply
 from localrouter.api.service import service_of
 from localrouter.chat.engine_interface import LeasedEngine
 from localrouter.chat.prompt.chat_prompt import Renderer

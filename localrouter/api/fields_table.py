@@ -13,6 +13,7 @@ from localrouter.schema.field_kinds import Ignored, Unsupported
 from localrouter.schema.foreign_fields.foreign_field import ForeignField, Members
 from localrouter.schema.foreign_fields.table import FOREIGN_FIELDS
 from localrouter.schema.infill import InfillRequest
+from localrouter.schema.responses.request import ResponsesRequest
 from localrouter.schema.text_completions import CompletionRequest
 from localrouter.schema.tokenization import DetokenizeRequest, TokenizeRequest
 
@@ -69,6 +70,7 @@ def sections() -> Iterator[tuple[str, str]]:
     yield "called function", table(CalledFunction)
     yield "completions", table(CompletionRequest)
     yield "infill", table(InfillRequest)
+    yield "responses", table(ResponsesRequest)
     yield "tokenize", table(TokenizeRequest)
     yield "detokenize", table(DetokenizeRequest)
     for server, fields in FOREIGN_FIELDS.items():

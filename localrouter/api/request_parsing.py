@@ -1,91 +1,22 @@
-"""From the bytes of a body to a validated request, or to an error that names the field and what is expected."""
+"""From the bytes of a body to a validated request, or to the error of the first fault in the body."""
 
 import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
-from typing import Any, TypeVar
-
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from typing import Any
 
 from localrouter.errors import InvalidRequest
 from localrouter.schema.field_kinds import JsonObject
-from localrouter.schema.foreign_fields.canonical_body import CanonicalBody, canonical_body, foreign_fields
-from localrouter.schema.generation_fields import GenerationFields
-
-Model = TypeVar("Model", bound=BaseModel)
+from localrouter.schema.foreign_fields.canonical_body import canonical_body
+from localrouter.schema.model_request import ModelRequest
+from localrouter.schema.validation import Model, shortened, validated
 
 MAX_DEPTH = 200
 """Levels of objects and arrays inside each other. What handles a request recursively needs a limit."""
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 """The beginning of an escape for half of a surrogate pair."""
-
-JSON_KINDS = {
-    str: "a string",
-    dict: "an object",
-    list: "an array",
-    int: "a number",
-    float: "a number",
-    bool: "a boolean",
-}
-
-
-def _type(expected: str) -> tuple[str, str]:
-    return "invalid_type", f"Invalid type for {{field}}: expected {expected}, but got {{got}} instead."
-
-
-def _value(expected: str) -> tuple[str, str]:
-    return "invalid_value", f"Invalid value for {{field}}: expected {expected}."
-
-
-WORDINGS = {
-    "missing": ("missing_required_parameter", "Missing required parameter: {field}."),
-    "unknown_parameter": ("unknown_parameter", "Unknown parameter: {field}.{meant}"),
-    "missing_field": ("missing_required_parameter", "Missing required parameter: {field}."),
-    "misplaced_parameter": ("invalid_value", "Invalid value for {field}: messages of the role '{role}' have none."),
-    "misplaced_reasoning": (
-        "invalid_value",
-        "Invalid value for {field}: only the assistant has reasoning.",
-    ),
-    "names_differ": (
-        "invalid_value",
-        "{field} and '{other}' are two names of one field, and their values differ; send one of them.",
-    ),
-    "unsupported_parameter": ("unsupported_parameter", "{message}"),
-    "invalid_value": ("invalid_value", "{message}"),
-    "content_type": _type("a string or an array of content parts"),
-    "stop_type": _type("a string or an array of strings"),
-    "prompt_type": _type("a string, an array of strings, or either in tokens"),
-    "format_type": _type("an object"),
-    "choice_type": _type("a string or an object"),
-    "string_type": _type("a string"),
-    "list_type": _type("an array"),
-    "dict_type": _type("an object"),
-    "model_type": _type("an object"),
-    "bool_type": _type("a boolean"),
-    "float_type": _type("a number"),
-    "int_type": _type("an integer"),
-    "int_from_float": _type("an integer"),
-    "greater_than_equal": _value("a value >= {ge}"),
-    "less_than_equal": _value("a value <= {le}"),
-    "less_than": _value("a value < {lt}"),
-    "finite_number": _value("a finite number"),
-    "literal_error": _value("{expected}"),
-    "string_pattern_mismatch": _value("letters, digits, '_' and '-' alone"),
-    "too_long": _value("at most {max_length} items"),
-    "too_short": _value("at least {min_length} item"),
-    "string_too_short": _value("at least {min_length} character"),
-    "string_too_long": _value("at most {max_length} characters"),
-}
-"""For each kind of pydantic's errors a code and a message, worded as OpenAI words it where OpenAI has one."""
-
-
-OF_A_FIELD = {"unknown_parameter", "missing_field", "misplaced_parameter", "misplaced_reasoning", "names_differ"}
-"""Errors that a whole object has because of the field that they name."""
 
 
 def parse_body(body: bytes, model: type[Model], *, ignore_unknown: bool = False) -> Model:
@@ -100,13 +31,10 @@ def parse_body(body: bytes, model: type[Model], *, ignore_unknown: bool = False)
     parser = _BodyParser()
     value = parser.parse(body)
     canonical = canonical_body(value, model, ignore_unknown=ignore_unknown) if isinstance(value, dict) else None
-    try:
-        request = model.model_validate(canonical.fields if canonical else value)
-    except ValidationError as error:
-        raise _error_of(error.errors(include_url=False)[0], model, canonical) from None
+    request = validated(canonical.fields if canonical else value, model, canonical)
     if parser.error is not None:
         raise parser.error
-    if canonical and (canonical.ignored or canonical.sources) and isinstance(request, GenerationFields):
+    if canonical and (canonical.ignored or canonical.sources) and isinstance(request, ModelRequest):
         request.note_foreign_fields({each.field: each.why for each in canonical.ignored}, canonical.sources)
     return request
 
@@ -145,7 +73,7 @@ class _BodyParser:
         fields = dict(pairs)
         if len(fields) < len(pairs):
             counts = Counter(name for name, _ in pairs)
-            name = _shortened(next(name for name, count in counts.items() if count > 1))
+            name = shortened(next(name for name, count in counts.items() if count > 1))
             self._keep(f"The body has the key {name!r} twice in one object.", "duplicate_parameter", name)
         return fields
 
@@ -156,7 +84,7 @@ class _BodyParser:
     def _float(self, digits: str) -> float:
         value = float(digits)
         if math.isinf(value):
-            self._keep(f"The body has a number that is too large: {_shortened(digits)}.", "invalid_value")
+            self._keep(f"The body has a number that is too large: {shortened(digits)}.", "invalid_value")
         return value
 
     def _keep(self, message: str, code: str, param: str | None = None) -> None:
@@ -192,45 +120,3 @@ def _too_deep() -> InvalidRequest:
 
 def _not_json(reason: str) -> InvalidRequest:
     return InvalidRequest(f"The body is not valid JSON: {reason}.", code="invalid_json")
-
-
-def _error_of(error: ErrorDetails, model: type[BaseModel], canonical: CanonicalBody | None) -> InvalidRequest:
-    context = error.get("ctx", {})
-    path = [*error["loc"]]
-    if canonical and path and isinstance(path[0], str):
-        path[0] = canonical.source(path[0])
-    named = f".{context['name']}" if error["type"] in OF_A_FIELD else ""
-    param = _shortened(("".join(_steps(path)) + named).removeprefix("."))
-    field = f"'{param}'" if param or named else "the body"
-    facts = {
-        "field": field,
-        "got": "null" if error["input"] is None else JSON_KINDS.get(type(error["input"]), "something else"),
-        "message": error["msg"].replace("{field}", field),
-        "meant": _meant(param, model) if error["type"] == "unknown_parameter" and not error["loc"] else "",
-    }
-    code, wording = WORDINGS.get(_kind(error), ("invalid_value", "Invalid value for {field}."))
-    return InvalidRequest(wording.format(**{**context, **facts}), param=param or None, code=code)
-
-
-def _meant(name: str, model: type[BaseModel]) -> str:
-    """Return the question for a known field with a similar name; "" for none."""
-    close = get_close_matches(name, [*model.model_fields, *foreign_fields(model)], n=1, cutoff=0.75)
-    return f" Did you mean '{close[0]}'?" if close else ""
-
-
-def _kind(error: ErrorDetails) -> str:
-    """Return the kind of an error; pydantic takes an integer beyond the range of floats for no number at all."""
-    return "finite_number" if error["type"] == "float_type" and type(error["input"]) is int else error["type"]
-
-
-def _steps(loc: Iterable[int | str]) -> Iterator[str]:
-    """Yield the steps of a place in OpenAI's form, without the tags of unions, which are in angle brackets."""
-    for step in loc:
-        if isinstance(step, int):
-            yield f"[{step}]"
-        elif not (step.startswith("<") and step.endswith(">")):
-            yield f".{step}"
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= 80 else f"{name[:77]}..."

@@ -1,8 +1,9 @@
-"""Server-sent events: one write per look at the engine, a comment while there is nothing to say, one end."""
+"""Server-sent events: one write per look at the engine, a ping while there is nothing to say, one end."""
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -24,11 +25,39 @@ def event(content: object) -> bytes:
     return b"data: " + ENCODER.encode(content) + b"\n\n"
 
 
+def named_event(content: object) -> bytes:
+    """Return `content`, an object with a `type`, as one event of that name."""
+    return b"event: " + str(getattr(content, "type")).encode() + b"\n" + event(content)  # noqa: B009 - any event
+
+
+@dataclass(frozen=True)
+class StreamForm:
+    """The form in which a dialect writes its streams."""
+
+    event: Callable[[object], bytes]
+    """Writes one event."""
+    done: bytes = b""
+    """What ends a stream that has not failed."""
+    ping: bytes = KEEP_ALIVE
+    """What keeps a silent stream open."""
+
+
+CHUNKS = StreamForm(event, DONE)
+"""Events without a name, and a last one that is not JSON, as in OpenAI's completion routes."""
+
+
 class EventStream:
     """A response that is under way. Enter it to send the headers; `end` it exactly once."""
 
-    def __init__(self, send: Send, ping_seconds: float, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
-        """After `ping_seconds` without an event a comment is sent, 0: never; `headers` beside those of every stream."""
+    def __init__(
+        self,
+        send: Send,
+        ping_seconds: float,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+        form: StreamForm = CHUNKS,
+    ) -> None:
+        """After `ping_seconds` without an event a ping is sent, 0: never; `headers` beside those of every stream."""
+        self._form = form
         self._send = send
         self._ping_seconds = ping_seconds
         self._headers = [*HEADERS, *headers]
@@ -51,7 +80,7 @@ class EventStream:
         """Send all of `contents` at once, each as an event."""
         if contents:
             self._last_write = asyncio.get_running_loop().time()
-            await self._body(b"".join(map(event, contents)))
+            await self._body(b"".join(map(self._form.event, contents)))
 
     async def end(self, last: bytes) -> None:
         """Send the last event and close the stream."""
@@ -73,6 +102,6 @@ class EventStream:
                 silent = loop.time() - self._last_write
                 if silent >= self._ping_seconds:
                     self._last_write = loop.time()
-                    await self._body(KEEP_ALIVE)
+                    await self._body(self._form.ping)
                 else:
                     await asyncio.sleep(self._ping_seconds - silent)

@@ -7,8 +7,9 @@ from litestar.datastructures import State
 from litestar.params import FromQuery
 from litestar.types import ASGIApp
 
-from localrouter.api.exchange import Exchange, Reply
+from localrouter.api.exchange import Exchange
 from localrouter.api.health_route import READ
+from localrouter.api.reply import Reply
 from localrouter.api.service import service_of
 from localrouter.chat.engine_interface import LeasedEngine
 from localrouter.chat.prompt.chat_prompt import Renderer

@@ -1,10 +1,12 @@
 """The response of `POST /v1/chat/completions/explain`: the rendered prompt and the effective parameters."""
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
+from localrouter.schema.field_kinds import JsonObject
 from localrouter.schema.generation_fields import GenerationFields
 from localrouter.schema.ignored_fields import IgnoredField
 
@@ -69,9 +71,12 @@ class NotEnforced(msgspec.Struct, frozen=True):
     why: str
 
 
-def as_sent(parts: Iterable[NotEnforced], request: GenerationFields) -> list[NotEnforced]:
-    """Return parts that are not enforced by their paths in the body of the client, which may have foreign fields."""
-    return [NotEnforced(request.as_sent(each.field), each.why) for each in parts]
+Part = TypeVar("Part", NotEnforced, IgnoredField)
+
+
+def as_sent(parts: Iterable[Part], request: GenerationFields) -> list[Part]:
+    """Return parts of a request by their paths in the body of the client, which may have foreign fields."""
+    return [msgspec.structs.replace(each, field=request.as_sent(each.field)) for each in parts]
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,3 +107,5 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """Fields of the request that have no effect."""
     not_enforced: list[NotEnforced]
     """Parts of schemas that no grammar can enforce, so that the output may violate them."""
+    chat_request: JsonObject | UnsetType = UNSET
+    """The chat request that a request of another API became."""

@@ -8,7 +8,6 @@ from pydantic import (
     BeforeValidator,
     Discriminator,
     Field,
-    PrivateAttr,
     StringConstraints,
     Tag,
     ValidationInfo,
@@ -22,11 +21,11 @@ from localrouter.schema.field_kinds import (
     Integer,
     Nested,
     Number,
-    Strict,
     invalid,
     is_same,
     kind_of_content,
 )
+from localrouter.schema.model_request import ModelRequest
 from localrouter.schema.tools import ResponseFormat
 
 MAX_BIASED = 300
@@ -80,12 +79,6 @@ Stop: TypeAlias = Annotated[
     | Annotated[list[StopString], Field(fail_fast=True, max_length=MAX_STOPS), Tag("<parts>")],
     Discriminator(kind_of_content, custom_error_type="stop_type", custom_error_message="neither string nor array"),
 ]
-ModelName = Annotated[str, StringConstraints(max_length=512)]
-"""Name of a model as a client sends it; an empty name is the same as omitting it."""
-MODEL_NAME = "alias or full name; may be left out where one model is served, or with `--default-model`"
-"""Description of the field `model` for the tables of docs/api.md."""
-
-
 TokenId = Annotated[int, Field(ge=0, le=MAX_TOKENS)]
 """Number of a token in the model's vocabulary."""
 
@@ -108,10 +101,9 @@ def _nested_schema(value: object) -> object:
     return {"type": "json_schema", "json_schema": {"schema": value["schema"], **rest}}
 
 
-class GenerationFields(Strict):
+class GenerationFields(ModelRequest):
     """Fields of every request that generates text."""
 
-    model: ModelName | None = Field(None, description=MODEL_NAME)
     stream: bool | None = Field(None, description="default false")
     stream_options: StreamOptions | None = Field(
         None, description="`include_usage`, `continuous_usage_stats`; no effect without `stream`"
@@ -145,9 +137,6 @@ class GenerationFields(Strict):
     response_format: Annotated[ResponseFormat | None, BeforeValidator(_nested_schema)] = Field(
         None, description="`text`, `json_object` or `json_schema`, enforced while the output is sampled"
     )
-    ttl: Annotated[Integer, Field(ge=0, le=MAX_TOKENS)] | None = Field(
-        None, description="not OpenAI's: seconds without a request after which the model may leave memory"
-    )
     min_tokens: Annotated[Integer, Field(ge=0, le=MAX_TOKENS)] | None = Field(
         None, description="not OpenAI's: tokens before which the output does not end by itself; default 0"
     )
@@ -162,26 +151,6 @@ class GenerationFields(Strict):
     )
     user: Annotated[str | None, UNSTORED] = None
 
-    _taken_out: Mapping[str, str] = PrivateAttr(default_factory=dict)
-    _sources: Mapping[str, str] = PrivateAttr(default_factory=dict)
-
-    def note_foreign_fields(self, taken_out: Mapping[str, str], sources: Mapping[str, str]) -> None:
-        """Keep what became of the foreign fields, which the request itself does not have.
-
-        `taken_out` has the paths of those without effect, each with the reason, and `sources` for each of our fields
-        that a foreign one has set the path of the foreign one.
-        """
-        self._taken_out, self._sources = taken_out, sources
-
-    def as_sent(self, path: str) -> str:
-        """Return the path in the body of what stands at a path in the request: they differ for foreign fields."""
-        for field, source in self._sources.items():
-            for prefix in (f"{field}.json_schema.schema", field):
-                rest = path.removeprefix(prefix)
-                if path.startswith(prefix) and rest[:1] in ("", ".", "["):
-                    return source + rest
-        return path
-
     @property
     def stops(self) -> tuple[str, ...]:
         """The stop strings, each once; an empty one stops nothing and is left out."""
@@ -190,7 +159,7 @@ class GenerationFields(Strict):
 
     def without_effect(self) -> Mapping[str, str]:
         """Return `stream_options` without `stream`, and a `stop` that has only empty strings, each with the reason."""
-        found = dict(self._taken_out)
+        found = dict(super().without_effect())
         if self.stream_options is not None and not self.stream:
             found["stream_options"] = "the response is not streamed"
         if self.stop is not None and self.stop != [] and not self.stops:

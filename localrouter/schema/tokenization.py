@@ -9,12 +9,11 @@ from pydantic_core import PydanticCustomError
 
 from localrouter.schema.chat_messages import Message
 from localrouter.schema.chat_request import ChatRequest
-from localrouter.schema.field_kinds import MAX_TOKENS, JsonObject, Several, Strict, Unsupported, invalid
-from localrouter.schema.generation_fields import MODEL_NAME, ModelName
+from localrouter.schema.field_kinds import JsonObject, Several, Unsupported, invalid
+from localrouter.schema.model_request import ModelRequest
 from localrouter.schema.text_completions import MAX_TOKEN_LIST, Token
 from localrouter.schema.tools import MAX_TOOLS, Tool
 
-Ttl = Annotated[int, Field(ge=0, le=MAX_TOKENS)]
 _SUBJECTS = ("content", "prompt", "messages")
 _FOR = {
     "content": ("add_special", "parse_special", "with_pieces"),
@@ -31,10 +30,9 @@ _FOR = {
 """Options that go with each subject; `content` is of llama-server's form, the others of vLLM's."""
 
 
-class TokenizeRequest(Strict):
+class TokenizeRequest(ModelRequest):
     """The body of `POST /tokenize`. `None` is the same as omitting a field."""
 
-    model: ModelName | None = Field(None, description=MODEL_NAME)
     content: str | None = Field(None, description="the text, in llama-server's form; one of the three")
     add_special: bool | None = Field(
         None,
@@ -63,7 +61,6 @@ class TokenizeRequest(Strict):
     tools: Annotated[list[Tool], Field(fail_fast=True, max_length=MAX_TOOLS)] | None = Field(
         None, description="with `messages`: as in a chat request"
     )
-    ttl: Ttl | None = Field(None, description="as in a chat request")
 
     chat_template: Annotated[object, Unsupported()] = None
 
@@ -95,14 +92,12 @@ class TokenizeRequest(Strict):
         )
 
 
-class DetokenizeRequest(Strict):
+class DetokenizeRequest(ModelRequest):
     """The body of `POST /detokenize`. `None` is the same as omitting a field."""
 
-    model: ModelName | None = Field(None, description=MODEL_NAME)
     tokens: Annotated[list[Token], Field(fail_fast=True, max_length=MAX_TOKEN_LIST)] = Field(
         description="the tokens by number"
     )
-    ttl: Ttl | None = Field(None, description="as in a chat request")
 
 
 class TokenPiece(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ LAYERS = [
     "__main__",
     "cli",
     "api bench conformance",
+    "dialects",
     "router chat",
     "engine weights",
     "memory",

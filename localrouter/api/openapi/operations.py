@@ -13,6 +13,8 @@ from localrouter.schema.chat_request import ChatRequest
 from localrouter.schema.chat_response import ChatCompletionChunk, ChatCompletionResponse
 from localrouter.schema.explain import Explanation
 from localrouter.schema.infill import InfillRequest, InfillResponse
+from localrouter.schema.responses.request import ResponsesRequest
+from localrouter.schema.responses.response import ResponseEvent, ResponseObject
 from localrouter.schema.text_completions import CompletionRequest, TextCompletionResponse
 from localrouter.schema.tokenization import (
     DetokenizeRequest,
@@ -95,6 +97,21 @@ OPERATIONS = (
         TextCompletionResponse,
         request=CompletionRequest,
         chunk=TextCompletionResponse,
+    ),
+    Operation(
+        "create_response",
+        _api("/responses"),
+        "Generate a response in the form of OpenAI's Responses API, streamed or not.",
+        ResponseObject,
+        request=ResponsesRequest,
+        chunk=ResponseEvent,
+    ),
+    Operation(
+        "explain_response",
+        _api("/responses/explain"),
+        "Return the chat request and the rendered prompt that a request of the Responses API becomes.",
+        Explanation,
+        request=ResponsesRequest,
     ),
     Operation(
         "count_input_tokens",

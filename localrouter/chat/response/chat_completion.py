@@ -66,7 +66,7 @@ class Completion(CompletionStream[ChunkChoice, ChatCompletionChunk]):
             id=f"chatcmpl-{uuid4().hex}",
             created=int(time.time()),
             not_enforced=as_sent(prepared.not_enforced, request),
-            ignored=prepared.ignored,
+            ignored=as_sent(prepared.ignored, request),
             prompt_logprobs=request.prompt_logprobs,
         )
 

@@ -54,7 +54,7 @@ async def explain(
         callable=[function.name for function in prepared.tools.callable],
         must_call=prepared.tools.must_call,
         grammar=prepared.grammar.lark if prepared.grammar else None,
-        ignored=[*ignored_fields(request), *prepared.ignored],
+        ignored=[*ignored_fields(request), *as_sent(prepared.ignored, request)],
         not_enforced=as_sent(prepared.not_enforced, request),
     )
 
